@@ -1,0 +1,74 @@
+"""Configuration of the documentation: ``python -m sphinx -W -b html docs docs/_build/html``."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import etn
+
+project = "etn"
+author = "the etn developers"
+copyright = "2026, the etn developers"
+release = etn.__version__
+version = release
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+]
+exclude_patterns = ["_build", "jupyter_execute", "**.ipynb_checkpoints"]
+
+html_theme = "furo"
+html_title = f"etn {release}"
+
+# Pages with a kernel in their header run from top to bottom at every build; an error fails it.
+myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+nb_execution_mode = "force"
+nb_execution_timeout = 300
+nb_execution_raise_on_error = True
+nb_execution_show_tb = True
+nb_merge_streams = True
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+napoleon_google_docstring = False
+napoleon_use_ivar = True
+napoleon_use_rtype = False
+
+# Prompts and outputs of doctest examples are not copied.
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+# Literals and inline mathematics, which keep their vertical bars.
+_LITERAL = re.compile(r"(``.*?``|:\w+:`.*?`)")
+
+
+def escape_bars(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Escape |x|, which docstrings write for absolute values and reST takes for a name."""
+    block: int | None = None  # indentation of the directive or "::" whose block the line is in
+    example = False
+    for number, line in enumerate(lines):
+        text = line.strip()
+        indent = len(line) - len(line.lstrip())
+        example = bool(text) and (example or text.startswith(">>>"))
+        if block is not None and text and indent <= block:
+            block = None
+        if block is not None or example:
+            continue
+        if text.startswith(".. math::") or text.endswith("::"):
+            block = indent
+            continue
+        parts = _LITERAL.split(line)
+        parts[::2] = [part.replace("|", "\\|") for part in parts[::2]]
+        lines[number] = "".join(parts)
+
+
+def setup(app: Any) -> None:
+    app.connect("autodoc-process-docstring", escape_bars)

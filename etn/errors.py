@@ -1,0 +1,35 @@
+"""The errors that etn raises on purpose.
+
+Every message says what was expected, what came, where, and what to do about it.
+All classes derive from :class:`EtnError`; the command line turns them into one line and exit code 2.
+"""
+
+from __future__ import annotations
+
+
+class EtnError(Exception):
+    """Base of every error that etn raises on purpose."""
+
+
+class IrrepsError(EtnError, ValueError):
+    """Malformed irreps, or legs whose irreps do not match."""
+
+
+class CoreError(EtnError, ValueError):
+    """A core or a network of cores with inconsistent blocks, shapes or legs."""
+
+
+class DataError(EtnError, ValueError):
+    """Structures or labels that cannot be used as they are."""
+
+
+class SettingsError(EtnError, ValueError):
+    """A setting that is unknown, out of range or in conflict with another."""
+
+
+class ModelFileError(EtnError, ValueError):
+    """A model file that is damaged, too new, or not a model file."""
+
+
+class RunFolderError(EtnError, ValueError):
+    """A run folder that would be overwritten, or that cannot be resumed."""

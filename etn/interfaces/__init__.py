@@ -1,0 +1,1 @@
+"""Use in other programs: thin adapters that nothing else in the package depends on."""

@@ -1,0 +1,257 @@
+"""Plots of fits: parity and convergence.
+
+The functions return a matplotlib ``Figure`` that belongs to no window and to no global state;
+``figure.savefig(path)`` writes it, and a notebook shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etn.errors import DataError
+from etn.sweep import Report
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from etn.potential.dataset import Dataset
+    from etn.potential.metrics import Prediction
+
+__all__ = ["convergence", "parity"]
+
+Array = NDArray[np.float64]
+
+# Colours of Okabe and Ito, told apart by all eyes; the fitted data stay in the background.
+_COLORS = {"train": "#8c8c8c", "valid": "#0072b2", "test": "#d55e00"}
+_MORE_COLORS = ("#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+_DPI = 150
+# Beyond this many points only a random part of them is drawn: more would hide each other.
+_MAX_POINTS = 20_000
+
+
+def _style() -> AbstractContextManager[Any]:
+    import matplotlib as mpl
+
+    return mpl.rc_context(
+        {
+            "font.size": 9,
+            "axes.titlesize": 10,
+            "axes.linewidth": 0.8,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "legend.frameon": False,
+            "legend.fontsize": 8.5,
+            "savefig.dpi": _DPI,
+        }
+    )
+
+
+def parity(results: Mapping[str, tuple[Dataset, Sequence[Prediction]]]) -> Figure:
+    """Predictions against labels, and their errors: energies per atom and force components.
+
+    Parameters
+    ----------
+    results : mapping of name to (dataset, predictions)
+        Such as ``{"train": ..., "test": ...}``, drawn in this order.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    DataError
+        If no data set has an energy or forces.
+
+    Examples
+    --------
+    >>> from etn import Basis, Dataset, PolynomialPotential
+    >>> data = Dataset.read("etn:Mo/test", index=":3")
+    >>> model = PolynomialPotential(Basis(("Mo",), l_max=1))
+    >>> figure = parity({"test": (data, model.predict(data))})
+    >>> [axes.get_title() for axes in figure.axes]
+    ['Energy', 'Forces', '', '']
+    """
+    from matplotlib.figure import Figure
+
+    energies = {name: _energies(*result) for name, result in results.items()}
+    forces = {name: _forces(*result) for name, result in results.items()}
+    panels = [
+        ("Energy", energies, 1e3, "meV/atom", "energy per atom (eV)"),
+        ("Forces", forces, 1.0, "eV/Å", "force component (eV/Å)"),
+    ]
+    panels = [panel for panel in panels if any(len(v) for v in panel[1].values())]
+    if not panels:
+        raise DataError("parity: no data set has energies or forces to compare with")
+    with _style():
+        figure = Figure(figsize=(4.4 * len(panels), 5.4), layout="constrained")
+        grid = figure.subplots(2, len(panels), squeeze=False, sharex="col", height_ratios=[3, 1])
+        for (top, bottom), (title, data, scale, unit, quantity) in zip(grid.T, panels, strict=True):
+            _parity_panel(top, bottom, {k: v for k, v in data.items() if len(v)}, scale, unit)
+            top.set(title=title, ylabel=f"predicted {quantity}")
+            bottom.set(xlabel=f"reference {quantity}", ylabel=f"error ({unit})")
+    return figure
+
+
+def convergence(report: Report) -> Figure:
+    r"""Loss after every local solve, and the errors after every sweep.
+
+    Dotted lines mark where the chain grew.
+
+    Parameters
+    ----------
+    report : Report
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    DataError
+        If the report has no sweep.
+
+    Examples
+    --------
+    >>> from etn.network import Chain
+    >>> from etn.sweep import Report, SweepRecord
+    >>> measures = {"train F": 0.1, "train E": 2.0}
+    >>> sweeps = [SweepRecord(2, k, 1.0 / k, (1.2 / k, 1.0 / k), 1e3, "cholesky", 0.1, 9, "3x0e",
+    ...                       measures) for k in (1, 2)]
+    >>> figure = convergence(Report(tuple(sweeps), Chain.random(["2x0e"] * 2, seed=0), True, ""))
+    >>> [axes.get_ylabel() for axes in figure.axes]
+    ['loss', 'force MAE\n(eV/Å)', 'energy MAE\n(meV/atom)']
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    records = report.records
+    if not records:
+        raise DataError("convergence: the report has no sweep")
+    ends = np.cumsum([len(record.losses) for record in records])
+    losses = np.concatenate([record.losses for record in records])
+    measured = {key for record in records for key in record.measures}
+    panels = [
+        (letter, label)
+        for letter, label in (("F", "force MAE\n(eV/Å)"), ("E", "energy MAE\n(meV/atom)"))
+        if any(key.endswith(f" {letter}") for key in measured)
+    ]
+    with _style():
+        figure = Figure(figsize=(6.4, 2.6 + 1.6 * len(panels)), layout="constrained")
+        rows = figure.subplots(
+            1 + len(panels), 1, sharex=True, squeeze=False, height_ratios=[1.5] + [1] * len(panels)
+        )[:, 0]
+        steps = np.arange(1, len(losses) + 1)
+        rows[0].plot(steps, losses, "-", color="black", lw=1.1)
+        rows[0].plot(steps, losses, ".", color="black", ms=3.5, label="after a local solve")
+        rows[0].plot(
+            ends, losses[ends - 1], "o", color="black", mfc="white", ms=6, label="after a sweep"
+        )
+        rows[0].set_ylabel("loss")
+        if losses.min() > 0 and losses.max() > 10 * losses.min():
+            rows[0].set_yscale("log")
+        rows[0].legend(loc="upper right")
+        for axes, (letter, label) in zip(rows[1:], panels, strict=True):
+            highest = 0.0
+            for index, kind in enumerate(("train", "valid")):
+                key = f"{kind} {letter}"
+                points = [
+                    (end, record.measures[key])
+                    for end, record in zip(ends, records, strict=True)
+                    if key in record.measures
+                ]
+                if points:
+                    x, y = np.array(points).T
+                    axes.plot(x, y, "o-", color=_color(kind, index), lw=1.2, ms=4.5, label=kind)
+                    highest = max(highest, float(y.max()))
+            axes.set_ylabel(label)
+            axes.set_ylim(0, 1.12 * highest or 1.0)
+            axes.legend(loc="lower left", ncols=2)
+        lengths = [record.n_sites for record in records]
+        for index, length in enumerate(lengths):
+            if index and length == lengths[index - 1]:
+                continue
+            start = (ends[index - 1] if index else 0) + 0.5
+            for axes in rows:
+                if index:
+                    axes.axvline(start, color="0.6", lw=0.9, ls=":")
+            rows[0].annotate(
+                f"{length} sites",
+                (start, 1.0),
+                (4, 3),
+                xycoords=("data", "axes fraction"),
+                textcoords="offset points",
+                color="0.35",
+                fontsize=8.5,
+            )
+        rows[-1].set_xlabel("local solves")
+        rows[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+        rows[-1].set_xlim(0.5, len(losses) + 0.5)
+    return figure
+
+
+def _color(name: str, index: int) -> str:
+    return _COLORS.get(name, _MORE_COLORS[index % len(_MORE_COLORS)])
+
+
+def _parity_panel(
+    top: Axes, bottom: Axes, data: Mapping[str, Array], scale: float, unit: str
+) -> None:
+    """Draw columns (label, prediction) of each set with the diagonal, and the errors below."""
+    every = np.concatenate(list(data.values()))
+    low, high = float(every.min()), float(every.max())
+    margin = 0.04 * (high - low) or 1.0
+    limits = (low - margin, high + margin)
+    many = len(every) > 2000
+    top.plot(limits, limits, "-", color="0.25", lw=0.7, zorder=1)
+    bottom.axhline(0, color="0.25", lw=0.7, zorder=1)
+    for index, (name, points) in enumerate(data.items()):
+        error = scale * (points[:, 1] - points[:, 0])
+        label = f"{name}: MAE {np.abs(error).mean():.3g} {unit}"
+        shown = np.arange(len(points))
+        if len(points) > _MAX_POINTS:
+            shown = np.random.default_rng(0).choice(shown, _MAX_POINTS, replace=False)
+        for axes, y in ((top, points[:, 1]), (bottom, error)):
+            axes.plot(
+                points[shown, 0],
+                y[shown],
+                "o",
+                ms=2.2 if many else 4.5,
+                mew=0,
+                alpha=0.4 if many else 0.8,
+                color=_color(name, index),
+                zorder=2 + index,
+                rasterized=True,
+                label=label,
+            )
+    top.set(xlim=limits, ylim=limits)
+    legend = top.legend(loc="upper left", handletextpad=0.2, markerscale=2.0 if many else 1.0)
+    for handle in legend.legend_handles:
+        if handle is not None:
+            handle.set_alpha(1.0)
+
+
+def _energies(dataset: Dataset, predictions: Sequence[Prediction]) -> Array:
+    """Label and prediction per atom: (frames, 2)."""
+    rows = [
+        (frame.energy / frame.n_atoms, prediction.energy / frame.n_atoms)
+        for frame, prediction in zip(dataset, predictions, strict=True)
+        if frame.energy is not None
+    ]
+    return np.array(rows, dtype=np.float64).reshape(-1, 2)
+
+
+def _forces(dataset: Dataset, predictions: Sequence[Prediction]) -> Array:
+    """Label and prediction: (components, 2)."""
+    parts = [
+        np.stack([frame.forces.ravel(), prediction.forces.ravel()], axis=1)
+        for frame, prediction in zip(dataset, predictions, strict=True)
+        if frame.forces is not None
+    ]
+    return np.concatenate(parts) if parts else np.zeros((0, 2))

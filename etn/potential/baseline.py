@@ -1,0 +1,158 @@
+"""What is known before the fit: energies of isolated atoms and nuclear repulsion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etn.errors import DataError, SettingsError
+from etn.potential.pairs import Pairs
+from etn.potential.zbl import switch_radii, zbl
+
+if TYPE_CHECKING:
+    from etn.potential.dataset import Dataset
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Energy of every atom before the network: E0 of its element and half of its ZBL pairs.
+
+    Parameters
+    ----------
+    e0 : mapping of symbol to energy
+        eV; the potential gives exactly this for an isolated atom.
+    zbl : bool
+        Whether to add the Ziegler-Biersack-Littmark repulsion, which acts within the sum of
+        the covalent radii and keeps atoms apart where there are no data.
+
+    Examples
+    --------
+    >>> Baseline({"Mo": -10.9})
+    Baseline(e0={'Mo': -10.9}, zbl=False)
+    """
+
+    e0: Mapping[str, float]
+    zbl: bool = False
+
+    @classmethod
+    def fit(
+        cls,
+        dataset: Dataset,
+        *,
+        e0: str | Mapping[str, float] | Dataset = "auto",
+        zbl: bool = False,
+    ) -> Baseline:
+        """Baseline of a data set.
+
+        Parameters
+        ----------
+        dataset : Dataset
+        e0 : str, mapping or Dataset
+            "isolated": energies of the single-atom frames of the data set; "lstsq": least
+            squares of the energies against the composition, of minimal norm where that does
+            not fix them; "auto": the first if all elements have such a frame, else the
+            second; a mapping of symbol to energy; or another data set with the isolated
+            atoms.
+        zbl : bool
+
+        Raises
+        ------
+        DataError
+            If an isolated atom is missing, or no frame has an energy.
+        SettingsError
+            If ``e0`` is none of these.
+        """
+        elements = dataset.elements
+        if isinstance(e0, Mapping):
+            return cls(_complete(dict(e0), elements, "the given e0"), zbl)
+        if not isinstance(e0, str):
+            return cls(_complete(_isolated(e0), elements, f"{e0.source or 'the data set'}"), zbl)
+        if e0 == "isolated":
+            return cls(_complete(_isolated(dataset), elements, "the training set"), zbl)
+        if e0 == "lstsq":
+            return cls(_least_squares(dataset), zbl)
+        if e0 == "auto":
+            found = _isolated(dataset)
+            complete = all(symbol in found for symbol in elements)
+            return cls(found if complete else _least_squares(dataset), zbl)
+        raise SettingsError(
+            f'e0: expected "auto", "isolated", "lstsq", a mapping of symbol to eV or a data set '
+            f"of isolated atoms, got {e0!r}"
+        )
+
+    def evaluate(self, pairs: Pairs, elements: tuple[str, ...]) -> tuple[Array, Array, Array]:
+        """Energies, forces and strain derivatives.
+
+        Parameters
+        ----------
+        pairs : Pairs
+            With ``element`` counting in ``elements``.
+
+        Returns
+        -------
+        energies : (samples,), eV
+        forces : (atoms, 3), eV/Å
+        strain : (frames, 3, 3), eV
+        """
+        e0 = np.array([self.e0[symbol] for symbol in elements])
+        energies = e0[pairs.element[pairs.sample]]
+        forces = np.zeros((pairs.n_atoms, 3))
+        strain = np.zeros((pairs.n_frames, 3, 3))
+        if not self.zbl:
+            return energies, forces, strain
+        from ase.data import atomic_numbers
+
+        z = np.array([atomic_numbers[symbol] for symbol in elements])
+        one, two = pairs.element[pairs.sample[pairs.center]], pairs.element[pairs.neighbor]
+        r_off = switch_radii(elements)[one, two]
+        near = np.flatnonzero(pairs.distance < r_off)
+        value, slope = zbl(pairs.distance[near], z[one[near]], z[two[near]], r_off[near])
+        center, neighbor = pairs.center[near], pairs.neighbor[near]
+        energies = energies + np.bincount(center, value / 2, pairs.n_samples)
+        vector = pairs.vector[near]
+        pull = (slope / 2 / pairs.distance[near])[:, None] * vector
+        np.add.at(forces, pairs.sample[center], pull)
+        np.subtract.at(forces, neighbor, pull)
+        np.add.at(strain, pairs.sample_frame[center], pull[:, :, None] * vector[:, None, :])
+        return energies, forces, strain
+
+
+def _isolated(dataset: Dataset) -> dict[str, float]:
+    return {
+        frame.symbols[0]: frame.energy
+        for frame in dataset
+        if frame.n_atoms == 1 and frame.energy is not None and not frame.pbc.any()
+    }
+
+
+def _complete(e0: dict[str, float], elements: tuple[str, ...], where: str) -> dict[str, float]:
+    missing = [symbol for symbol in elements if symbol not in e0]
+    if missing:
+        raise DataError(
+            f"e0: {where} has no isolated atom of {', '.join(missing)} (a non-periodic frame "
+            'with one atom and an energy): add it, give its energy, or use e0="lstsq"'
+        )
+    return {symbol: float(e0[symbol]) for symbol in elements}
+
+
+def _least_squares(dataset: Dataset) -> dict[str, float]:
+    frames = [frame for frame in dataset if frame.energy is not None]
+    if not frames:
+        raise DataError(
+            "e0: no frame has an energy, so the energies of the atoms cannot be found: "
+            "check the key of the energy, or give e0 as a mapping of symbol to eV"
+        )
+    counts = np.array(
+        [[frame.symbols.count(symbol) for symbol in dataset.elements] for frame in frames]
+    )
+    n = counts.sum(1)
+    energies = np.array([frame.energy for frame in frames])
+    # Energies per atom: large frames do not count more than small ones.
+    solution = np.linalg.lstsq(counts / n[:, None], energies / n, rcond=None)[0]
+    return {s: float(e) for s, e in zip(dataset.elements, solution, strict=True)}

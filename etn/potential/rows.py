@@ -1,0 +1,282 @@
+"""From a data set to batches of design rows with targets and weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etn.errors import DataError, SettingsError
+from etn.network import Chain
+from etn.potential.baseline import Baseline
+from etn.potential.basis import Basis, Expansion, voigt
+from etn.potential.dataset import Dataset
+from etn.potential.frame import Frame
+from etn.potential.pairs import Pairs
+from etn.potential.predict import respond
+from etn.sweep import Batch
+
+Array = NDArray[np.float64]
+
+# Frames are joined until a batch has this many atoms, so that matrix products are large.
+ATOMS_PER_BATCH = 48
+# Bounds of the direction arrays of one batch and of all features kept between sweeps, bytes.
+MAX_DIRECTIONS = 96e6
+MAX_KEPT = 1e9
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What multiplies the residuals of a fit.
+
+    loss = sum_frames [ (w_E dE / N)^2 + sum (w_F dF)^2 + sum (w_S d(sigma V) / N)^2 ]
+
+    with N the number of atoms: all residuals are in eV/atom or eV/Å.
+
+    Parameters
+    ----------
+    energy, forces, stress : float
+        Positive; zero leaves a label out.  ``stress=None`` uses the default where a frame
+        has a stress; a number demands one of every frame.
+
+    Raises
+    ------
+    SettingsError
+        If a weight is negative or all are zero.
+    """
+
+    energy: float = 100.0
+    forces: float = 1.0
+    stress: float | None = None
+
+    DEFAULT_STRESS = 10.0
+
+    def __post_init__(self) -> None:
+        for label in ("energy", "forces", "stress"):
+            value = getattr(self, label)
+            if value is not None and not 0 <= value < np.inf:
+                raise SettingsError(
+                    f"weights: {label} must be a finite number, zero or more, got {value}"
+                )
+        if not (self.energy or self.forces or self.stress):
+            raise SettingsError("weights: all are zero, so there is nothing to fit")
+
+    @classmethod
+    def of(cls, weights: Weights | Mapping[str, float] | None) -> Weights:
+        """Weights from a mapping of label to number; what is missing has its default."""
+        if isinstance(weights, cls):
+            return weights
+        given = dict(weights or {})  # type: ignore[arg-type]
+        unknown = sorted(given.keys() - {"energy", "forces", "stress"})
+        if unknown:
+            raise SettingsError(
+                f"weights: expected energy, forces and stress, got {', '.join(unknown)}"
+            )
+        return cls(**given)
+
+    def require(self, dataset: Dataset, *, what: str) -> None:
+        """Check that every label with a weight is there.
+
+        Raises
+        ------
+        DataError
+            With the frames that lack one.
+        """
+        for label in ("energy", "forces", "stress"):
+            if not getattr(self, label):
+                continue
+            missing = [frame.name for frame in dataset if getattr(frame, label) is None]
+            if missing:
+                names = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+                raise DataError(
+                    f"{what}: {len(missing)} of {len(dataset)} frames have no {label} "
+                    f"({names}), but its weight is {getattr(self, label):g}: give the key under "
+                    f"which the file has it, remove these frames, set the weight of {label} to "
+                    '0, or allow frames without it with missing="skip"'
+                )
+
+
+@dataclass
+class _Group:
+    """Frames whose rows are built together, or a part of one large frame."""
+
+    frames: Sequence[Frame]
+    pairs: Pairs
+    force_atoms: NDArray[np.int64]
+    energy: bool
+    stress: bool
+    targets: Array
+    weights: Array
+    expansion: Expansion | None = None
+
+
+class Rows:
+    """Design rows of a data set, streamed in batches.
+
+    Frames of similar size are joined to batches; the force rows of a large frame are cut into
+    parts, each with the atoms that feel them.  Features are kept between sweeps as long as
+    they fit in :data:`MAX_KEPT` bytes, else computed anew.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    basis : Basis
+    baseline : Baseline
+    weights : Weights
+        Frames without a label have no row for it.
+    """
+
+    def __init__(
+        self, dataset: Dataset, basis: Basis, baseline: Baseline, weights: Weights
+    ) -> None:
+        self.dataset, self.basis, self.baseline, self.weights = dataset, basis, baseline, weights
+        self._kept = 0.0
+        self._groups = [
+            group
+            for frames in _join(sorted(dataset, key=lambda frame: frame.n_atoms), basis)
+            for group in self._split(frames)
+        ]
+
+    def _split(self, frames: Sequence[Frame]) -> Iterator[_Group]:
+        basis = self.basis
+        pairs = Pairs.find(frames, basis.elements, basis.r_max)
+        base_energies, base_forces, base_strain = self.baseline.evaluate(pairs, basis.elements)
+        base = np.bincount(pairs.frame, base_energies, pairs.n_frames)
+        n = np.array([frame.n_atoms for frame in frames])
+        w = self.weights
+        energies = np.array([np.nan if f.energy is None else f.energy for f in frames]) - base
+        has_energy = np.isfinite(energies)
+        energy_weights = np.where(has_energy, w.energy / n, 0.0)
+        energies = np.where(has_energy, energies, 0.0)
+        w_stress = w.DEFAULT_STRESS if w.stress is None else w.stress
+        has_stress = np.array([f.stress is not None for f in frames]) & (w_stress > 0)
+        strain = np.zeros((len(frames), 6))
+        for k, frame in enumerate(frames):
+            if has_stress[k] and frame.stress is not None:
+                strain[k] = frame.stress * frame.volume - voigt(base_strain[k])
+        strain_weights = np.repeat(np.where(has_stress, w_stress / n, 0.0), 6)
+        forces = np.concatenate(
+            [np.zeros((f.n_atoms, 3)) if f.forces is None else f.forces for f in frames]
+        )
+        known = np.repeat([f.forces is not None and w.forces > 0 for f in frames], n)
+        movable = np.flatnonzero(known)
+        residual = forces - base_forces
+        use_energy, use_stress = bool(energy_weights.any()), bool(has_stress.any())
+
+        def group(part: Pairs, atoms: NDArray[np.int64], energy: bool, stress: bool) -> _Group:
+            targets: list[Array] = [energies] if energy else []
+            weights: list[Array] = [energy_weights] if energy else []
+            targets += [residual[atoms].ravel()]
+            weights += [np.full(3 * len(atoms), w.forces)]
+            if stress:
+                targets += [strain.ravel()]
+                weights += [strain_weights]
+            return _Group(
+                frames,
+                part,
+                atoms,
+                energy,
+                stress,
+                np.concatenate(targets),
+                np.concatenate(weights),
+            )
+
+        most = max(1, int(MAX_DIRECTIONS / (24.0 * basis.leg.dim * pairs.n_samples)))
+        if len(movable) <= most:
+            if len(movable) or use_energy or use_stress:
+                yield group(pairs, movable, use_energy, use_stress)
+            return
+        if use_energy or use_stress:
+            yield group(pairs, movable[:0], use_energy, use_stress)
+        positions = frames[0].positions
+        for atoms in _neighbourhoods(movable, positions, min(most, ATOMS_PER_BATCH)):
+            near = np.zeros(pairs.n_atoms, dtype=bool)
+            near[atoms] = True
+            felt = np.zeros(pairs.n_samples, dtype=bool)
+            felt[pairs.center[near[pairs.neighbor]]] = True
+            felt |= near[pairs.sample]
+            yield group(pairs.select(np.flatnonzero(felt)), atoms, False, False)
+
+    def _expand(self, group: _Group) -> Expansion:
+        if group.expansion is not None:
+            return group.expansion
+        expansion = self.basis.expand(group.pairs)
+        size = expansion.nbytes
+        if self._kept + size <= MAX_KEPT:
+            self._kept += size
+            group.expansion = expansion
+        return expansion
+
+    def __len__(self) -> int:
+        return sum(len(group.targets) for group in self._groups)
+
+    def batches(self) -> Iterator[Batch]:
+        """All batches, built anew at each call."""
+        for group in self._groups:
+            samples = self._expand(group).samples(
+                energy=group.energy, force_atoms=group.force_atoms, strain=group.stress
+            )
+            yield Batch(samples, group.targets, group.weights)
+
+    def measure(self, chain: Chain) -> dict[str, float]:
+        """Mean absolute errors of energy (meV/atom) and forces (eV/Å), and the weighted loss.
+
+        Computed from the rows' own targets, so labels without weight do not count.
+        """
+        energy: list[Array] = []
+        force: list[Array] = []
+        loss = 0.0
+        for group in self._groups:
+            response = respond(chain, self._expand(group))
+            pairs, n_forces = group.pairs, 3 * len(group.force_atoms)
+            at = pairs.n_frames if group.energy else 0
+            sums = np.bincount(pairs.sample_frame, response.energies, pairs.n_frames)
+            parts: list[Array] = [sums] if group.energy else []
+            parts += [response.forces[group.force_atoms].ravel()]
+            if group.stress:
+                parts += [voigt(response.strain).ravel()]
+            errors = np.concatenate(parts) - group.targets
+            loss += float(np.sum((group.weights * errors) ** 2))
+            if group.energy:
+                n = np.bincount(pairs.frame, minlength=pairs.n_frames)
+                energy.append(np.abs(errors[:at] / n)[group.weights[:at] > 0])
+            force.append(np.abs(errors[at : at + n_forces]))
+        measures = {"loss": loss}
+        for name, scale, values in (("E", 1e3, energy), ("F", 1.0, force)):
+            stacked = np.concatenate(values) if values else np.empty(0)
+            if len(stacked):
+                measures[name] = scale * float(stacked.mean())
+        return measures
+
+
+def _join(frames: Sequence[Frame], basis: Basis) -> Iterator[list[Frame]]:
+    """Join frames to batches of some tens of atoms, within the memory of a batch."""
+    batch: list[Frame] = []
+    atoms = 0
+    for frame in frames:
+        total = atoms + frame.n_atoms
+        too_large = 24.0 * basis.leg.dim * total**2 > MAX_DIRECTIONS
+        if batch and (atoms >= ATOMS_PER_BATCH or too_large):
+            yield batch
+            batch, atoms = [], 0
+        batch.append(frame)
+        atoms += frame.n_atoms
+    if batch:
+        yield batch
+
+
+def _neighbourhoods(
+    atoms: NDArray[np.int64], positions: Array, size: int
+) -> Iterator[NDArray[np.int64]]:
+    """Halve a set of atoms along its longest side until the parts have at most this size."""
+    if len(atoms) <= size:
+        yield np.sort(atoms)
+        return
+    here = positions[atoms]
+    axis = int(np.argmax(np.ptp(here, axis=0)))
+    order = atoms[np.argsort(here[:, axis], kind="stable")]
+    half = len(order) // 2
+    yield from _neighbourhoods(order[:half], positions, size)
+    yield from _neighbourhoods(order[half:], positions, size)

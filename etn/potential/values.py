@@ -1,0 +1,172 @@
+"""From what a user writes, in YAML or on a command line, to the values of settings.
+
+The functions ``to_...`` raise ValueError with what was expected and what came; the settings add
+the name.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from etn.errors import EtnError, SettingsError
+from etn.o3 import Irreps
+
+
+def to_optional(value: Any) -> Any:
+    """Read "none" as no value, which a command line cannot say otherwise."""
+    return None if isinstance(value, str) and value.lower() in ("none", "null", "") else value
+
+
+def to_paths(value: Any) -> tuple[str, ...] | None:
+    """Read a path or a list of them."""
+    if (value := to_optional(value)) is None:
+        return None
+    one = isinstance(value, str | os.PathLike)
+    if not one and not (
+        isinstance(value, list | tuple) and all(isinstance(v, str | os.PathLike) for v in value)
+    ):
+        raise ValueError(f"expected a path, or a list of paths, got {value!r}")
+    paths = tuple(os.fspath(v) for v in ([value] if one else value))
+    if not paths or not all(paths):
+        raise ValueError(f"expected at least one path, none of them empty, got {value!r}")
+    return paths
+
+
+def to_train(value: Any) -> tuple[str, ...]:
+    """Read at least one path."""
+    paths = to_paths(value)
+    if paths is None:
+        raise ValueError("expected at least one path, got none")
+    return paths
+
+
+def to_valid(value: Any) -> float | str | None:
+    """Read a fraction or a path."""
+    value = to_optional(value)
+    if value is None or isinstance(value, os.PathLike):
+        return None if value is None else os.fspath(value)
+    number = _number(value)
+    if number is None and isinstance(value, str):
+        return value
+    if number is None or isinstance(value, bool) or not 0 <= number < 1:
+        raise ValueError(
+            f"expected a fraction between 0 and 1, the path of a data set, or none, got {value!r}"
+        )
+    return number or None
+
+
+def _counts(value: Any) -> int | tuple[int, ...] | None:
+    """Read 5, "5", [5, 4] and "5,4"; None for anything else."""
+    if isinstance(value, str):
+        parts = value.replace(" ", "").split(",")
+        if not all(part.isdecimal() for part in parts):
+            return None
+        value = [int(part) for part in parts] if len(parts) > 1 else int(parts[0])
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, list | tuple) and value and all(type(v) is int for v in value):
+        return tuple(value)
+    return None
+
+
+def to_max_sweeps(value: Any) -> int | tuple[int, ...]:
+    """Read positive numbers of sweeps."""
+    counts = _counts(value)
+    if counts is None or min(counts if isinstance(counts, tuple) else (counts,)) < 1:
+        raise ValueError(
+            "expected a positive whole number, or one for each length of the chain "
+            f"(such as 3,2), got {value!r}"
+        )
+    return counts
+
+
+def to_max_bond(value: Any) -> int | tuple[int, ...] | str:
+    """Read multiplicities of a bond."""
+    counts = _counts(value)
+    if counts is not None:
+        each = counts if isinstance(counts, tuple) else (counts,)
+        if each[0] >= 1 and min(each) >= 0:
+            return counts
+    elif isinstance(value, str | Irreps):
+        try:
+            if Irreps(value).count("0e"):
+                return str(Irreps(value))
+        except EtnError:
+            pass
+    raise ValueError(
+        "expected a positive whole number, one number for each l = 0, 1, ... starting with a "
+        f"positive one (such as 5,4,3), or irreps with scalars (such as 5x0e+4x1o), got {value!r}"
+    )
+
+
+def to_e0(value: Any) -> str | dict[str, float]:
+    """Read a mode, energies by symbol, or a path."""
+    given = value
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, str) and value:
+        if "=" not in value:
+            return value
+        parts = [part.partition("=") for part in value.split(",")]
+        value = {symbol.strip(): energy for symbol, _, energy in parts}
+    if isinstance(value, Mapping) and value:
+        energies = {str(symbol): _number(energy) for symbol, energy in value.items()}
+        if all(energy is not None for energy in energies.values()):
+            return {symbol: energy for symbol, energy in energies.items() if energy is not None}
+    raise ValueError(
+        'expected "auto", "isolated", "lstsq", energies in eV (such as Mo=-10.9,Nb=-10.1), or the '
+        f"path of a data set with isolated atoms, got {given!r}"
+    )
+
+
+def _number(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if abs(number) < float("inf") else None
+
+
+def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read the mapping in a YAML file, not yet checked.
+
+    Raises
+    ------
+    SettingsError
+        If the file is missing, or is not YAML with one value a key.
+    """
+    path = Path(path)
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except FileNotFoundError as error:
+        raise SettingsError(f"{path}: there is no such settings file; check the path") from error
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise SettingsError(f"{path}: expected YAML, one `key: value` a line; {reason}") from error
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise SettingsError(
+            f"{path}: expected YAML with one `key: value` a line, got other content"
+        )
+    return values
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses keys that stand twice, of which YAML would keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f'the key "{key}" stands twice', node.start_mark
+                )
+        return super().construct_mapping(node, deep)

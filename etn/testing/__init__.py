@@ -1,0 +1,21 @@
+"""Law suites and random inputs for tests of etn and of code built on it.
+
+Subclass a suite in a test module and provide what it asks for; pytest collects the laws.
+Nothing here needs pytest: :meth:`Laws.check` checks all laws of a suite.
+"""
+
+from etn.testing.batches import dense_leg, dense_value, random_batch, random_blocks
+from etn.testing.networks import ChainLaws, CoreLaws
+from etn.testing.potentials import PotentialLaws
+from etn.testing.suite import Laws
+
+__all__ = [
+    "ChainLaws",
+    "CoreLaws",
+    "Laws",
+    "PotentialLaws",
+    "dense_leg",
+    "dense_value",
+    "random_batch",
+    "random_blocks",
+]

@@ -1,0 +1,311 @@
+"""Laws of cores and chains."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etn.io import load, save
+from etn.network import Chain, evaluate, value_and_gradient
+from etn.network.storage import chain_from_arrays, chain_to_arrays
+from etn.o3 import Irrep, clebsch_gordan
+from etn.o3.rotation import irreps_d, random_rotation
+from etn.tensor import Core, absorb_left, absorb_right, isometry_error, qr_left, qr_right
+from etn.testing.batches import dense_leg, dense_value, random_blocks
+from etn.testing.suite import Laws
+
+Array = NDArray[np.float64]
+SCALAR = Irrep(0, 1)
+
+
+class CoreLaws(Laws):
+    """What holds for every core.
+
+    Subclass it in a test module, with a name that starts with Test, and provide
+    :meth:`make_core`.
+
+    Examples
+    --------
+    >>> class TestMyCores(CoreLaws):
+    ...     def make_core(self, rng):
+    ...         return Core.random(["2x0e", "2x0e+1x1o", "1x0e+2x1o"], seed=rng)
+    >>> TestMyCores().check()
+    """
+
+    def make_core(self, rng: np.random.Generator) -> Core:
+        """A core, drawn at random."""
+        raise NotImplementedError
+
+    def _cores(self) -> Iterator[tuple[Core, np.random.Generator]]:
+        for rng in self.generators():
+            yield self.make_core(rng), rng
+
+    def test_dense_core_is_the_sum_over_paths(self) -> None:
+        """T[(r1 m1), (r2 m2), (r3 m3)] = a[r1, r2, r3] C[m1, m2, m3], path by path."""
+        for core, _ in self._cores():
+            dense = core.to_dense()
+            rest = dense.copy()
+            for path, block in core:
+                at = [leg.indices(ir) for leg, ir in zip(core.legs, path, strict=True)]
+                structure = _structure(path)
+                for r in np.ndindex(block.shape):
+                    index = np.ix_(*(rows[k] for rows, k in zip(at, r, strict=True)))
+                    self.close(dense[index], block[r] * structure, scale=core.norm())
+                    rest[index] = 0.0
+            self.close(rest, np.zeros_like(rest), scale=core.norm())
+
+    def test_norm_is_the_dense_norm(self) -> None:
+        """||T||^2 = sum (2 l + 1) ||block||^2."""
+        for core, _ in self._cores():
+            dense = float(np.linalg.norm(core.to_dense()))
+            self.close(core.norm(), dense, scale=dense)
+            weighted = core.metric() @ core.to_vector() ** 2
+            self.close(weighted, dense**2, scale=dense**2)
+
+    def test_dense_round_trip(self) -> None:
+        """from_dense inverts to_dense and leaves nothing out."""
+        for core, _ in self._cores():
+            projection = Core.from_dense(core.to_dense(), core.legs)
+            self.close(projection.core.to_vector(), core.to_vector(), scale=core.norm())
+            self.close(projection.residual, 0.0, scale=core.norm())
+
+    def test_residual_is_the_part_that_is_not_equivariant(self) -> None:
+        """from_dense is the orthogonal projection, and its residual the norm of the rest."""
+        for core, rng in self._cores():
+            noise = rng.normal(size=tuple(leg.dim for leg in core.legs))
+            noise -= Core.from_dense(noise, core.legs).core.to_dense()
+            total = core.to_dense() + noise
+            projection = Core.from_dense(total, core.legs)
+            scale = float(np.linalg.norm(total)) + 1e-300
+            self.close(projection.core.to_vector(), core.to_vector(), scale=scale)
+            self.close(projection.residual, float(np.linalg.norm(noise)), scale=scale)
+            self.close(np.vdot(noise, core.to_dense()), 0.0, scale=scale**2)
+
+    def test_vector_round_trip(self) -> None:
+        """from_vector inverts to_vector, bit by bit."""
+        for core, _ in self._cores():
+            again = core.from_vector(core.to_vector())
+            assert len(core.to_vector()) == core.n_parameters
+            for path, block in core:
+                np.testing.assert_array_equal(again.blocks[path], block)
+
+    def test_rotations_and_inversion_leave_the_core_alone(self) -> None:
+        """(D1 x D2 x D3) T = T for proper and improper rotations."""
+        for core, rng in self._cores():
+            dense = core.to_dense()
+            for R in orthogonals(rng):
+                turned = dense
+                for axis, leg in enumerate(core.legs):
+                    turned = np.moveaxis(np.tensordot(irreps_d(leg, R), turned, (1, axis)), 0, axis)
+                self.close(turned, dense, scale=core.norm())
+
+    def test_qr_splits_off_the_last_leg(self) -> None:
+        """T = Q R with Q a dense isometry from the other legs to the last."""
+        for core, _ in self._cores():
+            if core.order < 2:
+                continue
+            q, bond = qr_left(core)
+            self.close(absorb_right(q, bond).to_dense(), _reached(core, core.order - 1))
+            self._isometry(q, leg=core.order - 1)
+
+    def test_qr_splits_off_the_first_leg(self) -> None:
+        """T = L Q with Q a dense isometry from the other legs to the first."""
+        for core, _ in self._cores():
+            if core.order < 2:
+                continue
+            q, bond = qr_right(core)
+            self.close(absorb_left(bond, q).to_dense(), _reached(core, 0))
+            self._isometry(q, leg=0)
+
+    def _isometry(self, q: Core, *, leg: int) -> None:
+        gram = _gram(q.to_dense(), leg)
+        self.close(gram, np.eye(len(gram)), scale=1.0)
+        self.close(isometry_error(q, leg=leg), 0.0, scale=1.0)
+
+    def test_isometry_error_is_that_of_the_dense_core(self) -> None:
+        """For a core that is no isometry too."""
+        for core, _ in self._cores():
+            if core.order < 2:
+                continue
+            for leg in (0, core.order - 1):
+                gram = _gram(core.to_dense(), leg)
+                dense = float(np.abs(gram - np.eye(len(gram))).max(initial=0.0))
+                self.close(isometry_error(core, leg=leg), dense, scale=max(dense, 1.0))
+
+
+class ChainLaws(Laws):
+    """What holds for every chain; keep them small, the dense tensors are formed.
+
+    Subclass it in a test module, with a name that starts with Test, and provide
+    :meth:`make_chain`.  Chains of four and more sites have canonical forms with three
+    isometries in a row.
+
+    Examples
+    --------
+    >>> class TestMyChains(ChainLaws):
+    ...     def make_chain(self, rng):
+    ...         return Chain.random(["1x0e+2x1o"] * 4, start="2x0e", max_bond=2, seed=rng)
+    >>> TestMyChains().check()
+    """
+
+    def make_chain(self, rng: np.random.Generator) -> Chain:
+        """A chain, drawn at random."""
+        raise NotImplementedError
+
+    def _chains(self) -> Iterator[tuple[Chain, np.random.Generator]]:
+        for rng in self.generators():
+            yield self.make_chain(rng), rng
+
+    def test_dense_tensor_is_the_contraction_of_the_cores(self) -> None:
+        """One einsum over the dense cores."""
+        for chain, _ in self._chains():
+            operands: list[object] = []
+            n = len(chain)
+            for site, core in enumerate(chain):
+                operands += [core.to_dense(), [site, n + 1 + site, site + 1]]
+            out = [0, *range(n + 1, 2 * n + 1), n]
+            expected = np.einsum(*operands, out, optimize=True)  # type: ignore[call-overload]
+            self.close(chain.to_dense(), expected)
+
+    def test_norm_is_the_dense_norm_in_every_gauge(self) -> None:
+        """||T|| is the norm of the center core."""
+        for chain, _ in self._chains():
+            dense = float(np.linalg.norm(chain.to_dense()))
+            self.close(chain.norm(), dense, scale=dense)
+            for center in range(len(chain)):
+                self.close(chain.canonicalize(center).norm(), dense, scale=dense)
+
+    def test_canonical_forms_are_the_same_tensor(self) -> None:
+        """From no center, and from every center to every other."""
+        for chain, _ in self._chains():
+            dense = chain.to_dense()
+            for first in range(len(chain)):
+                canonical = chain.canonicalize(first)
+                assert canonical.center == first
+                self.close(canonical.to_dense(), dense)
+                self.close(canonical.orthogonality_error(), 0.0, scale=1.0)
+                for second in range(len(chain)):
+                    moved = canonical.canonicalize(second)
+                    self.close(moved.to_dense(), dense)
+                    self.close(moved.orthogonality_error(), 0.0, scale=1.0)
+
+    def test_cores_in_a_row_are_a_dense_isometry(self) -> None:
+        """A1 A2 ... Ak left of the center, and the same from the right, for all k."""
+        for chain, _ in self._chains():
+            left = chain.canonicalize(len(chain) - 1).cores[:-1]
+            for length in range(1, len(left) + 1):
+                m = _product(left[:length]).reshape(-1, left[length - 1].legs[2].dim)
+                self.close(m.T @ m, np.eye(m.shape[1]))
+            right = chain.canonicalize(0).cores[1:]
+            for length in range(1, len(right) + 1):
+                m = _product(right[-length:]).reshape(right[-length].legs[0].dim, -1)
+                self.close(m @ m.T, np.eye(m.shape[0]))
+
+    def test_a_gauge_move_changes_nothing(self) -> None:
+        """An invertible matrix of each irrep on a bond, and its inverse."""
+        for chain, rng in self._chains():
+            cores = list(chain.cores)
+            for bond, irreps in enumerate(chain.bonds):
+                x = {
+                    ir: np.eye(irreps.count(ir)) + 0.3 * rng.normal(size=(irreps.count(ir),) * 2)
+                    for ir in irreps.unique
+                }
+                cores[bond] = absorb_right(cores[bond], x)
+                inverse = {ir: np.asarray(np.linalg.inv(m), float) for ir, m in x.items()}
+                cores[bond + 1] = absorb_left(inverse, cores[bond + 1])
+            self.close(Chain(cores).to_dense(), chain.to_dense(), tolerance=1e3 * self.tolerance)
+
+    def test_rotations_and_inversion_leave_the_tensor_alone(self) -> None:
+        """Wigner matrices on every leg, start and out included."""
+        for chain, rng in self._chains():
+            dense = chain.to_dense()
+            for R in orthogonals(rng):
+                turned = dense
+                for axis, leg in enumerate((chain.start, *chain.sites, chain.out)):
+                    turned = np.moveaxis(np.tensordot(irreps_d(leg, R), turned, (1, axis)), 0, axis)
+                self.close(turned, dense)
+
+    def test_an_inserted_site_passes_its_bond_on(self) -> None:
+        """With the constant channel set to one, the longer chain is the shorter one."""
+        for chain, _ in self._chains():
+            for site in range(len(chain) + 1):
+                leg = chain.sites[min(site, len(chain) - 1)]
+                for channel in range(leg.count(SCALAR)):
+                    longer = chain.insert(site, channel=channel)
+                    constant = np.zeros(leg.dim)
+                    constant[leg.indices(SCALAR)[channel, 0]] = 1.0
+                    fed = np.tensordot(longer.to_dense(), constant, (site + 1, 0))
+                    self.close(fed, chain.to_dense())
+
+    def test_values_and_gradients_are_the_dense_contraction(self) -> None:
+        """For chains of one scalar whose sites read the same leg."""
+        for chain, rng in self._chains():
+            leg = chain.sites[0]
+            if str(chain.out) != "1x0e" or any(other != leg for other in chain.sites):
+                continue
+            start, site = (random_blocks(irreps, 4, seed=rng) for irreps in (chain.start, leg))
+            s, v = dense_leg(chain.start, start), dense_leg(leg, site)
+            expected = dense_value(chain, [s, *[v] * len(chain)])[0]
+            values, gradient = value_and_gradient(chain, start, site)
+            self.close(evaluate(chain, start, site), expected)
+            self.close(values, expected)
+            along = rng.normal(size=v.shape)
+            slope = np.zeros_like(expected)
+            for k in range(len(chain)):
+                legs = [v] * len(chain)
+                legs[k] = along
+                slope += dense_value(chain, [s, *legs])[0]
+            self.close(np.sum(dense_leg(leg, gradient) * along, axis=0), slope)
+
+    def test_saved_and_loaded_chains_are_the_same(self) -> None:
+        """Bit by bit, center included."""
+        for chain, _ in self._chains():
+            for one in (chain, chain.canonicalize(len(chain) - 1)):
+                header, arrays = chain_to_arrays(one)
+                with tempfile.TemporaryDirectory() as folder:
+                    path = Path(folder) / "chain.etn"
+                    save(path, kind="chain", header=header, arrays=arrays)
+                    stored = load(path, kind="chain")
+                two = chain_from_arrays(stored.header, stored.arrays)
+                assert one.center == two.center
+                for a, b in zip(one, two, strict=True):
+                    assert a.legs == b.legs
+                    np.testing.assert_array_equal(a.to_vector(), b.to_vector())
+
+
+def orthogonals(rng: np.random.Generator) -> Iterator[Array]:
+    """A rotation, one with reflection, and the inversion."""
+    yield random_rotation(rng)
+    yield random_rotation(rng, reflect=True)
+    yield -np.eye(3)
+
+
+def _structure(path: tuple[Irrep, ...]) -> Array:
+    if len(path) == 3:
+        return clebsch_gordan(path[0].l, path[1].l, path[2].l)
+    return np.eye(path[0].dim) if len(path) == 2 else np.ones(1)
+
+
+def _gram(dense: Array, leg: int) -> Array:
+    """Overlaps of the slices of a dense core along one leg."""
+    others = [axis for axis in range(dense.ndim) if axis != leg]
+    return np.tensordot(dense, dense, (others, others))
+
+
+def _reached(core: Core, leg: int) -> Array:
+    """Dense core with the irreps of a leg sorted, as a factorisation returns it."""
+    dense, irreps = core.to_dense(), core.legs[leg]
+    reached = {path[leg] for path in core.blocks}
+    order = [irreps.indices(ir).ravel() for ir in sorted(reached)]
+    return np.take(dense, np.concatenate([*order, np.empty(0, int)]), axis=leg)
+
+
+def _product(cores: tuple[Core, ...]) -> Array:
+    dense = cores[0].to_dense()
+    for core in cores[1:]:
+        dense = np.tensordot(dense, core.to_dense(), 1)
+    return dense

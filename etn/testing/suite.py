@@ -1,0 +1,69 @@
+"""What all law suites share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+class Laws:
+    """Base of the suites: methods whose names start with ``test`` are laws.
+
+    Attributes
+    ----------
+    seeds : tuple of int
+        A law is checked for the objects drawn with each of these seeds.
+    tolerance : float
+        Largest deviation, relative to the largest expected entry or the given scale.
+    """
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    tolerance: float = 1e-12
+
+    def generators(self) -> Iterator[np.random.Generator]:
+        """One random generator for each seed."""
+        return map(np.random.default_rng, self.seeds)
+
+    def check(self) -> None:
+        """Check all laws without a test runner.
+
+        Raises
+        ------
+        AssertionError
+            If one does not hold.
+        """
+        for name in dir(self):
+            if name.startswith("test"):
+                getattr(self, name)()
+
+    def close(
+        self,
+        got: ArrayLike,
+        expected: ArrayLike,
+        *,
+        scale: float | None = None,
+        tolerance: float | None = None,
+    ) -> None:
+        """Assert that the largest deviation is within the tolerance times the scale.
+
+        Parameters
+        ----------
+        got, expected : array-like
+        scale : float, optional
+            By default the largest absolute entry of ``expected``.
+        tolerance : float, optional
+            By default that of the suite.
+        """
+        one, two = np.asarray(got, dtype=float), np.asarray(expected, dtype=float)
+        assert one.shape == two.shape, f"expected shape {two.shape}, got {one.shape}"
+        unit: Any = np.abs(two).max(initial=0.0) if scale is None else scale
+        deviation = np.abs(one - two).max(initial=0.0)
+        allowed = self.tolerance if tolerance is None else tolerance
+        assert deviation <= allowed * unit, (
+            f"deviation {deviation:.3e} above {allowed:g} of {unit:.3e}"
+            if np.isfinite(deviation)
+            else f"deviation {deviation}: expected finite numbers"
+        )

@@ -1,0 +1,96 @@
+"""Fixtures and marks that all tests share.
+
+===============  ================================================================================
+fixture          value
+===============  ================================================================================
+``rng``          random generator with a fixed seed, fresh for each test
+``rotation``     (3, 3) proper rotation, drawn at random with a fixed seed
+``improper``     (3, 3) improper rotation (det = -1): a rotation times the inversion
+``orthogonal``   both of the above in turn: the test runs twice
+``shared_data``  folder of the reference data; the test is skipped where there is none
+===============  ================================================================================
+
+===============  ================================================================================
+mark             meaning
+===============  ================================================================================
+``slow``         left out unless asked for: ``pytest -m slow``, or ``pytest -m ""`` for everything
+``gpu``          skipped where torch sees no CUDA device
+``shared_data``  skipped where the reference data are absent
+===============  ================================================================================
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import hypothesis
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+# Hypothesis draws the same examples in every run, and keeps no database of failures.
+hypothesis.settings.register_profile("etn", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("etn")
+
+
+def _shared_data() -> Path | None:
+    """Folder of the reference data: $ETN_SHARED_DATA, or shared/data beside the repository."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("ETN_SHARED_DATA") or beside)
+    return folder if folder.is_dir() else None
+
+
+def _has_gpu() -> bool:
+    try:
+        import torch
+    except ImportError:
+        return False
+    return torch.cuda.is_available()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what this machine cannot run; torch is imported only if a test asks for a GPU."""
+    gpu = [item for item in items if item.get_closest_marker("gpu")]
+    if gpu and not _has_gpu():
+        for item in gpu:
+            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+    data = [item for item in items if item.get_closest_marker("shared_data")]
+    if data and _shared_data() is None:
+        for item in data:
+            item.add_marker(pytest.mark.skip(reason="no reference data (set ETN_SHARED_DATA)"))
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20260101)
+
+
+def _random_orthogonal(rng: np.random.Generator, det: int) -> npt.NDArray[np.float64]:
+    # Not etn.o3.random_rotation: a law must not rest on what it tests.
+    q, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    return q * (det * np.sign(np.linalg.det(q)))
+
+
+@pytest.fixture
+def rotation() -> npt.NDArray[np.float64]:
+    return _random_orthogonal(np.random.default_rng(11), 1)
+
+
+@pytest.fixture
+def improper() -> npt.NDArray[np.float64]:
+    return _random_orthogonal(np.random.default_rng(12), -1)
+
+
+@pytest.fixture(params=["proper", "improper"])
+def orthogonal(request: pytest.FixtureRequest) -> npt.NDArray[np.float64]:
+    det = 1 if request.param == "proper" else -1
+    return _random_orthogonal(np.random.default_rng(13), det)
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    folder = _shared_data()
+    if folder is None:
+        pytest.skip("no reference data (set ETN_SHARED_DATA)")
+    return folder

@@ -1,0 +1,188 @@
+"""The ASE calculator: its numbers are the derivatives of its energy, in any cell."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase import Atoms, units
+from ase.build import bulk, molecule
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
+from ase.md.verlet import VelocityVerlet
+from ase.optimize import BFGS
+
+import etn
+from etn.errors import DataError, ModelFileError
+from etn.interfaces.ase import EtnCalculator
+from etn.potential import Baseline, Basis, Dataset, PolynomialPotential, fit
+from etn.sweep import Schedule
+
+
+@pytest.fixture(scope="module")
+def alloy() -> PolynomialPotential:
+    """A potential of two elements that nothing was fitted to."""
+    model = PolynomialPotential(
+        Basis(("Mo", "W"), r_max=4.3, n_max=3, l_max=2, scale=0.3),
+        body_order=4,
+        max_bond=2,
+        baseline=Baseline({"Mo": -1.25, "W": 2.5}, zbl=True),
+    )
+    return model.with_chain(model.initial_chain(seed=1))
+
+
+@pytest.fixture(scope="module")
+def molybdenum() -> PolynomialPotential:
+    train = Dataset.read("etn:Mo/train", index="::8")
+    model = PolynomialPotential(
+        Basis.for_dataset(train, r_max=4.0, n_max=4, l_max=1),
+        body_order=3,
+        max_bond=3,
+        baseline=Baseline.fit(train),
+    )
+    return fit(model, train, schedule=Schedule(max_sweeps=1)).model
+
+
+def crystal(pbc=True, repeat=(1, 1, 1)) -> Atoms:
+    atoms = bulk("Mo", "bcc", a=3.2, cubic=True) * repeat
+    atoms.symbols[0] = "W"
+    shear = np.array([[0, 0.1, 0], [0.2, 0, 0], [0, 0.1, 0.3]])
+    atoms.set_cell(atoms.cell.array + shear, scale_atoms=True)
+    atoms.rattle(0.1, seed=3)
+    atoms.pbc = pbc
+    return atoms
+
+
+STRUCTURES = {
+    # Cells of 3.2 Å, smaller than r_max: an atom meets its own images.
+    "periodic": crystal(),
+    "larger cell": crystal(repeat=(2, 1, 1)),
+    "slab": crystal((True, True, False)),
+    "wire": crystal((False, False, True)),
+    "isolated in a cell": crystal(False),
+}
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_forces_and_stress_are_finite_differences(alloy, name):
+    atoms = STRUCTURES[name].copy()
+    atoms.calc = EtnCalculator(alloy)
+    forces, stress = atoms.get_forces(), atoms.get_stress()
+    numerical = calculate_numerical_forces(atoms, eps=1e-4)
+    np.testing.assert_allclose(forces, numerical, atol=1e-6 * abs(forces).max())
+    numerical = calculate_numerical_stress(atoms, eps=1e-5)
+    np.testing.assert_allclose(stress, numerical, atol=1e-6 * abs(stress).max())
+
+
+def test_forces_without_a_cell(alloy):
+    atoms = crystal(False)
+    atoms.cell = None
+    atoms.calc = EtnCalculator(alloy)
+    numerical = calculate_numerical_forces(atoms, eps=1e-4)
+    np.testing.assert_allclose(atoms.get_forces(), numerical, atol=1e-6 * abs(numerical).max())
+
+
+def test_stress_needs_a_volume(alloy):
+    atoms = crystal(False)
+    atoms.cell = None
+    atoms.calc = EtnCalculator(alloy)
+    for _ in range(2):  # also when all else is known
+        with pytest.raises(
+            PropertyNotImplementedError, match="cell of the structure has no volume"
+        ):
+            atoms.get_stress()
+        assert np.isfinite(atoms.get_potential_energy())
+
+
+def test_energies_add_up(alloy):
+    atoms = crystal(repeat=(2, 2, 1))
+    atoms.calc = EtnCalculator(alloy)
+    energy = atoms.get_potential_energy()
+    assert atoms.get_potential_energy(force_consistent=True) == energy
+    assert atoms.get_potential_energies().sum() == pytest.approx(energy, rel=1e-12)
+
+
+def test_energy_is_extensive(alloy):
+    one, many = crystal(), crystal() * (3, 2, 2)
+    one.calc = many.calc = EtnCalculator(alloy)
+    assert many.get_potential_energy() == pytest.approx(12 * one.get_potential_energy(), rel=1e-12)
+
+
+@pytest.mark.parametrize("cell", [None, [50.0, 50.0, 50.0]])
+def test_isolated_atom_has_the_energy_of_the_baseline(alloy, cell):
+    atoms = Atoms("W", cell=cell, pbc=cell is not None)
+    atoms.calc = EtnCalculator(alloy)
+    assert atoms.get_potential_energy() == 2.5
+    np.testing.assert_array_equal(atoms.get_forces(), 0)
+
+
+def test_unknown_elements_are_named(alloy):
+    atoms = molecule("H2O")
+    atoms.calc = EtnCalculator(alloy)
+    with pytest.raises(DataError, match="knows Mo, W, but the structure holds H, O"):
+        atoms.get_potential_energy()
+
+
+def test_coincident_atoms_are_named(alloy):
+    atoms = Atoms("Mo2", np.zeros((2, 3)))
+    atoms.calc = EtnCalculator(alloy)
+    with pytest.raises(DataError, match="atoms 0 and 1 coincide"):
+        atoms.get_potential_energy()
+
+
+def test_only_changes_that_matter_are_calculated(alloy, monkeypatch):
+    atoms = crystal()
+    atoms.calc = EtnCalculator(alloy)
+    calls = []
+    predict = PolynomialPotential.predict
+    monkeypatch.setattr(
+        PolynomialPotential, "predict", lambda *args: calls.append(1) or predict(*args)
+    )
+    atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()
+    atoms.set_initial_magnetic_moments([1.0, 2.0])
+    atoms.get_forces()
+    assert len(calls) == 1
+    atoms.positions[0, 0] += 0.01
+    atoms.get_forces()
+    assert len(calls) == 2
+
+
+def test_a_calculator_from_a_model_file(alloy, tmp_path):
+    path = tmp_path / "alloy.etn"
+    alloy.save(path)
+    results = []
+    for calc in (EtnCalculator(path), EtnCalculator(alloy), etn.load(str(path)).calculator()):
+        atoms = crystal()
+        atoms.calc = calc
+        results.append((atoms.get_potential_energy(), *atoms.get_forces().ravel()))
+    assert results[0] == results[1] == results[2]
+    with pytest.raises(ModelFileError, match="no such file"):
+        EtnCalculator(tmp_path / "none.etn")
+
+
+def test_dynamics_conserve_the_energy(molybdenum):
+    atoms = bulk("Mo", "bcc", a=3.16, cubic=True) * (2, 2, 2)
+    atoms.calc = EtnCalculator(molybdenum)
+    speed = np.sqrt(units.kB * 600 / atoms.get_masses()[0])
+    velocities = np.random.default_rng(0).normal(scale=speed, size=(len(atoms), 3))
+    atoms.set_velocities(velocities - velocities.mean(0))
+    dynamics = VelocityVerlet(atoms, timestep=2 * units.fs)
+    total, kinetic = [], []
+
+    def note() -> None:
+        kinetic.append(atoms.get_kinetic_energy() / len(atoms))
+        total.append(atoms.get_potential_energy() / len(atoms) + kinetic[-1])
+
+    dynamics.attach(note)
+    dynamics.run(200)
+    assert np.ptp(kinetic) > 0.02  # eV/atom: the atoms do move
+    assert np.ptp(total) < 1e-3
+    assert abs(np.mean(total[100:]) - np.mean(total[:100])) < 1e-4
+
+
+def test_relaxation_finds_the_perfect_crystal(molybdenum):
+    atoms = bulk("Mo", "bcc", a=3.16, cubic=True) * (2, 2, 2)
+    perfect = atoms.copy()
+    perfect.calc = atoms.calc = EtnCalculator(molybdenum)
+    atoms.rattle(0.02, seed=0)
+    BFGS(atoms, logfile=None).run(fmax=1e-3, steps=100)
+    assert atoms.get_potential_energy() == pytest.approx(perfect.get_potential_energy(), abs=1e-4)

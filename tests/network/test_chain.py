@@ -1,0 +1,144 @@
+"""Chains: laws for many shapes, construction, drawing and errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from etn.errors import CoreError
+from etn.network import Chain, dense_parameters, evaluate
+from etn.o3 import Irrep, Irreps
+from etn.tensor import Core
+from etn.testing import ChainLaws, random_blocks
+
+
+class TestFourSites(ChainLaws):
+    def make_chain(self, rng):
+        return Chain.random(["2x0e+1x1o+1x2e"] * 4, start="2x0e", max_bond=2, seed=rng)
+
+
+class TestFiveSites(ChainLaws):
+    seeds = (0,)
+
+    def make_chain(self, rng):
+        return Chain.random(["1x0e+2x1o"] * 5, start="1x0e", max_bond=3, seed=rng)
+
+
+class TestDistinctSitesAndAnOpenEnd(ChainLaws):
+    def make_chain(self, rng):
+        sites = ["1x0e+1x1o", "2x0e+1x2e", "1x1e+1x0e", "1x1o+1x0o"]
+        return Chain.random(sites, start="1x0e+1x1o", out="1x1o+2x0e", max_bond=2, seed=rng)
+
+
+class TestBothParities(ChainLaws):
+    def make_chain(self, rng):
+        return Chain.random(["1x0e+1x0o+1x1e+1x1o"] * 3, max_bond=2, seed=rng)
+
+
+class TestOneSite(ChainLaws):
+    def make_chain(self, rng):
+        return Chain.random(["3x0e+1x1o"], start="2x0e", seed=rng)
+
+
+irreps = st.lists(
+    st.tuples(st.integers(1, 2), st.sampled_from([Irrep(l, p) for l in range(3) for p in (1, -1)])),
+    min_size=1,
+    max_size=2,
+).map(lambda drawn: Irreps([(1, Irrep("0e")), *drawn]))
+
+
+@given(st.lists(irreps, min_size=1, max_size=3), irreps, irreps, st.integers(0, 2**16))
+@settings(max_examples=25)
+def test_laws_of_chains_with_random_legs(sites, start, out, seed):
+    class Laws(ChainLaws):
+        seeds = (seed,)
+
+        def make_chain(self, rng):
+            return Chain.random(sites, start=start, out=out, max_bond=2, seed=rng)
+
+    Laws().check()
+
+
+def test_inserting_the_constant_keeps_every_value():
+    leg = "3x0e+2x1o"
+    chain = Chain.random([leg] * 3, start="2x0e", max_bond=2, seed=1)
+    start, site = random_blocks("2x0e", 9, seed=1), random_blocks(leg, 9, seed=2)
+    site[Irrep("0e")][1] = 1.0
+    value = evaluate(chain, start, site)
+    for at in range(4):
+        longer = chain.insert(at, channel=1)
+        assert len(longer) == 4
+        assert longer.center is None
+        np.testing.assert_allclose(evaluate(longer, start, site), value, rtol=1e-12)
+
+
+def test_bonds_hold_what_both_ends_can_reach():
+    chain = Chain.random(["1x0e+1x2e"] * 3, max_bond=9)
+    assert [str(bond) for bond in chain.bonds] == ["1x0e+1x2e", "1x0e+1x2e"]
+    with pytest.raises(CoreError, match="bond 0: no irrep of"):
+        Chain.random(["1x1o"] * 3, max_bond=2)
+
+
+def test_bonds_are_no_wider_than_asked():
+    chain = Chain.random(["9x0e+9x1o+9x2e"] * 4, max_bond="3x0e+2x1o")
+    assert {str(bond) for bond in chain.bonds} == {"3x0e+2x1o"}
+    assert str(chain.start) == str(chain.out) == "1x0e"
+
+
+def test_parameter_count_of_a_chain():
+    chain = Chain.random(["10x0e+10x1o+10x2e"] * 4, max_bond="4x0e+4x1o+4x2e")
+    assert chain.n_parameters == 2 * (3 * 40) + 2 * (11 * 160)
+    assert dense_parameters(chain) == 90 * 36 * 2 + 36 * 90 * 36 * 2
+
+
+def test_replace_knows_when_the_center_is_lost():
+    chain = Chain.random(["2x0e+1x1o"] * 3, max_bond=2, seed=1).canonicalize(1)
+    assert chain.replace(1, chain[1]).center == 1
+    assert chain.replace(0, chain[0]).center is None
+    assert chain.replace(-2, chain[1]).center == 1
+
+
+def test_orthogonality_error_finds_a_wrong_core():
+    chain = Chain.random(["2x0e+1x1o"] * 3, max_bond=2, seed=1).canonicalize(1)
+    cores = list(chain.cores)
+    cores[2] = cores[2].from_vector(1.5 * cores[2].to_vector())
+    assert Chain(cores, center=1).orthogonality_error() == pytest.approx(1.25)
+
+
+def test_a_chain_is_a_sequence_of_cores():
+    chain = Chain.random(["2x0e+1x1o"] * 3, start="2x0e", max_bond=2, seed=1)
+    assert len(chain) == len(list(chain)) == 3
+    assert chain[-1] is chain.cores[2]
+    assert "not canonical" in repr(chain)
+    assert "center 1" in repr(chain.canonicalize(-2))
+
+
+def test_drawing_shows_the_center():
+    chain = Chain.random(["2x0e+1x1o"] * 4, max_bond=2, seed=1)
+    assert chain.show().count("○") == 4
+    lines = chain.canonicalize(2).show().splitlines()
+    assert [mark for mark in lines[1] if mark != "─"] == [">", ">", "●", "<"]
+    assert lines[0].split() == [str(b) for b in (chain.start, *chain.bonds, chain.out)]
+    assert lines[3].split() == [str(s) for s in chain.sites]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Chain([]), "at least one core"),
+        (lambda: Chain([Core(["0e", "0e"])]), "site 0: a chain is made of cores with three legs"),
+        (
+            lambda: Chain([Core(["0e", "0e", "2x0e"]), Core(["0e", "0e", "0e"])]),
+            "bond 0: left core ends in 2x0e, right core starts with 1x0e",
+        ),
+        (lambda: Chain.random(["0e"] * 2).canonicalize(2), r"expected a site 0..1, got 2"),
+        (lambda: Chain.random(["0e"] * 2).insert(3), r"expected a position 0..2, got 3"),
+        (lambda: Chain.random(["0e"] * 2).insert(1, channel=1), "has 1 scalar channels"),
+        (lambda: Chain.random(["0e"] * 2).orthogonality_error(), "canonicalize"),
+    ],
+)
+def test_malformed_chains(make, message):
+    with pytest.raises(CoreError, match=message):
+        make()

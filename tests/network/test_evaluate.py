@@ -1,0 +1,114 @@
+"""Values and gradients of chains against brute force, finite differences and autograd."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from etn.errors import CoreError
+from etn.network import Chain, evaluate, value_and_gradient
+from etn.o3 import Irreps
+from etn.testing import dense_leg, dense_value, random_blocks
+
+CASES = [
+    # leg, start, bond, number of sites
+    ("2x0e+2x1o+1x2e", "1x0e", 3, 1),
+    ("2x0e+2x1o+1x2e", "2x0e", 3, 2),
+    ("2x0e+2x1o+1x2e", "3x0e", 2, 3),
+    ("2x0e+1x1o", "2x0e", 2, 4),
+    ("1x0e+1x1o", "1x0e", 2, 5),
+    ("1x0e+1x0o+1x1e+2x1o", "1x0e", 2, 3),  # parity of both kinds
+    ("1x1o+2x0e+1x1o", "1x0e+1x1o", 2, 3),  # a split term, a start that is no scalar
+    ("2x1o+1x2e", "1x0e", 2, 3),  # no scalar on the leg
+]
+
+
+def build(leg, start, bond, n_sites, *, seed=0, n_samples=7):
+    chain = Chain.random([leg] * n_sites, start=start, max_bond=bond, seed=seed)
+    start_blocks = random_blocks(start, n_samples, seed=seed + 1)
+    site = random_blocks(leg, n_samples, seed=seed + 2)
+    return chain, start_blocks, site
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_value_is_the_dense_contraction(case):
+    chain, start, site = build(*case)
+    leg = dense_leg(case[0], site)
+    dense = dense_value(chain, [dense_leg(case[1], start), *[leg] * len(chain)])[0]
+    value = evaluate(chain, start, site)
+    np.testing.assert_allclose(value, dense, rtol=0, atol=1e-12 * np.abs(dense).max())
+    assert np.abs(value).max() > 0
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_gradient_is_that_of_the_dense_contraction(case):
+    chain, start, site = build(*case)
+    irreps = Irreps(case[0])
+    s, leg = dense_leg(case[1], start), dense_leg(irreps, site)
+    expected = np.zeros_like(leg)
+    for j in range(irreps.dim):
+        unit = np.zeros_like(leg)
+        unit[j] = 1.0
+        for k in range(len(chain)):
+            legs = [leg] * len(chain)
+            legs[k] = unit
+            expected[j] += dense_value(chain, [s, *legs])[0]
+    values, gradient = value_and_gradient(chain, start, site)
+    np.testing.assert_array_equal(values, evaluate(chain, start, site))
+    np.testing.assert_allclose(
+        dense_leg(irreps, gradient), expected, rtol=0, atol=1e-12 * np.abs(expected).max()
+    )
+
+
+@pytest.mark.parametrize("case", CASES[:4], ids=str)
+def test_gradient_is_the_finite_difference(case, rng):
+    chain, start, site = build(*case)
+    along = {ir: rng.normal(size=v.shape) for ir, v in site.items()}
+    _, gradient = value_and_gradient(chain, start, site)
+    slope = sum(np.sum(gradient[ir] * along[ir], axis=(0, 1)) for ir in site)
+    h = 1e-4
+    at = [
+        evaluate(chain, start, {ir: v + t * h * along[ir] for ir, v in site.items()})
+        for t in (-2, -1, 1, 2)
+    ]
+    finite = (at[0] - 8 * at[1] + 8 * at[2] - at[3]) / (12 * h)
+    np.testing.assert_allclose(slope, finite, rtol=0, atol=1e-9 * np.abs(finite).max())
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_gradient_is_the_complex_step(case, rng):
+    # Im f(x + i h d) / h has no cancellation: exact to rounding for a tiny h.
+    chain, start, site = build(*case)
+    along = {ir: rng.normal(size=v.shape) for ir, v in site.items()}
+    _, gradient = value_and_gradient(chain, start, site)
+    slope = sum(np.sum(gradient[ir] * along[ir], axis=(0, 1)) for ir in site)
+    step = evaluate(chain, start, {ir: v + 1e-30j * along[ir] for ir, v in site.items()})
+    np.testing.assert_allclose(slope, step.imag / 1e-30, rtol=0, atol=1e-13 * np.abs(slope).max())
+
+
+def test_value_is_invariant_and_the_gradient_turns_with_the_leg(orthogonal):
+    from etn.o3 import wigner_d
+
+    chain, start, site = build("2x0e+2x1o+1x2e", "2x0e", 3, 4)
+    turned = {ir: np.einsum("ab,nbs->nas", wigner_d(ir, orthogonal), v) for ir, v in site.items()}
+    value, gradient = value_and_gradient(chain, start, site)
+    value2, gradient2 = value_and_gradient(chain, start, turned)
+    np.testing.assert_allclose(value2, value, rtol=0, atol=1e-12 * np.abs(value).max())
+    for ir, g in gradient.items():
+        expected = np.einsum("ab,nbs->nas", wigner_d(ir, orthogonal), g)
+        np.testing.assert_allclose(gradient2[ir], expected, rtol=0, atol=1e-12 * np.abs(g).max())
+
+
+def test_gauge_does_not_change_the_value():
+    chain, start, site = build("2x0e+2x1o+1x2e", "2x0e", 3, 4)
+    value = evaluate(chain, start, site)
+    for center in range(4):
+        moved = evaluate(chain.canonicalize(center), start, site)
+        np.testing.assert_allclose(moved, value, rtol=0, atol=1e-12 * np.abs(value).max())
+
+
+def test_a_chain_that_ends_in_no_scalar_is_refused():
+    chain = Chain.random(["1x0e+1x1o"] * 2, out="1o", max_bond=2)
+    start, site = random_blocks("0e", 3), random_blocks("1x0e+1x1o", 3)
+    with pytest.raises(CoreError, match="one scalar 1x0e, got 1x1o"):
+        evaluate(chain, start, site)

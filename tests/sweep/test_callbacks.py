@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from etn.errors import ModelFileError, SettingsError
+from etn.network import Chain
+from etn.sweep import Checkpoint, EarlyStop, LeastSquares, Schedule, State, SweepRecord, grow
+from etn.testing import random_batch
+
+
+def record(loss, *, n_sites=2, sweep=1, **measures):
+    named = {name.replace("_", " "): value for name, value in measures.items()}
+    return SweepRecord(n_sites, sweep, loss, (loss,), 1e3, "cholesky", 0.1, 10, "2x0e", named)
+
+
+def test_early_stop_watches_the_validation_loss():
+    stop = EarlyStop(rel_tol=0.1)
+    assert stop.verdict([record(9, valid_loss=5.0)]) == ""
+    assert stop.verdict([record(9, valid_loss=5.0), record(8, valid_loss=4.0)]) == ""
+    reason = stop.verdict([record(9, valid_loss=5.0), record(1, valid_loss=4.9)])
+    assert reason == "valid loss fell by less than 0.1 in 1 sweep(s)"
+
+
+def test_early_stop_falls_back_to_the_training_loss():
+    reason = EarlyStop(rel_tol=0.1).verdict([record(9.0), record(8.9)])
+    assert reason.startswith("loss fell")
+
+
+def test_early_stop_is_patient():
+    stop = EarlyStop(rel_tol=0.0, patience=2)
+    values = [5.0, 6.0, 4.0, 4.5, 4.2]
+    records = [record(1.0, valid_loss=value) for value in values]
+    assert [bool(stop.verdict(records[: n + 1])) for n in range(5)] == [False] * 4 + [True]
+
+
+def test_early_stop_starts_afresh_at_each_length():
+    records = [record(1.0), record(1.0), record(1.0, n_sites=3)]
+    stop = EarlyStop()
+    assert stop.verdict(records[:2])
+    assert stop.verdict(records) == ""
+
+
+def test_early_stop_needs_patience():
+    with pytest.raises(SettingsError, match="patience: expected at least 1, got 0"):
+        EarlyStop(patience=0)
+
+
+def test_checkpoint_round_trip(tmp_path):
+    chain = Chain.random(["2x0e+1x1o"] * 3, start="2x0e", max_bond=2, seed=1).canonicalize(1)
+    best = Chain.random(["2x0e+1x1o"] * 2, start="2x0e", max_bond=2, seed=2)
+    records = (record(3.0, valid_loss=1 / 3), record(2.0, n_sites=3))
+    path = tmp_path / "state.etn"
+    Checkpoint(path, note={"seed": 7, "text": "Å"}).on_sweep(State(chain, records, best))
+    state = State.load(path)
+    assert state.records == records
+    assert dict(state.note) == {"seed": 7, "text": "Å"}
+    for one, two in ((state.chain, chain), (state.best, best)):
+        assert one.center == two.center
+        for a, b in zip(one, two, strict=True):
+            assert a.legs == b.legs
+            np.testing.assert_array_equal(a.to_vector(), b.to_vector())
+
+
+def test_a_singular_problem_can_be_stored(tmp_path):
+    # Parameters of an element without samples: the Gram matrix is not positive definite.
+    chain = Chain.random(["2x0e+1x1o"] * 2, start="2x0e", max_bond=2, seed=1)
+    batch = random_batch(chain, seed=1)
+    (start,) = batch.samples.start.values()
+    start[0], start[1] = 1.0, 0.0
+    path = tmp_path / "state.etn"
+    report = grow(
+        chain,
+        LeastSquares(lambda: [batch]),
+        n_sites=2,
+        schedule=Schedule(max_sweeps=1),
+        callbacks=[Checkpoint(path)],
+    )
+    (record,) = State.load(path).records
+    assert record.solver == "qr"
+    assert record.condition > 1e15
+    json.dumps(report.to_dict(), allow_nan=False)
+
+
+def test_a_checkpoint_that_is_missing_is_an_error(tmp_path):
+    with pytest.raises(ModelFileError):
+        State.load(tmp_path / "none.etn")

@@ -1,0 +1,547 @@
+"""The command etn: what it prints, what it returns, and what it leaves alone."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+from typer.testing import CliRunner, Result
+
+import etn
+from etn.cli import app
+from etn.cli.display import TimeLeft
+from etn.potential import Dataset, Frame, load
+from etn.potential.run import OUTPUTS
+from etn.potential.settings import FitSettings
+from etn.sweep import Schedule
+
+SMALL = [
+    *("--r-max", "4", "--n-max", "3", "--l-max", "1"),
+    *("--body-order", "4", "--max-bond", "2", "--max-sweeps", "1"),
+]
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(app(), [str(argument) for argument in arguments])
+
+
+def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own."""
+    command = [sys.executable, "-c", "from etn.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    Dataset.read("etn:Mo/train", index="::20").write(folder / "train.xyz")
+    Dataset.read("etn:Mo/test", index="::8").write(folder / "test.xyz")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(data) -> tuple[Path, Result]:
+    """A run folder, not to be changed, and what the command said."""
+    out = data / "run"
+    arguments = [data / "train.xyz", "--test", data / "test.xyz", "--valid", "0.2", "--out", out]
+    return out, invoke("fit", *arguments, *SMALL)
+
+
+def test_fit_writes_a_run_folder_and_tells_about_it(finished):
+    out, result = finished
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    assert sorted(path.name for path in out.iterdir()) == sorted(OUTPUTS)
+    text = result.stdout
+    assert "Dataset        train.xyz" in text
+    assert "test           Dataset(3 frames" in text
+    assert "sites  sweep         loss  train E  train F  valid E  valid F" in text
+    assert (out / "errors.txt").read_text().strip() in text
+    assert f"etn evaluate {out}/model.etn" in text
+    report = json.loads((out / "report.json").read_text())
+    rows = [line for line in text.splitlines() if line.split()[:2] in (["2", "1"], ["3", "1"])]
+    assert len(rows) == len(report["fit"]["records"]) == 2
+    assert "left" in rows[0]
+
+
+def test_options_are_the_settings(finished, data):
+    out, _ = finished
+    expected = FitSettings(
+        train=data / "train.xyz",
+        test=data / "test.xyz",
+        valid=0.2,
+        r_max=4,
+        n_max=3,
+        l_max=1,
+        body_order=4,
+        max_bond=2,
+        max_sweeps=1,
+    )
+    assert FitSettings.load(out / "settings.yaml") == expected
+
+
+def test_every_setting_is_an_option_with_its_default():
+    text = " ".join(run("fit", "--help", env={**os.environ, "COLUMNS": "400"}).stdout.split())
+    for name, field in FitSettings.model_fields.items():
+        if name != "train":
+            assert f"--{name.replace('_', '-')} " in text
+            assert field.description in text
+    assert f"Default: {FitSettings.model_fields['l_max'].default}." in text
+    for option in ("--out", "--config", "--resume", "--force", "--quiet"):
+        assert option in text
+
+
+def test_settings_file_gives_the_same_fit_and_options_win(finished, data, tmp_path):
+    out, _ = finished
+    result = invoke("fit", "--config", out / "settings.yaml", "--out", tmp_path / "a", "--quiet")
+    assert (result.exit_code, result.output) == (0, "")
+    frames = Dataset.read(data / "test.xyz")
+    one, other = (load(folder / "model.etn").predict(frames) for folder in (out, tmp_path / "a"))
+    assert all(a.energy == b.energy for a, b in zip(one, other, strict=True))
+    invoke(
+        "fit", "--config", out / "settings.yaml", "--n-max", "2", "--zbl", "--test", "none",
+        "--out", tmp_path / "b", "--quiet",
+    )  # fmt: skip
+    settings = FitSettings.load(tmp_path / "b" / "settings.yaml")
+    assert (settings.n_max, settings.zbl, settings.test, settings.valid) == (2, True, None, 0.2)
+
+
+def test_default_run_folder(data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--quiet", "--r-max", "3.5", "--n-max", "1", "--l-max", "0", "--body-order", "3"]
+    assert invoke("fit", data / "train.xyz", *arguments).exit_code == 0
+    assert invoke("fit", "etn:Mo/test", *arguments).exit_code == 0
+    assert sorted(path.parent.name for path in tmp_path.rglob("model.etn")) == ["Mo", "train"]
+
+
+def test_resume_of_a_finished_run_says_so(finished):
+    out, _ = finished
+    before = contents(out)
+    result = invoke("fit", "--resume", "--out", out)
+    assert result.exit_code == 0
+    assert "is finished; nothing was changed" in result.stdout
+    assert contents(out) == before
+
+
+def test_interrupted_fit_tells_how_to_go_on(data, tmp_path):
+    """Ctrl-C in a real process: exit code 130, the last sweep is kept, resume finishes."""
+    out = tmp_path / "run"
+    arguments = [data / "train.xyz", "--out", out, *SMALL, "--max-sweeps", "500", "--rel-tol", "0"]
+    # A shell may have left the signal ignored for its background jobs.
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code += "from etn.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "fit", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 40
+    while not (out / "checkpoint.etn").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130, errors
+    assert errors == (
+        "etn: interrupted; the last complete sweep is kept; continue with: "
+        f"etn fit --resume --out {out}\n"
+    )
+    assert sorted(path.name for path in out.iterdir()) == ["checkpoint.etn", "settings.yaml"]
+    result = invoke("fit", "--resume", "--out", out, "--n-max", "4")
+    assert result.exit_code == 2
+    assert "n_max: the run in" in result.stderr
+
+
+def test_interruption_before_the_first_sweep(data, finished, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    out.mkdir()
+    for path in finished[0].iterdir():
+        (out / path.name).write_bytes(path.read_bytes())
+    (out / "checkpoint.etn").write_text("of an older run")
+    before = contents(out)
+
+    def interrupt(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("etn.potential.run.fit", interrupt)
+    result = invoke("fit", data / "train.xyz", "--out", out, "--force", *SMALL)
+    assert result.exit_code == 130
+    assert "nothing to resume" in result.stderr
+    assert contents(out) == before
+
+
+def test_evaluate_prints_the_errors(finished, data, tmp_path):
+    out, _ = finished
+    expected = load(out / "model.etn").evaluate(Dataset.read(data / "test.xyz"))
+    result = invoke("evaluate", out / "model.etn", data / "test.xyz")
+    assert result.exit_code == 0
+    assert str(expected) in result.stdout
+    result = invoke("evaluate", out / "model.etn", data / "test.xyz", "--json")
+    assert json.loads(result.stdout) == json.loads(json.dumps(expected.to_dict()))
+    for name in ("errors.json", "errors.csv"):
+        path = tmp_path / name
+        result = invoke("evaluate", out / "model.etn", data / "test.xyz", "--out", path)
+        assert result.exit_code == 0
+    assert json.loads((tmp_path / "errors.json").read_text()) == expected.to_dict()
+    rows = list(csv.DictReader((tmp_path / "errors.csv").read_text().splitlines()))
+    errors = [abs(float(row["energy_error_eV_per_atom"])) for row in rows]
+    assert np.mean(errors) == pytest.approx(expected.energy.mae)
+    assert float(rows[0]["forces_mae_eV_per_A"]) > 0
+
+
+def test_evaluate_without_labels(finished, tmp_path):
+    out, _ = finished
+    frame = Dataset.read("etn:Mo/test")[0]
+    bare = Frame(frame.numbers, frame.positions, frame.cell, frame.pbc)
+    Dataset([bare]).write(tmp_path / "bare.xyz")
+    table = tmp_path / "energies.csv"
+    result = invoke("evaluate", out / "model.etn", tmp_path / "bare.xyz", "--out", table)
+    assert result.exit_code == 0
+    assert "no labels under these keys" in result.stderr
+    (row,) = csv.DictReader(table.read_text().splitlines())
+    assert row["energy_eV"] == row["forces_mae_eV_per_A"] == ""
+    assert float(row["predicted_energy_eV"]) < 0
+
+
+def test_info_describes_the_model(finished):
+    out, _ = finished
+    model = load(out / "model.etn")
+    result = invoke("info", out / "model.etn")
+    assert result.exit_code == 0
+    for text in ("r_max 4 Å, n_max 3, l_max 1", "Mo", f"{model.baseline.e0['Mo']:.6g} eV"):
+        assert text in result.stdout
+    assert str(model.n_parameters) in result.stdout
+    assert str(model.chain.show()) in result.stdout
+    assert f"etn {etn.__version__}" in result.stdout
+    errors = model.evaluate(Dataset.read(FitSettings.load(out / "settings.yaml").test))
+    assert f"forces MAE (eV/Å) {errors.forces.mae:.4g}" in result.stdout
+
+
+def test_info_of_a_model_without_a_note(finished, tmp_path):
+    load(finished[0] / "model.etn").save(tmp_path / "plain.etn")
+    assert invoke("info", tmp_path / "plain.etn").exit_code == 0
+
+
+def test_version_and_help():
+    assert invoke("--version").stdout == f"etn {etn.__version__}\n"
+    assert "fit" in invoke("--help").stdout
+
+
+def test_importing_the_command_is_light():
+    heavy = ("numpy", "scipy", "ase", "matplotlib", "pydantic", "torch", "etn.potential")
+    code = f"import sys, etn.cli; print([name for name in {heavy} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout.strip() == "[]", result.stderr
+
+
+def test_closed_pipe_is_no_error(finished):
+    out, _ = finished
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        command = [sys.executable, "-c", "from etn.cli import main; main()", "info"]
+        result = subprocess.run(
+            [*command, out / "model.etn"], stdout=write, stderr=subprocess.PIPE, text=True
+        )
+    finally:
+        os.close(write)
+    assert result.stderr == ""
+    assert result.returncode == 1
+
+
+# Bad input. Each entry prepares files in a folder and returns the command and a part of the
+# message; the folder holds data, a model and a finished run, and must stay as it is.
+
+
+def edit(path: Path, old: str, new: str, *, count: int = 1) -> Path:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, count))
+    return path
+
+
+def no_such_file(folder):
+    return ["fit", folder / "none.xyz"], "none.xyz"
+
+
+def empty_file(folder):
+    (folder / "bad.xyz").write_text("")
+    return ["fit", folder / "bad.xyz"], "bad.xyz"
+
+
+def truncated_frame(folder):
+    path = folder / "train.xyz"
+    path.write_text("\n".join(path.read_text().splitlines()[:-3]) + "\n")
+    return ["fit", path], "train.xyz"
+
+
+def no_forces(folder):
+    frame = Dataset.read(folder / "train.xyz")[0]
+    bare = Frame(frame.numbers, frame.positions, frame.cell, frame.pbc, energy=frame.energy)
+    Dataset([bare]).write(folder / "bad.xyz")
+    return ["fit", folder / "train.xyz", folder / "bad.xyz"], "1 of 11 frames have no forces"
+
+
+def not_a_number(folder):
+    path = folder / "train.xyz"
+    text = path.read_text()
+    start = text.index("energy=")
+    path.write_text(text[:start] + "energy=nan" + text[text.index(" ", start) :])
+    return ["fit", path], "train.xyz:0"
+
+
+def infinite_force(folder):
+    path = folder / "train.xyz"
+    lines = path.read_text().splitlines()
+    lines[2] = " ".join([*lines[2].split()[:-1], "inf"])
+    path.write_text("\n".join(lines) + "\n")
+    return ["fit", path], "train.xyz:0"
+
+
+def unseen_element(folder):
+    return ["fit", folder / "train.xyz", "--test", "etn:NbMoTaW/test"], "element"
+
+
+def two_labels(folder):
+    path = folder / "train.xyz"
+    return ["fit", edit(path, " energy=", " energy=-1.0 energy=")], "energy"
+
+
+def negative_weight(folder):
+    return ["fit", folder / "train.xyz", "--forces-weight", "-1"], "forces_weight: expected"
+
+
+def zero_weights(folder):
+    weights = ["--forces-weight", "0", "--energy-weight", "0", "--stress-weight", "0"]
+    return ["fit", folder / "train.xyz", *weights], "weights: all are zero"
+
+
+def negative_r_max(folder):
+    return ["fit", folder / "train.xyz", "--r-max", "-5"], "r_max: expected a value greater than 0"
+
+
+def zero_r_max(folder):
+    return ["fit", folder / "train.xyz", "--r-max", "0"], "r_max: expected a value greater than 0"
+
+
+def enormous_r_max(folder):
+    return ["fit", folder / "train.xyz", "--r-max", "19"], "neighbours on average"
+
+
+def tiny_r_max(folder):
+    return ["fit", folder / "train.xyz", "--r-max", "0.5"], "no two atoms"
+
+
+def unknown_option(folder):
+    return ["fit", folder / "train.xyz", "--rmax", "5"], "--r"
+
+
+def unknown_setting(folder):
+    (folder / "my.yaml").write_text("rmax: 5\n")
+    return ["fit", folder / "train.xyz", "--config", folder / "my.yaml"], 'did you mean "r_max"?'
+
+
+def missing_config(folder):
+    return ["fit", folder / "train.xyz", "--config", folder / "my.yaml"], "no such settings file"
+
+
+def no_training_data(folder):
+    return ["fit"], "expected training data"
+
+
+def unknown_embedded_set(folder):
+    return ["fit", "etn:Moo"], "Did you mean etn:Mo/train?"
+
+
+def newer_model(folder):
+    path = folder / "run" / "model.etn"
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    record = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["etn"])
+    record["format_version"] += 1
+    path.write_bytes(save_tensors(load_tensors(data), metadata={"etn": json.dumps(record)}))
+    return ["evaluate", path, folder / "test.xyz"], "upgrade etn"
+
+
+def damaged_model(folder):
+    path = folder / "run" / "model.etn"
+    data = bytearray(path.read_bytes())
+    data[-20] ^= 0xFF
+    path.write_bytes(bytes(data))
+    return ["info", path], "model.etn: the checksum does not fit"
+
+
+def cut_model(folder):
+    path = folder / "run" / "model.etn"
+    path.write_bytes(path.read_bytes()[:-20])
+    return ["info", path], "damaged"
+
+
+def other_file_as_model(folder):
+    return ["info", folder / "train.xyz"], "expected a model file"
+
+
+def missing_model(folder):
+    return ["evaluate", folder / "none.etn", folder / "test.xyz"], "no such file"
+
+
+def evaluate_unseen_element(folder):
+    return ["evaluate", folder / "run" / "model.etn", "etn:NbMoTaW/test"], "element"
+
+
+def evaluate_to_unknown_format(folder):
+    model = folder / "run" / "model.etn"
+    return ["evaluate", model, folder / "test.xyz", "--out", folder / "a.pdf"], ".json or .csv"
+
+
+def folder_holds_a_run(folder):
+    return ["fit", folder / "train.xyz", "--out", folder / "run"], "already holds a run"
+
+
+def resume_without_a_run(folder):
+    return ["fit", "--resume", "--out", folder], "no run to resume"
+
+
+def resume_with_other_settings(folder):
+    return ["fit", "--resume", "--out", folder / "run", "--seed", "7"], "seed: the run in"
+
+
+def resume_and_force(folder):
+    return ["fit", "--resume", "--force", "--out", folder / "run"], "resume, force"
+
+
+def coincident_atoms(folder):
+    frame = Dataset.read(folder / "train.xyz")[0]
+    positions = np.array(frame.positions)
+    positions[1] = positions[0]
+    bad = Frame(
+        frame.numbers, positions, frame.cell, frame.pbc, frame.energy, frame.forces, frame.stress
+    )
+    Dataset([bad]).write(folder / "bad.xyz")
+    return ["fit", folder / "train.xyz", folder / "bad.xyz"], "bad.xyz:0: atoms 0 and 1 coincide"
+
+
+def coincident_atoms_in_the_test_set(folder):
+    _, message = coincident_atoms(folder)
+    return ["fit", folder / "train.xyz", "--test", folder / "bad.xyz"], message
+
+
+BAD_INPUT = [
+    no_such_file,
+    empty_file,
+    truncated_frame,
+    no_forces,
+    not_a_number,
+    infinite_force,
+    unseen_element,
+    two_labels,
+    negative_weight,
+    zero_weights,
+    negative_r_max,
+    zero_r_max,
+    enormous_r_max,
+    tiny_r_max,
+    unknown_option,
+    unknown_setting,
+    missing_config,
+    no_training_data,
+    unknown_embedded_set,
+    newer_model,
+    damaged_model,
+    cut_model,
+    other_file_as_model,
+    missing_model,
+    evaluate_unseen_element,
+    evaluate_to_unknown_format,
+    folder_holds_a_run,
+    resume_without_a_run,
+    resume_with_other_settings,
+    resume_and_force,
+    coincident_atoms,
+    coincident_atoms_in_the_test_set,
+]
+
+
+@pytest.fixture
+def folder(finished, tmp_path, monkeypatch) -> Path:
+    """Data and a finished run, to be worked on."""
+    out, _ = finished
+    (tmp_path / "run").mkdir()
+    for path in (*out.iterdir(), out.parent / "train.xyz", out.parent / "test.xyz"):
+        target = tmp_path / "run" if path.parent == out else tmp_path
+        (target / path.name).write_bytes(path.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("prepare", BAD_INPUT, ids=lambda function: function.__name__)
+def test_bad_input_gets_a_clear_error_and_touches_nothing(prepare, folder):
+    command, message = prepare(folder)
+    if command[0] == "fit" and "--out" not in command:
+        # A fit that would replace a run: the old one must survive.
+        command = [*command, "--out", folder / "run", "--force"]
+        if prepare is no_training_data:
+            command = command[:1]
+    before = contents(folder)
+    result = invoke(*command)
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+    if prepare is not unknown_option:  # whose message comes from typer
+        assert result.stderr.startswith("etn: ")
+        assert result.stderr.count("\n") == 1
+    assert contents(folder) == before
+
+
+def test_errors_come_out_of_a_real_process(folder):
+    before = contents(folder)
+    result = run("fit", folder / "none.xyz", "--out", folder / "run", "--force")
+    assert result.returncode == 2
+    assert result.stderr.startswith("etn: ")
+    assert "Traceback" not in result.stderr
+    debug = run("fit", folder / "none.xyz", "--debug")
+    assert debug.returncode == 1
+    assert "Traceback" in debug.stderr
+    assert contents(folder) == before
+
+
+def test_single_atoms_and_empty_space_are_no_error(folder):
+    atom = Frame([42], np.zeros((1, 3)), np.zeros((3, 3)), [False] * 3, -4.5, np.zeros((1, 3)))
+    apart = Frame(
+        [42, 42], [[0, 0, 0], [300.0, 0, 0]], 900 * np.eye(3), [True] * 3, -9.0, np.zeros((2, 3))
+    )
+    Dataset([atom, apart]).write(folder / "atoms.xyz")
+    arguments = [folder / "train.xyz", folder / "atoms.xyz", "--e0", "isolated", *SMALL]
+    result = invoke("fit", *arguments, "--out", folder / "new", "--test", folder / "atoms.xyz")
+    assert result.exit_code == 0, result.output
+    found = load(folder / "new" / "model.etn").predict([atom, apart])
+    assert [p.energy for p in found] == [-4.5, -9.0]
+
+
+def test_time_left_counts_the_solves_to_come():
+    left = TimeLeft(Schedule(max_sweeps=(2, 1)), n_sites=3, inner_cost=5)
+    assert left.seconds() == float("inf")
+    left.add(n_sites=2, site=0, sweep=0, index=0, seconds=1.0)
+    left.add(n_sites=2, site=1, sweep=0, index=1, seconds=3.0)
+    # One more sweep of two ends at 2 s; then two ends, and two inner solves that cost 5 times that.
+    assert left.seconds() == pytest.approx(4 + 4 + 20)
+    left.add(n_sites=3, site=1, sweep=0, index=0, seconds=4.0)
+    assert left.seconds() == pytest.approx(0.75 * (4 + 8))
+    for index, site in ((1, 2), (2, 1), (3, 0)):
+        left.add(n_sites=3, site=site, sweep=0, index=index, seconds=4.0)
+    assert left.seconds() == 0

@@ -1,7 +1,8 @@
 """The errors that etn raises on purpose.
 
 Every message says what was expected, what came, where, and what to do about it.
-All classes derive from :class:`EtnError`; the command line turns them into one line and exit code 2.
+All classes derive from :class:`EtnError`, which the command line turns into one line and exit
+code 2.
 """
 
 from __future__ import annotations

@@ -263,7 +263,7 @@ def _reachable_bonds(
     """Bond irreps within ``widest`` that both ends can reach, no wider than they can fill."""
 
     def grow(bond: Irreps, leg: Irreps) -> Irreps:
-        room = {ir: 0 for ir in widest.unique}
+        room = dict.fromkeys(widest.unique, 0)
         for ir1, ir2, ir3 in allowed_paths([bond, leg, widest]):
             room[ir3] += bond.count(ir1) * leg.count(ir2)
         return Irreps([(min(n, widest.count(ir)), ir) for ir, n in sorted(room.items()) if n])

@@ -86,13 +86,17 @@ class Baseline:
             f"of isolated atoms, got {e0!r}"
         )
 
-    def evaluate(self, pairs: Pairs, elements: tuple[str, ...]) -> tuple[Array, Array, Array]:
+    def evaluate(
+        self, pairs: Pairs, elements: tuple[str, ...], r_max: float = np.inf
+    ) -> tuple[Array, Array, Array]:
         """Energies, forces and strain derivatives.
 
         Parameters
         ----------
         pairs : Pairs
             With ``element`` counting in ``elements``.
+        r_max : float
+            Radius within which the pairs were found, Å: the repulsion ends there at the latest.
 
         Returns
         -------
@@ -110,7 +114,7 @@ class Baseline:
 
         z = np.array([atomic_numbers[symbol] for symbol in elements])
         one, two = pairs.element[pairs.sample[pairs.center]], pairs.element[pairs.neighbor]
-        r_off = switch_radii(elements)[one, two]
+        r_off = np.minimum(switch_radii(elements)[one, two], r_max)
         near = np.flatnonzero(pairs.distance < r_off)
         value, slope = zbl(pairs.distance[near], z[one[near]], z[two[near]], r_off[near])
         center, neighbor = pairs.center[near], pairs.neighbor[near]

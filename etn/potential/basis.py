@@ -67,9 +67,9 @@ class Basis:
     """
 
     elements: tuple[str, ...]
-    r_max: float = 5.0
+    r_max: float = 5.2
     n_max: int = 8
-    l_max: int = 3
+    l_max: int = 4
     r_min: float = 1.0
     scale: float = 1.0
     smoothness: float = 1.0
@@ -88,9 +88,9 @@ class Basis:
         cls,
         dataset: Dataset,
         *,
-        r_max: float = 5.0,
+        r_max: float = 5.2,
         n_max: int = 8,
-        l_max: int = 3,
+        l_max: int = 4,
         smoothness: float = 1.0,
     ) -> Basis:
         """Basis whose inner radius and scale follow the data.
@@ -127,9 +127,7 @@ class Basis:
     def leg(self) -> Irreps:
         """Irreps of a site leg; scalar channel 0 is the constant."""
         mul = self.n_max * len(self.elements)
-        return Irreps(
-            [(mul + (l == 0), Irrep(l, (-1) ** l)) for l in range(self.l_max + 1)]  # noqa: E741
-        )
+        return Irreps([(mul + (l == 0), Irrep(l, (-1) ** l)) for l in range(self.l_max + 1)])
 
     @cached_property
     def start(self) -> Irreps:
@@ -321,7 +319,7 @@ class Expansion:
         along = np.matmul(directions, self.unit[:, :, None])[:, :, 0]
         a = along[:, :, None] * self.y[:, None, lm]
         b = np.matmul(directions, self.dy[:, :, lm])
-        a, b = self.pad(a.reshape(len(a), -1)), self.pad(b.reshape(len(b), -1))
+        a, b = self.pad(a.reshape(len(a), k * ir.dim)), self.pad(b.reshape(len(b), k * ir.dim))
         sums = np.matmul(a.transpose(0, 2, 1), self._padded_dg)
         sums += np.matmul(b.transpose(0, 2, 1), self._padded_g)
         n_elements = len(self.basis.elements)

@@ -32,7 +32,7 @@ def fit(
     *,
     valid: float | Dataset | None = None,
     weights: Weights | Mapping[str, float] | None = None,
-    ridge: float = 1e-2,
+    ridge: float = 3e-3,
     schedule: Schedule | None = None,
     callbacks: Sequence[Callback] = (),
     missing: str = "error",
@@ -118,7 +118,7 @@ def fit(
 
     report = grow(
         model.initial_chain(seed=seed),
-        LeastSquares(rows.batches, ridge=ridge),
+        LeastSquares(rows.builders, ridge=ridge),
         n_sites=model.body_order - 1,
         schedule=schedule or Schedule(),
         callbacks=callbacks,

@@ -79,7 +79,7 @@ class PolynomialPotential:
         self.basis = basis
         self.body_order = int(body_order)
         self.max_bond = bond_irreps(max_bond, basis)
-        self.baseline = baseline or Baseline({symbol: 0.0 for symbol in basis.elements})
+        self.baseline = baseline or Baseline(dict.fromkeys(basis.elements, 0.0))
         self.chain = chain
         if chain is not None and (
             chain.start != basis.start or any(leg != basis.leg for leg in chain.sites)
@@ -137,7 +137,7 @@ class PolynomialPotential:
     def _predict(self, frames: Sequence[Frame]) -> Iterator[Prediction]:
         basis = self.basis
         pairs = Pairs.find(frames, basis.elements, basis.r_max)
-        energies, forces, strain = self.baseline.evaluate(pairs, basis.elements)
+        energies, forces, strain = self.baseline.evaluate(pairs, basis.elements, basis.r_max)
         if self.chain is not None:
             energies = energies.copy()
             for first in range(0, pairs.n_samples, ATOMS_AT_ONCE):
@@ -244,7 +244,7 @@ def bond_irreps(max_bond: int | Sequence[int] | Irreps | str, basis: Basis) -> I
             "max_bond: expected a positive number, or one number for each l starting with a "
             f"positive one, got {max_bond}"
         )
-    return Irreps([(mul, Irrep(l, (-1) ** l)) for l, mul in enumerate(each) if mul])  # noqa: E741
+    return Irreps([(mul, Irrep(l, (-1) ** l)) for l, mul in enumerate(each) if mul])
 
 
 def _batches(frames: Sequence[Frame]) -> Iterator[list[Frame]]:

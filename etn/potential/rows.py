@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from etn.potential.dataset import Dataset
 from etn.potential.frame import Frame
 from etn.potential.pairs import Pairs
 from etn.potential.predict import respond
-from etn.sweep import Batch
+from etn.sweep import Batch, share
 
 Array = NDArray[np.float64]
 
@@ -47,11 +48,11 @@ class Weights:
         If a weight is negative or all are zero.
     """
 
-    energy: float = 100.0
+    energy: float = 50.0
     forces: float = 1.0
     stress: float | None = None
 
-    DEFAULT_STRESS = 10.0
+    DEFAULT_STRESS = 1.0
 
     def __post_init__(self) -> None:
         for label in ("energy", "forces", "stress"):
@@ -142,16 +143,21 @@ class Rows:
     def _split(self, frames: Sequence[Frame]) -> Iterator[_Group]:
         basis = self.basis
         pairs = Pairs.find(frames, basis.elements, basis.r_max)
-        base_energies, base_forces, base_strain = self.baseline.evaluate(pairs, basis.elements)
+        base_energies, base_forces, base_strain = self.baseline.evaluate(
+            pairs, basis.elements, basis.r_max
+        )
         base = np.bincount(pairs.frame, base_energies, pairs.n_frames)
         n = np.array([frame.n_atoms for frame in frames])
         w = self.weights
-        energies = np.array([np.nan if f.energy is None else f.energy for f in frames]) - base
+        labels = np.array([np.nan if f.energy is None else f.energy for f in frames])
+        energies: Array = labels - base
         has_energy = np.isfinite(energies)
         energy_weights = np.where(has_energy, w.energy / n, 0.0)
         energies = np.where(has_energy, energies, 0.0)
         w_stress = w.DEFAULT_STRESS if w.stress is None else w.stress
-        has_stress = np.array([f.stress is not None for f in frames]) & (w_stress > 0)
+        has_stress = np.array([f.stress is not None and f.volume > 0 for f in frames]) & (
+            w_stress > 0
+        )
         strain = np.zeros((len(frames), 6))
         for k, frame in enumerate(frames):
             if has_stress[k] and frame.stress is not None:
@@ -168,8 +174,8 @@ class Rows:
         def group(part: Pairs, atoms: NDArray[np.int64], energy: bool, stress: bool) -> _Group:
             targets: list[Array] = [energies] if energy else []
             weights: list[Array] = [energy_weights] if energy else []
-            targets += [residual[atoms].ravel()]
-            weights += [np.full(3 * len(atoms), w.forces)]
+            targets.append(residual[atoms].ravel())
+            weights.append(np.full(3 * len(atoms), w.forces))
             if stress:
                 targets += [strain.ravel()]
                 weights += [strain_weights]
@@ -214,41 +220,60 @@ class Rows:
 
     def batches(self) -> Iterator[Batch]:
         """All batches, built anew at each call."""
-        for group in self._groups:
-            samples = self._expand(group).samples(
-                energy=group.energy, force_atoms=group.force_atoms, strain=group.stress
-            )
-            yield Batch(samples, group.targets, group.weights)
+        for build in self.builders():
+            yield build()
+
+    def builders(self) -> list[Callable[[], Batch]]:
+        """One function for each batch that builds it."""
+        return [partial(self._build, group) for group in self._groups]
+
+    def _build(self, group: _Group) -> Batch:
+        samples = self._expand(group).samples(
+            energy=group.energy, force_atoms=group.force_atoms, strain=group.stress
+        )
+        return Batch(samples, group.targets, group.weights)
 
     def measure(self, chain: Chain) -> dict[str, float]:
         """Mean absolute errors of energy (meV/atom) and forces (eV/Å), and the weighted loss.
 
         Computed from the rows' own targets, so labels without weight do not count.
         """
-        energy: list[Array] = []
-        force: list[Array] = []
-        loss = 0.0
-        for group in self._groups:
+        parts = [
+            error
+            for share_of in share(partial(self._errors, chain), self._groups)
+            for error in share_of
+        ]
+        measures = {"loss": sum(loss for loss, _, _ in parts)}
+        for name, scale, values in (
+            ("E", 1e3, [energy for _, energy, _ in parts]),
+            ("F", 1.0, [force for _, _, force in parts]),
+        ):
+            stacked = np.concatenate([*values, np.empty(0)])
+            if len(stacked):
+                measures[name] = scale * float(np.abs(stacked).mean())
+        return measures
+
+    def _errors(self, chain: Chain, groups: Iterator[_Group]) -> list[tuple[float, Array, Array]]:
+        """Loss, energy errors per atom and force errors of each group."""
+        found = []
+        for group in groups:
             response = respond(chain, self._expand(group))
             pairs, n_forces = group.pairs, 3 * len(group.force_atoms)
             at = pairs.n_frames if group.energy else 0
-            sums = np.bincount(pairs.sample_frame, response.energies, pairs.n_frames)
-            parts: list[Array] = [sums] if group.energy else []
-            parts += [response.forces[group.force_atoms].ravel()]
-            if group.stress:
-                parts += [voigt(response.strain).ravel()]
-            errors = np.concatenate(parts) - group.targets
-            loss += float(np.sum((group.weights * errors) ** 2))
+            values: list[Array] = []
             if group.energy:
-                n = np.bincount(pairs.frame, minlength=pairs.n_frames)
-                energy.append(np.abs(errors[:at] / n)[group.weights[:at] > 0])
-            force.append(np.abs(errors[at : at + n_forces]))
-        measures = {"loss": loss}
-        for name, scale, values in (("E", 1e3, energy), ("F", 1.0, force)):
-            stacked = np.concatenate(values) if values else np.empty(0)
-            if len(stacked):
-                measures[name] = scale * float(stacked.mean())
-        return measures
+                values.append(
+                    np.bincount(pairs.sample_frame, response.energies, pairs.n_frames).astype(float)
+                )
+            values.append(response.forces[group.force_atoms].ravel())
+            if group.stress:
+                values.append(voigt(response.strain).ravel())
+            errors = np.concatenate(values) - group.targets
+            n = np.bincount(pairs.frame, minlength=pairs.n_frames)[:at]
+            loss = float(np.sum((group.weights * errors) ** 2))
+            energy = (errors[:at] / n)[group.weights[:at] > 0]
+            found.append((loss, energy, errors[at : at + n_forces]))
+        return found
 
 
 def _join(frames: Sequence[Frame], basis: Basis) -> Iterator[list[Frame]]:

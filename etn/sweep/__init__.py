@@ -6,6 +6,7 @@ from etn.sweep.grow import grow
 from etn.sweep.least_squares import Batch, LeastSquares, LocalSolution
 from etn.sweep.report import Report, SweepRecord
 from etn.sweep.schedule import Schedule
+from etn.sweep.workers import share
 
 __all__ = [
     "Batch",
@@ -23,5 +24,6 @@ __all__ = [
     "SweepRecord",
     "grow",
     "itinerary",
+    "share",
     "sweep",
 ]

@@ -102,10 +102,12 @@ class Progress(Callback):
     sweep: Callable[[SweepRecord], None] | None = None
 
     def on_step(self, step: Step) -> None:
+        """Hand on the step."""
         if self.step is not None:
             self.step(step)
 
     def on_sweep(self, state: State) -> None:
+        """Hand on the newest record."""
         if self.sweep is not None:
             self.sweep(state.records[-1])
 
@@ -134,6 +136,7 @@ class EarlyStop(Callback):
             raise SettingsError(f"patience: expected at least 1, got {self.patience}")
 
     def verdict(self, records: Sequence[SweepRecord]) -> str:
+        """Judge the sweeps of the current length."""
         stage = [r for r in records if r.n_sites == records[-1].n_sites]
         values = [r.measures.get(self.measure, r.loss) for r in stage]
         best = values[0]
@@ -162,4 +165,5 @@ class Checkpoint(Callback):
     note: dict[str, Any] = field(default_factory=dict)
 
     def on_sweep(self, state: State) -> None:
+        """Write the file."""
         state.save(self.path, note=self.note)

@@ -10,8 +10,7 @@ whole tensor, so one ridge means the same at every site and the objective never 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,9 +22,13 @@ from scipy.linalg import blas, lapack
 from etn.errors import CoreError
 from etn.network import Chain, Samples, left_environment, right_environment
 from etn.sweep.design import CoreDesign
+from etn.sweep.workers import share
 from etn.tensor import Core
 
 Array = NDArray[np.float64]
+
+# Bound of all Gram matrices that threads accumulate at a time, bytes.
+MAX_GRAMS = 1e9
 
 
 class Batch(NamedTuple):
@@ -90,8 +93,8 @@ class LeastSquares:
     Parameters
     ----------
     batches : callable
-        Returns a fresh iterable of :class:`Batch` at every call, so that nothing has to be
-        kept in memory.
+        Returns a fresh iterable at every call, so that nothing has to be kept in memory: of
+        :class:`Batch`, or of functions that build one, which are called in several threads.
     ridge : float
         Weight of ||T||^2 in the objective.
     max_condition : float
@@ -101,10 +104,10 @@ class LeastSquares:
 
     def __init__(
         self,
-        batches: Callable[[], Iterable[Batch]],
+        batches: Callable[[], Iterable[Batch | Callable[[], Batch]]],
         *,
         ridge: float = 0.0,
-        max_condition: float = 1e13,
+        max_condition: float = 1e14,
     ) -> None:
         self.batches = batches
         self.ridge = ridge
@@ -127,18 +130,29 @@ class LeastSquares:
             raise CoreError("least squares needs a canonical chain: canonicalize(center) it first")
         design = CoreDesign(chain[chain.center])
         penalty = self.ridge * chain[chain.center].metric()[design.order]
-        normal = NormalEquations(design.columns)
-        for rows, targets in self._weighted_rows(chain, design):
-            normal.add(rows, targets)
+        normal = self._normal_equations(chain, design)
         solution, condition = solve_normal(normal, penalty)
         solver = "cholesky"
         if solution is None or condition > self.max_condition:
-            solution = solve_rows(
-                self._weighted_rows(chain, design), penalty, columns=design.columns
-            )
+            solution = solve_rows(self._rows(chain, design), penalty, columns=design.columns)
             solver = "qr"
         loss = max(normal.value(solution), 0.0) + float(penalty @ solution**2)
         return LocalSolution(design.to_core(solution), loss, condition, solver)
+
+    def _normal_equations(self, chain: Chain, design: CoreDesign) -> NormalEquations:
+        def accumulate(batches: Iterator[Batch | Callable[[], Batch]]) -> NormalEquations:
+            normal = NormalEquations(design.columns)
+            for batch in batches:
+                normal.add(*_weighted_rows(chain, design, batch))
+            return normal
+
+        most = max(1, int(MAX_GRAMS / (8.0 * design.columns**2)))
+        first, *others = share(accumulate, list(self.batches()), most=most)
+        for other in others:
+            first.gram += other.gram
+            first.rhs += other.rhs
+            first.target += other.target
+        return first
 
     def loss(self, chain: Chain) -> float:
         """Objective of a canonical chain."""
@@ -147,19 +161,25 @@ class LeastSquares:
         design = CoreDesign(chain[chain.center])
         a = design.from_core(chain[chain.center])
         data = sum(
-            float(np.sum((rows @ a - targets) ** 2))
-            for rows, targets in self._weighted_rows(chain, design)
+            float(np.sum((rows @ a - targets) ** 2)) for rows, targets in self._rows(chain, design)
         )
         return data + self.ridge * chain.norm() ** 2
 
-    def _weighted_rows(self, chain: Chain, design: CoreDesign) -> Iterable[tuple[Array, Array]]:
-        assert chain.center is not None
-        for samples, targets, weights in self.batches():
-            left = left_environment(chain.cores[: chain.center], samples, jacobian=True)
-            right = right_environment(chain.cores[chain.center + 1 :], samples, jacobian=True)
-            rows = design.rows(samples, left, right)
-            rows *= weights[:, None]
-            yield rows, weights * targets
+    def _rows(self, chain: Chain, design: CoreDesign) -> Iterator[tuple[Array, Array]]:
+        for batch in self.batches():
+            yield _weighted_rows(chain, design, batch)
+
+
+def _weighted_rows(
+    chain: Chain, design: CoreDesign, batch: Batch | Callable[[], Batch]
+) -> tuple[Array, Array]:
+    assert chain.center is not None
+    samples, targets, weights = batch() if callable(batch) else batch
+    left = left_environment(chain.cores[: chain.center], samples, jacobian=True)
+    right = right_environment(chain.cores[chain.center + 1 :], samples, jacobian=True)
+    rows = design.rows(samples, left, right)
+    rows *= weights[:, None]
+    return rows, weights * targets
 
 
 def solve_normal(normal: NormalEquations, penalty: Array) -> tuple[Array | None, float]:
@@ -181,9 +201,9 @@ def solve_normal(normal: NormalEquations, penalty: Array) -> tuple[Array | None,
     norm = float(_symmetric_norm_1(scaled))
     factor, info = lapack.dpotrf(scaled, lower=False)
     if info != 0:
-        return None, math.inf
+        return None, 1 / np.finfo(float).eps
     reciprocal, _ = lapack.dpocon(factor, norm)
-    condition = 1 / reciprocal if reciprocal > 0 else math.inf
+    condition = 1 / max(reciprocal, np.finfo(float).eps)
     rhs = scale * normal.rhs
     x = sl.cho_solve((factor, False), rhs, check_finite=False)
     x += sl.cho_solve((factor, False), rhs - blas.dsymv(1.0, scaled, x), check_finite=False)
@@ -227,6 +247,7 @@ def solve_rows(blocks: Iterable[tuple[Array, Array]], penalty: Array, *, columns
     x = sl.lstsq(
         triangle[:, :columns] / scale,
         triangle[:, columns],
+        cond=columns * np.finfo(float).eps,
         lapack_driver="gelsd",
         check_finite=False,
     )[0]

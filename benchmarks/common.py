@@ -1,0 +1,44 @@
+"""What the benchmarks share: the machine, and where results go."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from etn.potential.provenance import jsonable, machine, versions
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def shared_data() -> Path:
+    """Folder of the reference sets: ETN_SHARED_DATA, or ../shared/data beside the repository."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    return Path(os.environ.get("ETN_SHARED_DATA", default))
+
+
+def processor() -> str:
+    """Name of the processor, where the system says it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return "unknown"
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else "unknown"
+
+
+def write(name: str, result: dict[str, Any], *, out: Path | None = None) -> Path:
+    """Write a result with the machine, the versions and the time it was measured."""
+    path = RESULTS / f"{name}.json" if out is None else out
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        **result,
+        "machine": {**machine(), "processor": processor()},
+        "versions": versions(),
+        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    text = json.dumps(jsonable(content), indent=1, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+    return path

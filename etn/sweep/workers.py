@@ -1,0 +1,68 @@
+"""Work shared among threads.
+
+The products of a batch are too small to gain from a threaded BLAS, whose threads would wait
+for each other at every call.  Instead each thread works on batches of its own with a BLAS of
+one thread: NumPy releases the interpreter lock while it computes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from threadpoolctl import ThreadpoolController
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def share(
+    work: Callable[[Iterator[Item]], Result], items: Sequence[Item], *, most: int | None = None
+) -> list[Result]:
+    """Share items among threads.
+
+    Thread k of n works on items k, k + n, ...: the shares, and so the sums made over them, are
+    the same in every run with the same number of threads.
+
+    Parameters
+    ----------
+    work : callable
+        Called once in each thread with an iterator over its share.
+    items : sequence
+    most : int, optional
+        Most threads to use; by default as many as the BLAS may use, which
+        ``OMP_NUM_THREADS`` and the like set.
+
+    Returns
+    -------
+    list of the results, one a thread
+
+    Examples
+    --------
+    >>> sum(share(sum, range(10)))
+    45
+    """
+    controller = ThreadpoolController().select(user_api="blas")
+    threads = max((library["num_threads"] for library in controller.info()), default=1)
+    threads = max(1, min(threads, len(items), most or threads))
+    stop = threading.Event()
+
+    def part(first: int) -> Iterator[Item]:
+        for item in items[first::threads]:
+            if stop.is_set():
+                return
+            yield item
+
+    with controller.limit(limits=1):
+        if threads == 1:
+            return [work(part(0))]
+        with ThreadPoolExecutor(threads) as pool:
+            futures = [pool.submit(work, part(first)) for first in range(threads)]
+            try:
+                return [future.result() for future in futures]
+            except BaseException:
+                # An interrupt reaches the main thread only: let the others end early.
+                stop.set()
+                raise

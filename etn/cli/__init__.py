@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from etn.cli.evaluate import evaluate, info
 from etn.cli.fit import fit, with_settings
+from etn.cli.memory import keep_freed_memory
 from etn.cli.options import INPUT_ERROR, INTERRUPTED, Debug
 from etn.errors import EtnError
 
@@ -53,6 +54,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal may not know Å
+    keep_freed_memory()
     app()()
 
 

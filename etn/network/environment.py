@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,10 +102,13 @@ def couple(x: Array, y: Array, matrix: Array) -> Array:
     return np.matmul(matrix, outer.reshape(mul_x, mul_y, dim_x * dim_y, n))
 
 
-def coupling_matrix(path: Sequence[Irrep], out: int) -> Array:
-    """Coupling tensor of a path as a matrix from the two other legs to leg ``out``."""
-    tensor = np.moveaxis(coupling(tuple(path)), out, 0)
-    return np.ascontiguousarray(tensor.reshape(len(tensor), -1))
+@cache
+def coupling_matrix(path: tuple[Irrep, ...], out: int) -> Array:
+    """Coupling tensor of a path as a matrix from the two other legs to leg ``out``, read-only."""
+    tensor = np.moveaxis(coupling(path), out, 0)
+    matrix = np.ascontiguousarray(tensor.reshape(len(tensor), -1))
+    matrix.setflags(write=False)
+    return matrix
 
 
 def propagate(core: Core, env: Blocks, site: Blocks, *, to: int) -> Blocks:
@@ -128,11 +132,11 @@ def propagate(core: Core, env: Blocks, site: Blocks, *, to: int) -> Blocks:
         v = site[path[1]]
         x = env[source]
         # Contract the core with the site leg: (mul of, mul to, 2 l2 + 1, samples).
-        a = np.moveaxis(block, (of, to, 1), (0, 1, 2)).reshape(-1, block.shape[1])
+        a = block.transpose(of, to, 1).reshape(-1, block.shape[1])
         av = (a @ v.reshape(v.shape[0], -1)).reshape(block.shape[of], block.shape[to], *v.shape[1:])
-        pair = np.einsum("ras,rtbs->tabs", x, av)
-        c = np.moveaxis(coupling(path), (to, of, 1), (0, 1, 2)).reshape(result.dim, -1)
-        y = np.matmul(c, pair.reshape(len(pair), -1, pair.shape[-1]))
+        # The order of the two coupled legs is that of coupling_matrix: rising.
+        pair = np.einsum("ras,rtbs->tabs" if to == 2 else "ras,rtbs->tbas", x, av)
+        y = np.matmul(coupling_matrix(path, to), pair.reshape(len(pair), -1, pair.shape[-1]))
         out[result] = out[result] + y if result in out else y
     n = next(iter(site.values())).shape[-1]
     for ir in core.legs[to].unique:

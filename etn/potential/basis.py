@@ -79,6 +79,8 @@ class Basis:
         object.__setattr__(self, "elements", tuple(self.elements))
         if not self.elements:
             raise SettingsError("elements: expected at least one chemical symbol, got none")
+        if len(set(self.elements)) < len(self.elements):
+            raise SettingsError(f"elements: a symbol stands twice in {', '.join(self.elements)}")
         if self.l_max < 0 or self.l_max > 12:
             raise SettingsError(f"l_max: expected 0..12, got {self.l_max}")
         object.__setattr__(self, "radial", Radial(self.n_max, self.r_min, self.r_max))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from etn.errors import CoreError, SettingsError
 from etn.io import load as load_file
@@ -20,7 +22,7 @@ from etn.potential.basis import Basis, voigt
 from etn.potential.frame import Frame
 from etn.potential.metrics import Metrics, Prediction, compute_metrics
 from etn.potential.pairs import Pairs
-from etn.potential.predict import respond
+from etn.potential.predict import respond, vacuum_energies
 
 if TYPE_CHECKING:
     from etn.interfaces.ase import EtnCalculator
@@ -88,6 +90,11 @@ class PolynomialPotential:
                 f"chain: expected start {basis.start} and site legs {basis.leg} of the basis, "
                 f"got start {chain.start} and site legs {', '.join(map(str, chain.sites))}"
             )
+        if chain is not None and len(chain) > self.body_order - 1:
+            raise CoreError(
+                f"chain: body order {self.body_order} allows {self.body_order - 1} sites, "
+                f"got {len(chain)}"
+            )
 
     def with_chain(self, chain: Chain) -> PolynomialPotential:
         """The same potential with another chain."""
@@ -108,6 +115,11 @@ class PolynomialPotential:
     def n_parameters(self) -> int:
         """Number of reduced entries of the chain; zero before the fit."""
         return 0 if self.chain is None else self.chain.n_parameters
+
+    @cached_property
+    def _vacuum(self) -> NDArray[np.float64]:
+        assert self.chain is not None
+        return vacuum_energies(self.chain, self.basis)
 
     def initial_chain(self, *, seed: int) -> Chain:
         """Random chain of two sites, from which a fit grows."""
@@ -143,7 +155,7 @@ class PolynomialPotential:
             for first in range(0, pairs.n_samples, ATOMS_AT_ONCE):
                 here = np.arange(first, min(first + ATOMS_AT_ONCE, pairs.n_samples))
                 part = pairs if len(here) == pairs.n_samples else pairs.select(here)
-                response = respond(self.chain, basis.expand(part))
+                response = respond(self.chain, basis.expand(part), self._vacuum)
                 energies[here] += response.energies
                 forces += response.forces
                 strain += response.strain

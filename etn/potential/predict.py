@@ -32,11 +32,15 @@ class Response(NamedTuple):
     strain: Array
 
 
-def respond(chain: Chain, expansion: Expansion) -> Response:
+def respond(chain: Chain, expansion: Expansion, vacuum: Array) -> Response:
     """Evaluate a chain on the features of a batch.
 
-    The energy of an atom is the value of the chain less its value for the same element
-    without neighbours.
+    Parameters
+    ----------
+    chain : Chain
+    expansion : Expansion
+    vacuum : (elements,)
+        See :func:`vacuum_energies`; subtracted from the energy of each atom.
     """
     basis, pairs = expansion.basis, expansion.pairs
     start, site = basis.start_values(pairs), expansion.values
@@ -47,7 +51,7 @@ def respond(chain: Chain, expansion: Expansion) -> Response:
         energies[part], g = value_and_gradient(chain, _cut(start, part), _cut(site, part))
         for ir, block in g.items():
             gradient[ir][..., part] = block
-    energies -= vacuum_energies(chain, basis)[pairs.element[pairs.sample]]
+    energies -= vacuum[pairs.element[pairs.sample]]
     return Response(energies, *expansion.forces_and_virial(gradient))
 
 

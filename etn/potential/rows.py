@@ -16,7 +16,7 @@ from etn.potential.basis import Basis, Expansion, voigt
 from etn.potential.dataset import Dataset
 from etn.potential.frame import Frame
 from etn.potential.pairs import Pairs
-from etn.potential.predict import respond
+from etn.potential.predict import respond, vacuum_energies
 from etn.sweep import Batch, share
 
 Array = NDArray[np.float64]
@@ -48,7 +48,7 @@ class Weights:
         If a weight is negative or all are zero.
     """
 
-    energy: float = 50.0
+    energy: float = 100.0
     forces: float = 1.0
     stress: float | None = None
 
@@ -256,8 +256,9 @@ class Rows:
     def _errors(self, chain: Chain, groups: Iterator[_Group]) -> list[tuple[float, Array, Array]]:
         """Loss, energy errors per atom and force errors of each group."""
         found = []
+        vacuum = vacuum_energies(chain, self.basis)
         for group in groups:
-            response = respond(chain, self._expand(group))
+            response = respond(chain, self._expand(group), vacuum)
             pairs, n_forces = group.pairs, 3 * len(group.force_atoms)
             at = pairs.n_frames if group.energy else 0
             values: list[Array] = []

@@ -28,7 +28,7 @@ from etn.tensor import Core
 Array = NDArray[np.float64]
 
 # Bound of all Gram matrices that threads accumulate at a time, bytes.
-MAX_GRAMS = 1e9
+MAX_GRAMS = 4e9
 
 
 class Batch(NamedTuple):

@@ -10,7 +10,7 @@ import pytest
 
 from etn.errors import DataError, SettingsError
 from etn.network import Chain
-from etn.potential import Baseline, Basis, Dataset, Frame, PolynomialPotential, fit
+from etn.potential import Baseline, Basis, Dataset, Frame, PolynomialPotential, Weights, fit
 from etn.potential.fitting import describe
 from etn.potential.metrics import compute_metrics
 from etn.sweep import Callback, Checkpoint, EarlyStop, Schedule, State
@@ -35,7 +35,7 @@ def fitted(mo):
     return fit(potential(mo), mo, ridge=1e-2, schedule=SCHEDULE, seed=1)
 
 
-def loss_of(model, data, ridge, *, energy=100.0, forces=1.0, stress=10.0):
+def loss_of(model, data, ridge, *, energy=100.0, forces=1.0, stress=Weights.DEFAULT_STRESS):
     """The documented loss, from predictions."""
     loss = ridge * model.chain.norm() ** 2
     for frame, p in zip(data, model.predict(data), strict=True):

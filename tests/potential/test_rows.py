@@ -205,7 +205,7 @@ def test_stress_has_a_default_weight_where_it_is_known(data, basis):
     assert len(rows) == 4 * 7 + 3 * 18
     weights = np.concatenate([batch.weights for batch in rows.batches()])
     n = np.array([3, 9, 5, 1])
-    for w in (*(100 / n), 1.0, *(10 / n)):
+    for w in (*(100 / n), 1.0, *(Weights.DEFAULT_STRESS / n)):
         assert np.any(np.isclose(weights, w))
 
 

@@ -18,7 +18,8 @@ from etn.network import Chain
 from etn.network.storage import chain_from_arrays, chain_to_arrays
 from etn.o3 import Irrep, Irreps
 from etn.potential.baseline import Baseline
-from etn.potential.basis import Basis, voigt
+from etn.potential.basis import Basis
+from etn.potential.expansion import voigt
 from etn.potential.frame import Frame
 from etn.potential.metrics import Metrics, Prediction, compute_metrics
 from etn.potential.pairs import Pairs

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn.network import Blocks, Chain, evaluate, value_and_gradient
-from etn.potential.basis import Basis, Expansion
+from etn.potential.basis import Basis
+from etn.potential.expansion import Expansion
 
 Array = NDArray[np.float64]
 # Samples that are evaluated together: their intermediates stay in the cache.

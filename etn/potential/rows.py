@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from etn.errors import DataError, SettingsError
 from etn.network import Chain
 from etn.potential.baseline import Baseline
-from etn.potential.basis import Basis, Expansion, voigt
+from etn.potential.basis import Basis
 from etn.potential.dataset import Dataset
+from etn.potential.expansion import Expansion, voigt
 from etn.potential.frame import Frame
 from etn.potential.pairs import Pairs
 from etn.potential.predict import respond, vacuum_energies

@@ -117,8 +117,9 @@ def dense_value(chain: Chain, legs: Sequence[NDArray[np.float64]]) -> NDArray[np
     Parameters
     ----------
     chain : Chain
-    legs : sequence of (dim, samples)
-        The start and one vector for each site, see :func:`dense_leg`.
+    legs : sequence of array
+        The start and one vector for each site, each of shape (irreps dimension, samples); see
+        :func:`dense_leg`.
 
     Returns
     -------

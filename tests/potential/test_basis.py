@@ -11,7 +11,7 @@ from scipy.special import sph_harm_y
 from etn.errors import DataError, SettingsError
 from etn.o3 import Irreps
 from etn.potential import Basis, Dataset, Frame
-from etn.potential.basis import VOIGT, voigt
+from etn.potential.expansion import VOIGT, voigt
 from etn.potential.pairs import Pairs
 from etn.testing import dense_leg
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from etn.errors import SettingsError
 from etn.network import Chain
@@ -133,8 +132,3 @@ def fit(
         report.reason,
         model.with_chain(report.chain),
     )
-
-
-def describe(report: FitReport) -> dict[str, Any]:
-    """Report as a plain dictionary for JSON, model included."""
-    return {**report.to_dict(), "model": repr(report.model)}

@@ -11,7 +11,6 @@ import pytest
 from etn.errors import DataError, SettingsError
 from etn.network import Chain
 from etn.potential import Baseline, Basis, Dataset, Frame, PolynomialPotential, Weights, fit
-from etn.potential.fitting import describe
 from etn.potential.metrics import compute_metrics
 from etn.sweep import Callback, Checkpoint, EarlyStop, Schedule, State
 
@@ -263,8 +262,7 @@ def test_an_element_that_the_model_does_not_know(mo):
 
 
 def test_the_report_is_jsonable_and_prints(fitted):
-    data = json.loads(json.dumps(describe(fitted)))
-    assert data["model"] == repr(fitted.model)
+    data = json.loads(json.dumps(fitted.to_dict()))
     assert len(data["records"]) == 4
     lines = str(fitted).splitlines()
     assert len(lines) == 2 + 4 + 1

@@ -107,7 +107,7 @@ class LeastSquares:
         batches: Callable[[], Iterable[Batch | Callable[[], Batch]]],
         *,
         ridge: float = 0.0,
-        max_condition: float = 1e14,
+        max_condition: float = 1e15,
     ) -> None:
         self.batches = batches
         self.ridge = ridge
@@ -239,9 +239,20 @@ def solve_rows(blocks: Iterable[tuple[Array, Array]], penalty: Array, *, columns
     """
     triangle = np.zeros((columns, columns + 1))
     triangle[:, :columns] = np.diag(np.sqrt(penalty))
+    waiting: list[Array] = []
+
+    def absorb() -> Array:
+        stacked = np.concatenate([triangle, *waiting])
+        waiting.clear()
+        return sl.qr(stacked, mode="r", overwrite_a=True, check_finite=False)[0][:columns]
+
     for rows, targets in blocks:
-        stacked = np.concatenate([triangle, np.column_stack([rows, targets])])
-        triangle = sl.qr(stacked, mode="r", overwrite_a=True, check_finite=False)[0][:columns]
+        waiting.append(np.column_stack([rows, targets]))
+        # Few, tall factorisations: each costs as much for the triangle as for as many rows.
+        if sum(map(len, waiting)) >= 2 * columns:
+            triangle = absorb()
+    if waiting:
+        triangle = absorb()
     scale = np.linalg.norm(triangle[:, :columns], axis=0)
     scale[scale == 0] = 1.0
     x = sl.lstsq(

@@ -178,8 +178,8 @@ class Rows:
             targets.append(residual[atoms].ravel())
             weights.append(np.full(3 * len(atoms), w.forces))
             if stress:
-                targets += [strain.ravel()]
-                weights += [strain_weights]
+                targets.append(strain.ravel())
+                weights.append(strain_weights)
             return _Group(
                 frames,
                 part,

@@ -93,8 +93,9 @@ class LeastSquares:
     Parameters
     ----------
     batches : callable
-        Returns a fresh iterable at every call, so that nothing has to be kept in memory: of
-        :class:`Batch`, or of functions that build one, which are called in several threads.
+        Returns a fresh iterable at every call: of :class:`Batch`, or of functions that build
+        one.  The functions are called in several threads, one batch a thread is in memory at a
+        time; batches that are handed over ready are all held together.
     ridge : float
         Weight of ||T||^2 in the objective.
     max_condition : float

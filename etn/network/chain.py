@@ -20,12 +20,10 @@ from etn.network.show import chain_diagram
 from etn.o3 import Irrep, Irreps
 from etn.tensor import (
     Core,
-    absorb_left,
-    absorb_right,
+    absorb,
     allowed_paths,
     isometry_error,
-    qr_left,
-    qr_right,
+    qr,
 )
 from etn.tensor.core import Block
 
@@ -171,12 +169,12 @@ class Chain:
         center = self._check_site(center)
         cores = list(self.cores)
         for site in range(0 if self.center is None else self.center, center):
-            cores[site], bond = qr_left(cores[site])
-            cores[site + 1] = absorb_left(bond, cores[site + 1])
+            cores[site], bond = qr(cores[site], 2)
+            cores[site + 1] = absorb(cores[site + 1], bond, 0)
         last = len(cores) - 1 if self.center is None else self.center
         for site in range(last, center, -1):
-            cores[site], bond = qr_right(cores[site])
-            cores[site - 1] = absorb_right(cores[site - 1], bond)
+            cores[site], bond = qr(cores[site], 0)
+            cores[site - 1] = absorb(cores[site - 1], bond, 2)
         return Chain(cores, center=center)
 
     def orthogonality_error(self) -> float:

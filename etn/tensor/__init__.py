@@ -1,26 +1,44 @@
 """Equivariant cores and their factorisations."""
 
-from etn.tensor.core import Core, Projection, allowed_paths, coupling
+from etn.tensor.core import Core, Projection, allowed_paths, coupling, is_allowed
 from etn.tensor.factor import (
     BondMatrix,
     Factors,
-    absorb_left,
-    absorb_right,
+    Singular,
+    absorb,
+    absorb_back,
+    eigh,
     isometry_error,
-    qr_left,
-    qr_right,
+    matricize,
+    polar,
+    qr,
+    svd,
+    tensorize,
 )
+from etn.tensor.pair import Pair, merge
+from etn.tensor.truncation import Cut, Spectrum, Truncation
 
 __all__ = [
     "BondMatrix",
     "Core",
+    "Cut",
     "Factors",
+    "Pair",
     "Projection",
-    "absorb_left",
-    "absorb_right",
+    "Singular",
+    "Spectrum",
+    "Truncation",
+    "absorb",
+    "absorb_back",
     "allowed_paths",
     "coupling",
+    "eigh",
+    "is_allowed",
     "isometry_error",
-    "qr_left",
-    "qr_right",
+    "matricize",
+    "merge",
+    "polar",
+    "qr",
+    "svd",
+    "tensorize",
 ]

@@ -15,20 +15,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, lru_cache
 from itertools import product
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from etn.backend import Array, Kind, as_block, is_finite, kind_of, to_numpy
 from etn.errors import CoreError
 from etn.o3 import Irrep, Irreps, clebsch_gordan
 
 Path = tuple[Irrep, ...]
-Block = NDArray[np.float64]
+Block = Array
 
 
-def coupling(path: Path) -> Block:
+@cache
+def coupling(path: Path) -> NDArray[np.float64]:
     """Structural tensor of a path: 1, the identity or the isometric Clebsch-Gordan tensor.
 
     Parameters
@@ -38,7 +41,7 @@ def coupling(path: Path) -> Block:
 
     Returns
     -------
-    array of shape (2 l1 + 1, ...)
+    array of shape (2 l1 + 1, ...), read-only
         Contracted over all legs but the last with itself it is the identity.
 
     Examples
@@ -47,11 +50,11 @@ def coupling(path: Path) -> Block:
     >>> coupling((Irrep("1o"), Irrep("1o"))).shape
     (3, 3)
     """
-    if len(path) == 1:
-        return np.ones(1)
-    if len(path) == 2:
-        return np.eye(path[0].dim)
-    return clebsch_gordan(path[0].l, path[1].l, path[2].l)
+    if len(path) == 3:
+        return clebsch_gordan(path[0].l, path[1].l, path[2].l)
+    tensor = np.eye(path[0].dim) if len(path) == 2 else np.ones(1)
+    tensor.setflags(write=False)
+    return tensor
 
 
 def is_allowed(path: Path) -> bool:
@@ -66,7 +69,12 @@ def is_allowed(path: Path) -> bool:
 
 def allowed_paths(legs: Sequence[Irreps]) -> list[Path]:
     """All paths that the selection rules allow between the legs, in a fixed order."""
-    return [path for path in product(*(sorted(leg.unique) for leg in legs)) if is_allowed(path)]
+    return list(_paths(tuple(leg.unique for leg in legs)))
+
+
+@lru_cache(maxsize=4096)
+def _paths(legs: tuple[tuple[Irrep, ...], ...]) -> tuple[Path, ...]:
+    return tuple(path for path in product(*map(sorted, legs)) if is_allowed(path))
 
 
 class Projection(NamedTuple):
@@ -93,14 +101,15 @@ class Core:
         What each leg carries.  The dense index of a leg runs over its terms, within a term
         over the multiplicity, then over m.
     blocks : mapping of path to array
-        Reduced arrays; the array of path (ir1, ir2, ir3) has shape
-        (legs[0].count(ir1), legs[1].count(ir2), legs[2].count(ir3)).
+        Reduced arrays, NumPy or torch, all of one kind; the array of path (ir1, ir2, ir3) has
+        shape (legs[0].count(ir1), legs[1].count(ir2), legs[2].count(ir3)).
         Allowed paths that are missing are zero.
 
     Raises
     ------
     CoreError
-        If a path is forbidden by the selection rules or a block has another shape.
+        If a path is forbidden by the selection rules, or a block has another shape, holds a
+        value that is not finite, or differs from the others in library, precision or device.
 
     Examples
     --------
@@ -112,13 +121,14 @@ class Core:
     ((2, 9, 5), True)
     """
 
-    __slots__ = ("blocks", "legs")
+    __slots__ = ("blocks", "kind", "legs")
 
     legs: tuple[Irreps, ...]
     blocks: dict[Path, Block]
+    kind: Kind
 
     def __init__(
-        self, legs: Sequence[Irreps | str], blocks: Mapping[Path, ArrayLike] | None = None
+        self, legs: Sequence[Irreps | str], blocks: Mapping[Path, Array] | None = None
     ) -> None:
         self.legs = tuple(Irreps(leg) for leg in legs)
         if not 1 <= len(self.legs) <= 3:
@@ -126,17 +136,24 @@ class Core:
                 f"a core has one to three legs, got {len(self.legs)}: "
                 "write a tensor of higher order as a network of cores"
             )
-        given = {path: np.asarray(block) for path, block in (blocks or {}).items()}
+        given = {path: as_block(block) for path, block in (blocks or {}).items()}
+        self.kind = kind_of(*given.values()) if given else Kind()
         self.blocks = {}
         for path in allowed_paths(self.legs):
             shape = self._shape(path)
             block = given.pop(path, None)
             if block is None:
-                block = np.zeros(shape)
-            elif block.shape != shape:
+                block = self.kind.zeros(shape)
+            elif tuple(block.shape) != shape:
                 raise CoreError(
                     f"block {_name(path)}: expected shape {shape} from the legs "
-                    f"({', '.join(map(str, self.legs))}), got {block.shape}"
+                    f"({', '.join(map(str, self.legs))}), got {tuple(block.shape)}"
+                )
+            elif not is_finite(block):
+                bad = int((~np.isfinite(to_numpy(block))).sum())
+                raise CoreError(
+                    f"block {_name(path)}: expected finite values, {bad} of "
+                    f"{math.prod(shape)} are not"
                 )
             self.blocks[path] = block
         if given:
@@ -145,6 +162,16 @@ class Core:
                 f"({', '.join(map(str, self.legs))}): it needs irreps of these legs that "
                 "satisfy |l1 - l2| <= l3 <= l1 + l2 and p1 p2 p3 = +1"
             )
+
+    @classmethod
+    def trusted(cls, legs: tuple[Irreps, ...], blocks: dict[Path, Block], kind: Kind) -> Core:
+        """Core from blocks that are known to be complete, ordered and of this kind.
+
+        For results of other cores; nothing is checked, which matters in a sweep.
+        """
+        core = cls.__new__(cls)
+        core.legs, core.blocks, core.kind = legs, blocks, kind
+        return core
 
     def _shape(self, path: Path) -> tuple[int, ...]:
         return tuple(leg.count(ir) for leg, ir in zip(self.legs, path, strict=True))
@@ -169,7 +196,7 @@ class Core:
         )
 
     @classmethod
-    def from_dense(cls, dense: ArrayLike, legs: Sequence[Irreps | str]) -> Projection:
+    def from_dense(cls, dense: Array, legs: Sequence[Irreps | str]) -> Projection:
         """Project a dense tensor on the equivariant tensors between the legs.
 
         Parameters
@@ -185,37 +212,56 @@ class Core:
         Raises
         ------
         CoreError
-            If the shape is not that of the legs.
+            If the shape is not that of the legs, or a value is not finite.
         """
-        core = cls(legs)
-        dense = np.asarray(dense, dtype=float)
-        expected = tuple(leg.dim for leg in core.legs)
-        if dense.shape != expected:
+        dense = as_block(dense)
+        kind = kind_of(dense)
+        empty = cls(legs)
+        expected = tuple(leg.dim for leg in empty.legs)
+        if tuple(dense.shape) != expected:
             raise CoreError(
                 f"dense tensor: expected shape {expected} from the legs "
-                f"({', '.join(map(str, core.legs))}), got {dense.shape}"
+                f"({', '.join(map(str, empty.legs))}), got {tuple(dense.shape)}"
             )
-        blocks = {}
-        for path in core.blocks:
-            shape = [n for r, ir in zip(core._shape(path), path, strict=True) for n in (r, ir.dim)]
-            part = dense[core._dense_index(path)].reshape(shape)
-            # Contracting with C over all m and dividing by ||C||^2 = 2 l3 + 1 projects.
-            m_axes = list(range(1, 2 * core.order, 2))
-            blocks[path] = (
-                np.tensordot(part, coupling(path), (m_axes, list(range(core.order)))) / path[-1].dim
-            )
-        projected = core.replace(blocks)
-        return Projection(projected, float(np.linalg.norm(dense - projected.to_dense())))
+        if not is_finite(dense):
+            raise CoreError("dense tensor: expected finite values, got inf or nan")
+        # Contracting with C over all m and dividing by ||C||^2 = 2 l3 + 1 projects.
+        blocks = {path: block / path[-1].dim for path, block in empty.pull_back(dense).items()}
+        projected = cls.trusted(empty.legs, blocks, kind)
+        residual = kind.xp.linalg.vector_norm(dense - projected.to_dense())
+        return Projection(projected, float(residual))
 
-    def to_dense(self) -> Block:
+    def pull_back(self, dense: Array) -> dict[Path, Block]:
+        """Adjoint of :meth:`to_dense`: derivative of sum(dense * to_dense()) by each block.
+
+        Parameters
+        ----------
+        dense : array of shape (legs[0].dim, ...)
+
+        Returns
+        -------
+        dict of path to array, shaped as the blocks
+        """
+        kind = kind_of(dense)
+        xp, order = kind.xp, self.order
+        blocks = {}
+        for path in self.blocks:
+            shape = [n for r, ir in zip(self._shape(path), path, strict=True) for n in (r, ir.dim)]
+            part = xp.reshape(dense[self._dense_index(path)], shape)
+            axes = (list(range(1, 2 * order, 2)), list(range(order)))
+            blocks[path] = xp.tensordot(part, kind.constant(coupling(path)), axes=axes)
+        return blocks
+
+    def to_dense(self) -> Array:
         """Dense tensor of shape (legs[0].dim, ...), irreps expanded over m."""
-        dense = np.zeros(tuple(leg.dim for leg in self.legs))
+        xp, order = self.kind.xp, self.order
+        dense = self.kind.zeros(tuple(leg.dim for leg in self.legs))
         for path, block in self.blocks.items():
-            expanded = np.multiply.outer(block, coupling(path))
-            order = len(path)
-            interleaved = [axis for leg in range(order) for axis in (leg, leg + order)]
-            dense[self._dense_index(path)] = expanded.transpose(interleaved).reshape(
-                [leg.count(ir) * ir.dim for leg, ir in zip(self.legs, path, strict=True)]
+            expanded = xp.tensordot(block, self.kind.constant(coupling(path)), axes=0)
+            interleaved = tuple(axis for leg in range(order) for axis in (leg, leg + order))
+            shape = [n * ir.dim for n, ir in zip(self._shape(path), path, strict=True)]
+            dense[self._dense_index(path)] = xp.reshape(
+                xp.permute_dims(expanded, interleaved), shape
             )
         return dense
 
@@ -230,49 +276,78 @@ class Core:
     @property
     def n_parameters(self) -> int:
         """Number of reduced entries."""
-        return sum(block.size for block in self.blocks.values())
+        return sum(math.prod(block.shape) for block in self.blocks.values())
 
     def norm(self) -> float:
         """Frobenius norm of the dense tensor, sqrt(sum (2 l + 1) ||block||^2), l the last leg."""
-        return math.sqrt(
-            sum(path[-1].dim * float(np.vdot(b, b)) for path, b in self.blocks.items())
-        )
+        return math.sqrt(sum(path[-1].dim * float((b * b).sum()) for path, b in self))
 
-    def replace(self, blocks: Mapping[Path, ArrayLike]) -> Core:
+    def scale(self, factor: float) -> Core:
+        """The core times a number."""
+        blocks = {path: factor * block for path, block in self}
+        return Core.trusted(self.legs, blocks, self.kind)
+
+    def replace(self, blocks: Mapping[Path, Array]) -> Core:
         """Core with the same legs and these blocks."""
         return Core(self.legs, blocks)
 
-    def metric(self) -> Block:
+    def to(
+        self, backend: str | None = None, *, dtype: str | None = None, device: str | None = None
+    ) -> Core:
+        """The same core in another library, precision or place; what is not named stays.
+
+        Parameters
+        ----------
+        backend : {"numpy", "torch"}, optional
+        dtype : {"float64", "float32"}, optional
+        device : str, optional
+            Such as "cuda"; going to NumPy means going to the CPU.
+        """
+        kind = converted(self.kind, backend, dtype, device)
+        blocks = {path: kind.array(block) for path, block in self}
+        return Core.trusted(self.legs, blocks, kind)
+
+    def metric(self) -> NDArray[np.float64]:
         """Weight 2 l3 + 1 of every entry of :meth:`to_vector`, so that ||T||^2 = sum w a^2."""
         return np.concatenate(
-            [np.full(b.size, float(path[-1].dim)) for path, b in self.blocks.items()]
-            or [np.empty(0)]
+            [np.full(math.prod(b.shape), float(path[-1].dim)) for path, b in self] or [np.empty(0)]
         )
 
-    def to_vector(self) -> Block:
+    def to_vector(self) -> Array:
         """All reduced entries as one vector, block after block."""
-        return np.concatenate([b.ravel() for b in self.blocks.values()] or [np.empty(0)])
+        xp = self.kind.xp
+        flat = [xp.reshape(block, (-1,)) for block in self.blocks.values()]
+        return xp.concat(flat) if flat else self.kind.zeros((0,))
 
-    def from_vector(self, vector: ArrayLike) -> Core:
+    def from_vector(self, vector: Array) -> Core:
         """Core with these legs whose :meth:`to_vector` is the given vector."""
-        vector = np.asarray(vector)
-        if vector.shape != (self.n_parameters,):
+        vector = as_block(vector)
+        if tuple(vector.shape) != (self.n_parameters,):
             raise CoreError(
                 f"expected a vector of {self.n_parameters} entries for {self!r}, "
-                f"got shape {vector.shape}"
+                f"got shape {tuple(vector.shape)}"
             )
-        blocks, at = {}, 0
+        kind, blocks, at = kind_of(vector), {}, 0
         for path, block in self.blocks.items():
-            blocks[path] = vector[at : at + block.size].reshape(block.shape)
-            at += block.size
-        return self.replace(blocks)
+            size = math.prod(block.shape)
+            blocks[path] = kind.xp.reshape(vector[at : at + size], tuple(block.shape))
+            at += size
+        return Core.trusted(self.legs, blocks, kind)
 
     def __iter__(self) -> Iterator[tuple[Path, Block]]:
         return iter(self.blocks.items())
 
     def __repr__(self) -> str:
         *inputs, output = map(str, self.legs)
-        return f"Core({' ⊗ '.join([*inputs])} → {output}, {self.n_parameters} parameters)"
+        kind = "" if self.kind == Kind() else f", {self.kind}"
+        return f"Core({' ⊗ '.join([*inputs])} → {output}, {self.n_parameters} parameters{kind})"
+
+
+def converted(kind: Kind, backend: str | None, dtype: str | None, device: str | None) -> Kind:
+    """The kind with what is named replaced."""
+    backend = backend or kind.backend
+    stays = backend == kind.backend
+    return Kind(backend, dtype or kind.dtype, device or (kind.device if stays else "cpu"))
 
 
 def _name(path: Path) -> str:

@@ -9,12 +9,26 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from etn.backend import to_numpy
+from etn.errors import CoreError
 from etn.io import load, save
 from etn.network import Chain, evaluate, value_and_gradient
 from etn.network.storage import chain_from_arrays, chain_to_arrays
 from etn.o3 import Irrep, clebsch_gordan
 from etn.o3.rotation import irreps_d, random_rotation
-from etn.tensor import Core, absorb_left, absorb_right, isometry_error, qr_left, qr_right
+from etn.tensor import (
+    Core,
+    Factors,
+    Singular,
+    Truncation,
+    absorb,
+    absorb_back,
+    isometry_error,
+    matricize,
+    polar,
+    qr,
+    svd,
+)
 from etn.testing.batches import dense_leg, dense_value, random_blocks
 from etn.testing.suite import Laws
 
@@ -103,38 +117,81 @@ class CoreLaws(Laws):
                     turned = np.moveaxis(np.tensordot(irreps_d(leg, R), turned, (1, axis)), 0, axis)
                 self.close(turned, dense, scale=core.norm())
 
-    def test_qr_splits_off_the_last_leg(self) -> None:
-        """T = Q R with Q a dense isometry from the other legs to the last."""
-        for core, _ in self._cores():
-            if core.order < 2:
-                continue
-            q, bond = qr_left(core)
-            self.close(absorb_right(q, bond).to_dense(), _reached(core, core.order - 1))
-            self._isometry(q, leg=core.order - 1)
+    def test_qr_splits_off_every_leg(self) -> None:
+        """T = Q R with Q a dense isometry from the other legs to this one."""
+        for core, leg in self._legs():
+            factors = qr(core, leg)
+            self.close(_restored(factors, core, leg), core.to_dense(), scale=core.norm())
+            self._isometry(factors.isometry, leg=leg)
+            for r in map(to_numpy, factors.bond.values()):
+                assert (np.diagonal(r) >= 0).all()
+                self.close(np.tril(r, -1), np.zeros_like(r), scale=core.norm())
 
-    def test_qr_splits_off_the_first_leg(self) -> None:
-        """T = L Q with Q a dense isometry from the other legs to the first."""
-        for core, _ in self._cores():
-            if core.order < 2:
+    def test_polar_factors_are_an_isometry_and_a_positive_matrix(self) -> None:
+        """T = Q P; refused where an irrep of the leg is reached too seldom."""
+        for core, leg in self._legs():
+            try:
+                factors = polar(core, leg)
+            except CoreError:
+                shapes = [tuple(m.shape) for m in matricize(core, leg).values()]
+                assert any(rows < columns for rows, columns in shapes)
                 continue
-            q, bond = qr_right(core)
-            self.close(absorb_left(bond, q).to_dense(), _reached(core, 0))
-            self._isometry(q, leg=0)
+            self.close(_restored(factors, core, leg), core.to_dense(), scale=core.norm())
+            self._isometry(factors.isometry, leg=leg)
+            for p in map(to_numpy, factors.bond.values()):
+                self.close(p, p.T, scale=core.norm())
+                assert np.linalg.eigvalsh(p).min() >= -self.tolerance * core.norm()
+
+    def test_singular_values_are_those_of_the_dense_matrix(self) -> None:
+        """Each value of irrep l stands for 2 l + 1 of the dense matrix of a leg."""
+        for core, leg in self._legs():
+            dense = np.moveaxis(to_numpy(core.to_dense()), leg, -1)
+            expected = np.linalg.svd(dense.reshape(-1, dense.shape[-1]), compute_uv=False)
+            spectrum = svd(core, leg).spectrum
+            values = [s for ir in spectrum for s in np.repeat(spectrum[ir], ir.dim)]
+            got = np.zeros(max(len(expected), len(values)))
+            got[: len(values)] = sorted(values, reverse=True)
+            expected = np.pad(expected, (0, len(got) - len(expected)))
+            self.close(got, expected, scale=core.norm())
+
+    def test_the_discarded_norm_is_the_dense_error(self) -> None:
+        """For every number of multiplets that may stay."""
+        for core, leg in self._legs():
+            for n in range(1, svd(core, leg).spectrum.irreps.num_irreps + 1):
+                factors = svd(core, leg, Truncation(max_multiplets=n))
+                assert factors.isometry.legs[leg].num_irreps == n
+                rest = to_numpy(core.to_dense()) - _restored(factors, core, leg)
+                self.close(np.linalg.norm(rest), factors.discarded, scale=core.norm())
+                self._isometry(factors.isometry, leg=leg)
+
+    def _legs(self) -> Iterator[tuple[Core, int]]:
+        """Every core with each of its legs that another leg can reach."""
+        for core, _ in self._cores():
+            if core.order > 1 and core.blocks:
+                yield from ((core, leg) for leg in range(core.order))
 
     def _isometry(self, q: Core, *, leg: int) -> None:
-        gram = _gram(q.to_dense(), leg)
+        gram = _gram(to_numpy(q.to_dense()), leg)
         self.close(gram, np.eye(len(gram)), scale=1.0)
         self.close(isometry_error(q, leg=leg), 0.0, scale=1.0)
 
     def test_isometry_error_is_that_of_the_dense_core(self) -> None:
         """For a core that is no isometry too."""
-        for core, _ in self._cores():
-            if core.order < 2:
-                continue
-            for leg in (0, core.order - 1):
-                gram = _gram(core.to_dense(), leg)
-                dense = float(np.abs(gram - np.eye(len(gram))).max(initial=0.0))
-                self.close(isometry_error(core, leg=leg), dense, scale=max(dense, 1.0))
+        for core, leg in self._legs():
+            gram = _gram(to_numpy(core.to_dense()), leg)
+            dense = float(np.abs(gram - np.eye(len(gram))).max(initial=0.0))
+            self.close(isometry_error(core, leg=leg), dense, scale=max(dense, 1.0))
+
+    def test_a_gradient_is_pulled_back_to_the_blocks(self) -> None:
+        """<pull_back(G), a> = <G, T(a)> for every dense G."""
+        for core, rng in self._cores():
+            dense = core.kind.array(rng.normal(size=tuple(leg.dim for leg in core.legs)))
+            pulled = core.pull_back(dense)
+            product = sum(float((pulled[path] * block).sum()) for path, block in core)
+            expected = float((dense * core.to_dense()).sum())
+            self.close(
+                product, expected, scale=float(np.linalg.norm(to_numpy(dense))) * core.norm()
+            )
 
 
 class ChainLaws(Laws):
@@ -214,9 +271,9 @@ class ChainLaws(Laws):
                     ir: np.eye(irreps.count(ir)) + 0.3 * rng.normal(size=(irreps.count(ir),) * 2)
                     for ir in irreps.unique
                 }
-                cores[bond] = absorb_right(cores[bond], x)
+                cores[bond] = absorb(cores[bond], {ir: m.T for ir, m in x.items()}, 2)
                 inverse = {ir: np.asarray(np.linalg.inv(m), float) for ir, m in x.items()}
-                cores[bond + 1] = absorb_left(inverse, cores[bond + 1])
+                cores[bond + 1] = absorb(cores[bond + 1], inverse, 0)
             self.close(Chain(cores).to_dense(), chain.to_dense(), tolerance=1e3 * self.tolerance)
 
     def test_rotations_and_inversion_leave_the_tensor_alone(self) -> None:
@@ -296,12 +353,9 @@ def _gram(dense: Array, leg: int) -> Array:
     return np.tensordot(dense, dense, (others, others))
 
 
-def _reached(core: Core, leg: int) -> Array:
-    """Dense core with the irreps of a leg sorted, as a factorisation returns it."""
-    dense, irreps = core.to_dense(), core.legs[leg]
-    reached = {path[leg] for path in core.blocks}
-    order = [irreps.indices(ir).ravel() for ir in sorted(reached)]
-    return np.take(dense, np.concatenate([*order, np.empty(0, int)]), axis=leg)
+def _restored(factors: Factors | Singular, core: Core, leg: int) -> Array:
+    """Dense product of the factors on the legs of the core."""
+    return to_numpy(core.replace(absorb_back(factors, leg).blocks).to_dense())
 
 
 def _product(cores: tuple[Core, ...]) -> Array:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from etn.backend import to_numpy
+
 
 class Laws:
     """Base of the suites: methods whose names start with ``test`` are laws.
@@ -57,7 +59,7 @@ class Laws:
         tolerance : float, optional
             By default that of the suite.
         """
-        one, two = np.asarray(got, dtype=float), np.asarray(expected, dtype=float)
+        one, two = np.asarray(to_numpy(got), float), np.asarray(to_numpy(expected), float)
         assert one.shape == two.shape, f"expected shape {two.shape}, got {one.shape}"
         unit: Any = np.abs(two).max(initial=0.0) if scale is None else scale
         deviation = np.abs(one - two).max(initial=0.0)

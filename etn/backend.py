@@ -1,0 +1,213 @@
+"""NumPy or torch: the only module that tells one from the other.
+
+Reduced blocks may be NumPy arrays or torch tensors.  Which of them is decided by the arrays
+handed in; nothing is converted on the way and nothing global is set.  Code that handles blocks
+takes its functions from :func:`namespace`, under the names of the Python array API standard, and
+makes new arrays through the :class:`Kind` of those it was given.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etn.errors import CoreError
+
+Array = Any
+"""A NumPy array or a torch tensor of float32 or float64."""
+
+DTYPES = ("float32", "float64")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What arrays are made of: library, precision and device.
+
+    Parameters
+    ----------
+    backend : {"numpy", "torch"}
+    dtype : {"float64", "float32"}
+    device : str
+        "cpu", or a device of torch such as "cuda" or "cuda:0".
+
+    Raises
+    ------
+    CoreError
+        If there is no such backend or dtype, or NumPy is asked to leave the CPU.
+
+    Examples
+    --------
+    >>> Kind().zeros((2,))
+    array([0., 0.])
+    >>> Kind(dtype="float32").array([1, 2]).dtype
+    dtype('float32')
+    """
+
+    backend: str = "numpy"
+    dtype: str = "float64"
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.backend not in ("numpy", "torch"):
+            raise CoreError(f"backend: expected numpy or torch, got {self.backend!r}")
+        if self.dtype not in DTYPES:
+            raise CoreError(f"dtype: expected float32 or float64, got {self.dtype}")
+        if self.backend == "numpy" and self.device != "cpu":
+            raise CoreError(f'device: NumPy works on the cpu, got {self.device!r}; use "torch"')
+
+    @property
+    def xp(self) -> Any:
+        """The functions of this library under their array-API names."""
+        return np if self.backend == "numpy" else _torch_namespace()
+
+    @property
+    def eps(self) -> float:
+        """Distance from 1 to the next number."""
+        return float(np.finfo(self.dtype).eps)
+
+    def array(self, values: Any) -> Array:
+        """Array of this kind with the given values; no copy where none is needed."""
+        if self.backend == "numpy":
+            return np.asarray(to_numpy(values), dtype=self.dtype)
+        torch = _torch_namespace()
+        if not isinstance(values, torch.Tensor):
+            # torch shares memory with the array and refuses to promise not to write to it.
+            values = torch.asarray(np.array(values, dtype=self.dtype))
+        return values.to(device=self.device, dtype=getattr(torch, self.dtype))
+
+    def constant(self, values: NDArray[np.float64]) -> Array:
+        """Array of this kind from a read-only table, converted once."""
+        if self == _DEFAULT:
+            return values
+        key = (id(values), self)
+        if key not in _constants:
+            # The table is kept as well, so that its id stays its own.
+            _constants[key] = (values, self.array(values))
+        return _constants[key][1]
+
+    def zeros(self, shape: Sequence[int]) -> Array:
+        """Array of zeros."""
+        return self._make("zeros", tuple(shape))
+
+    def ones(self, shape: Sequence[int]) -> Array:
+        """Array of ones."""
+        return self._make("ones", tuple(shape))
+
+    def eye(self, n: int) -> Array:
+        """Identity matrix."""
+        return self._make("eye", n)
+
+    def _make(self, name: str, shape: Any) -> Array:
+        if self.backend == "numpy":
+            return getattr(np, name)(shape, dtype=self.dtype)
+        torch = _torch_namespace()
+        return getattr(torch, name)(shape, dtype=getattr(torch, self.dtype), device=self.device)
+
+    def __str__(self) -> str:
+        return f"{self.backend} {self.dtype} on {self.device}"
+
+
+_DEFAULT = Kind()
+_constants: dict[tuple[int, Kind], tuple[NDArray[np.float64], Array]] = {}
+
+
+@cache
+def _torch_namespace() -> Any:
+    try:
+        from array_api_compat import torch
+    except ImportError as error:
+        raise CoreError(
+            'this needs torch, which is not installed: pip install "etn[torch]"'
+        ) from error
+    return torch
+
+
+def is_torch(value: object) -> bool:
+    """Whether a value is a torch tensor; does not load torch."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def kind_of(*arrays: Array) -> Kind:
+    """Kind that all the arrays share.
+
+    Raises
+    ------
+    CoreError
+        If there is no array, or they differ in library, precision or device.
+
+    Examples
+    --------
+    >>> str(kind_of(np.zeros(2), np.ones(3)))
+    'numpy float64 on cpu'
+    >>> kind_of(np.zeros(2), np.ones(3, dtype=np.float32))
+    Traceback (most recent call last):
+    etn.errors.CoreError: expected arrays of one kind, got numpy float64 on cpu and numpy float32 on
+    cpu; convert with .to(backend=, dtype=, device=)
+    """
+    if not arrays:
+        raise CoreError("expected at least one array, got none")
+    kind = _kind(arrays[0])
+    for other in arrays[1:]:
+        found = _kind(other)
+        if found != kind:
+            raise CoreError(
+                f"expected arrays of one kind, got {kind} and {found}; "
+                "convert with .to(backend=, dtype=, device=)"
+            )
+    return kind
+
+
+def _kind(array: Array) -> Kind:
+    if isinstance(array, np.ndarray):
+        return _DEFAULT if array.dtype == np.float64 else Kind(dtype=array.dtype.name)
+    if is_torch(array):
+        return Kind("torch", str(array.dtype).removeprefix("torch."), str(array.device))
+    raise CoreError(f"expected a NumPy array or a torch tensor, got {type(array).__name__}")
+
+
+def namespace(*arrays: Array) -> Any:
+    """Functions that work on these arrays, under their array-API names.
+
+    Returns
+    -------
+    module
+        ``numpy``, or ``array_api_compat.torch``.
+
+    Raises
+    ------
+    CoreError
+        If the arrays are of different kinds.
+    """
+    return kind_of(*arrays).xp
+
+
+def like(constant: Any, array: Array) -> Array:
+    """The constant as an array of the kind of another array."""
+    values = constant if isinstance(constant, np.ndarray) else np.asarray(constant, dtype=float)
+    kind = _kind(array)
+    return kind.array(values) if values.flags.writeable else kind.constant(values)
+
+
+def as_block(values: Any) -> Array:
+    """Floating-point array of any kind: arrays stay as they are, all else goes to NumPy."""
+    if is_torch(values):
+        return values if values.is_floating_point() else values.double()
+    array = np.asarray(values)
+    return array if array.dtype.name in DTYPES else array.astype(float)
+
+
+def to_numpy(array: Any) -> NDArray[Any]:
+    """The values as a NumPy array, detached from any graph and copied from any device."""
+    return array.detach().cpu().numpy() if is_torch(array) else np.asarray(array)
+
+
+def is_finite(array: Array) -> bool:
+    """Whether all values are finite."""
+    return bool(namespace(array).isfinite(array).all())

@@ -15,17 +15,21 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from etn.errors import CoreError
+from etn.backend import Array, Kind, as_block, is_finite, kind_of
+from etn.errors import CoreError, IrrepsError
+from etn.network.algebra import direct_sum, overlap, train_of_dense
+from etn.network.bonds import reachable_bonds
 from etn.network.show import chain_diagram
 from etn.o3 import Irrep, Irreps
 from etn.tensor import (
     Core,
+    Spectrum,
+    Truncation,
     absorb,
-    allowed_paths,
     isometry_error,
     qr,
+    svd,
 )
-from etn.tensor.core import Block
 
 
 class Chain:
@@ -39,11 +43,15 @@ class Chain:
     center : int, optional
         Site of the orthogonality center, if the cores are known to be canonical around it.
         Nothing is checked; see :meth:`orthogonality_error`.
+    discarded_weight : float
+        Norm of what truncations on the way to this chain have dropped.
 
     Raises
     ------
     CoreError
-        If there is no core, a core has not three legs, or two bonds do not match.
+        If there is no core, a core has not three legs, or the cores are of different kinds.
+    IrrepsError
+        If two bonds do not match.
 
     Examples
     --------
@@ -54,13 +62,17 @@ class Chain:
     True
     """
 
-    __slots__ = ("center", "cores")
+    __slots__ = ("center", "cores", "discarded_weight")
 
     cores: tuple[Core, ...]
     center: int | None
+    discarded_weight: float
 
-    def __init__(self, cores: Sequence[Core], *, center: int | None = None) -> None:
+    def __init__(
+        self, cores: Sequence[Core], *, center: int | None = None, discarded_weight: float = 0.0
+    ) -> None:
         self.cores = tuple(cores)
+        self.discarded_weight = discarded_weight
         if not self.cores:
             raise CoreError("a chain needs at least one core, got none")
         for site, core in enumerate(self.cores):
@@ -69,11 +81,16 @@ class Chain:
                     f"site {site}: a chain is made of cores with three legs "
                     f"(left bond, site, right bond), got {core!r}"
                 )
+            if core.kind != self.cores[0].kind:
+                raise CoreError(
+                    f"site {site}: core of {core.kind}, site 0 of {self.cores[0].kind}; "
+                    "convert with .to(backend=, dtype=, device=)"
+                )
         for bond, (left, right) in enumerate(zip(self.cores[:-1], self.cores[1:], strict=True)):
             if left.legs[2] != right.legs[0]:
-                raise CoreError(
+                raise IrrepsError(
                     f"bond {bond}: left core ends in {left.legs[2]}, "
-                    f"right core starts with {right.legs[0]}"
+                    f"right core starts with {right.legs[0]}{_difference(left, right)}"
                 )
         self.center = center if center is None else self._check_site(center)
 
@@ -109,13 +126,67 @@ class Chain:
             widest = Irreps([(max_bond, ir) for ir in kinds])
         else:
             widest = Irreps(max_bond).regroup()
-        bonds = _reachable_bonds(legs, *ends, widest)
+        bonds = reachable_bonds(legs, *ends, widest)
         return cls(
             [
                 Core.random([bonds[site], leg, bonds[site + 1]], seed=rng)
                 for site, leg in enumerate(legs)
             ]
         )
+
+    @classmethod
+    def from_dense(
+        cls,
+        dense: Array,
+        sites: Sequence[Irreps | str],
+        *,
+        out: Irreps | str = "0e",
+        start: Irreps | str = "0e",
+        truncation: Truncation | None = None,
+        tolerance: float | None = None,
+    ) -> Chain:
+        """Chain of a dense equivariant tensor, by one singular value decomposition a bond.
+
+        Parameters
+        ----------
+        dense : array of shape (start.dim, sites[0].dim, ..., out.dim)
+        sites : sequence of Irreps
+        out, start : Irreps
+        truncation : Truncation, optional
+            By default only singular values at the level of rounding are dropped.
+        tolerance : float, optional
+            How much of the norm may be lost to parts that are not equivariant; 1e4 times the
+            rounding unit by default.
+
+        Raises
+        ------
+        CoreError
+            If the shape is not that of the legs, a value is not finite, or the tensor is not
+            equivariant; the residual is reported.
+        """
+        dense = as_block(dense)
+        kind = kind_of(dense)
+        legs = [Irreps(leg) for leg in (start, *sites, out)]
+        expected = tuple(leg.dim for leg in legs)
+        if tuple(dense.shape) != expected or len(legs) < 3:
+            raise CoreError(
+                f"dense tensor: expected shape {expected} from the legs "
+                f"({', '.join(map(str, legs))}), got {tuple(dense.shape)}"
+            )
+        if not is_finite(dense):
+            raise CoreError("dense tensor: expected finite values, got inf or nan")
+        cores, discarded = train_of_dense(dense, legs, truncation, kind)
+        chain = cls(cores, center=len(cores) - 1, discarded_weight=discarded)
+        norm = kind.xp.linalg.vector_norm
+        residual, size = float(norm(dense - chain.to_dense())), float(norm(dense))
+        allowed = 1e4 * kind.eps if tolerance is None else tolerance
+        if residual > discarded + allowed * size:
+            raise CoreError(
+                f"dense tensor: it is not equivariant between the legs "
+                f"({', '.join(map(str, legs))}): {residual:.3g} of its norm {size:.3g} is left "
+                f"over, at most {allowed * size:.1g} was expected"
+            )
+        return chain
 
     def __len__(self) -> int:
         return len(self.cores)
@@ -135,6 +206,11 @@ class Chain:
     def bonds(self) -> tuple[Irreps, ...]:
         """What each inner bond carries."""
         return tuple(core.legs[2] for core in self.cores[:-1])
+
+    @property
+    def kind(self) -> Kind:
+        """Library, precision and device of the blocks."""
+        return self.cores[0].kind
 
     @property
     def start(self) -> Irreps:
@@ -159,7 +235,17 @@ class Chain:
         site = self._check_site(site)
         cores = list(self.cores)
         cores[site] = core
-        return Chain(cores, center=site if self.center == site else None)
+        return self._with(cores, site if self.center == site else None)
+
+    def _with(self, cores: Sequence[Core], center: int | None) -> Chain:
+        return Chain(cores, center=center, discarded_weight=self.discarded_weight)
+
+    def to(
+        self, backend: str | None = None, *, dtype: str | None = None, device: str | None = None
+    ) -> Chain:
+        """The same chain in another library, precision or place; see :meth:`Core.to`."""
+        cores = [core.to(backend, dtype=dtype, device=device) for core in self.cores]
+        return self._with(cores, self.center)
 
     def canonicalize(self, center: int) -> Chain:
         """The same tensor in mixed-canonical form around a site.
@@ -175,7 +261,7 @@ class Chain:
         for site in range(last, center, -1):
             cores[site], bond = qr(cores[site], 0)
             cores[site - 1] = absorb(cores[site - 1], bond, 2)
-        return Chain(cores, center=center)
+        return self._with(cores, center)
 
     def orthogonality_error(self) -> float:
         """Largest entry of (isometry condition - identity) over all cores off the center."""
@@ -195,6 +281,120 @@ class Chain:
         if self.center is not None:
             return self.cores[self.center].norm()
         return self.canonicalize(0).norm()
+
+    def singular_values(self, bond: int) -> Spectrum:
+        """Singular values of the tensor between sites 0..bond and the others.
+
+        Raises
+        ------
+        CoreError
+            If there is no such bond.
+        """
+        if not 0 <= bond < len(self) - 1:
+            raise CoreError(f"expected a bond 0..{len(self) - 2}, got {bond}")
+        return svd(self.canonicalize(bond).cores[bond], 2).spectrum
+
+    def spectra(self) -> list[Spectrum]:
+        """Singular values of every bond."""
+        chain = self.canonicalize(len(self) - 1)
+        found = []
+        core = chain.cores[-1]
+        for left in reversed(chain.cores[:-1]):
+            factors = svd(core, 0)
+            found.append(factors.spectrum)
+            core = absorb(left, factors.bond, 2)
+        return found[::-1]
+
+    def entropy(self, bond: int) -> float:
+        """Entanglement entropy of a bond, natural logarithm; see :meth:`Spectrum.entropy`."""
+        return self.singular_values(bond).entropy()
+
+    def truncate(self, truncation: Truncation) -> Chain:
+        """Nearest chains bond by bond, from the last bond to the first.
+
+        The errors of the bonds are orthogonal to each other, so the Frobenius norm of the whole
+        error is :attr:`discarded_weight` of the result (if that of this chain was zero), at most
+        sqrt(bonds) times the tolerance of the rule.
+
+        Returns
+        -------
+        Chain
+            With its center where that of this chain is, else at site 0.
+        """
+        cores = list(self.canonicalize(len(self) - 1).cores)
+        squared = self.discarded_weight**2
+        for site in range(len(cores) - 1, 0, -1):
+            cores[site], _, bond, discarded = svd(cores[site], 0, truncation)
+            cores[site - 1] = absorb(cores[site - 1], bond, 2)
+            squared += discarded**2
+        chain = Chain(cores, center=0, discarded_weight=math.sqrt(squared))
+        return chain.canonicalize(self.center or 0)
+
+    def inner(self, other: Chain) -> Array:
+        """Sum over all entries of the product of two tensors, as an array of shape ().
+
+        Raises
+        ------
+        IrrepsError
+            If the chains differ in length or in an open leg.
+        """
+        self._same_legs(other)
+        return overlap(self.cores, other.cores)
+
+    def __add__(self, other: Chain) -> Chain:
+        self._same_legs(other)
+        return Chain(direct_sum(self.cores, other.cores))
+
+    def __sub__(self, other: Chain) -> Chain:
+        return self + -other
+
+    def __neg__(self) -> Chain:
+        return -1.0 * self
+
+    def __mul__(self, factor: float) -> Chain:
+        site = self.center or 0
+        cores = list(self.cores)
+        cores[site] = cores[site].scale(factor)
+        scaled = abs(float(factor)) * self.discarded_weight
+        return Chain(cores, center=self.center, discarded_weight=scaled)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, divisor: float) -> Chain:
+        return self * (1 / divisor)
+
+    def map_site(self, site: int, matrix: Core) -> Chain:
+        """Apply an equivariant map to a site leg: x'[n'] = sum_n x[n] a[n, n'].
+
+        Parameters
+        ----------
+        site : int
+        matrix : Core
+            Two legs: the leg of the site and the new leg.
+        """
+        site = self._check_site(site)
+        if matrix.order != 2 or matrix.legs[0] != self.sites[site]:
+            raise IrrepsError(
+                f"site {site}: expected a core from {self.sites[site]} to a new leg, got {matrix!r}"
+            )
+        bond = {path[1]: block.T for path, block in matrix}
+        mapped = absorb(self.cores[site], bond, 1)
+        # A leg may keep irreps to which the map sends nothing.
+        legs = (mapped.legs[0], matrix.legs[1], mapped.legs[2])
+        return self.replace(site, Core(legs, mapped.blocks))
+
+    def _open_legs(self) -> list[Irreps]:
+        return [self.start, *self.sites, self.out]
+
+    def _same_legs(self, other: Chain) -> None:
+        if len(self) != len(other):
+            raise IrrepsError(f"expected chains of one length, got {len(self)} and {len(other)}")
+        names = ["start", *(f"site {site}" for site in range(len(self))), "out"]
+        for name, a, b in zip(names, self._open_legs(), other._open_legs(), strict=True):
+            if a != b:
+                raise IrrepsError(f"{name}: the chains carry {a} and {b}")
+        if self.kind != other.kind:
+            raise CoreError(f"expected chains of one kind, got {self.kind} and {other.kind}")
 
     def insert(self, site: int, *, channel: int = 0) -> Chain:
         """Insert an identity core at a site; the leg of the new site is that of its neighbour.
@@ -225,16 +425,16 @@ class Chain:
             raise CoreError(
                 f"insert: leg {leg} has {leg.count(scalar)} scalar channels, got channel {channel}"
             )
-        core = Core([bond, leg, bond])
+        core = Core([bond, leg, bond]).to(**vars(self.kind))
         for ir in bond.unique:
-            core.blocks[ir, scalar, ir][:, channel, :] = np.eye(bond.count(ir))
-        return Chain([*self.cores[:site], core, *self.cores[site:]])
+            core.blocks[ir, scalar, ir][:, channel, :] = self.kind.eye(bond.count(ir))
+        return self._with([*self.cores[:site], core, *self.cores[site:]], None)
 
-    def to_dense(self) -> Block:
+    def to_dense(self) -> Array:
         """Dense tensor of shape (start.dim, sites[0].dim, ..., sites[-1].dim, out.dim)."""
         dense = self.cores[0].to_dense()
         for core in self.cores[1:]:
-            dense = np.tensordot(dense, core.to_dense(), 1)
+            dense = self.kind.xp.tensordot(dense, core.to_dense(), axes=1)
         return dense
 
     def show(self) -> str:
@@ -252,36 +452,21 @@ class Chain:
     def __repr__(self) -> str:
         bonds = " | ".join(map(str, self.bonds)) or "none"
         center = "not canonical" if self.center is None else f"center {self.center}"
-        return f"Chain({len(self)} sites, bonds {bonds}, {self.n_parameters} parameters, {center})"
+        kind = "" if self.kind == Kind() else f", {self.kind}"
+        return (
+            f"Chain({len(self)} sites, bonds {bonds}, {self.n_parameters} parameters, "
+            f"{center}{kind})"
+        )
 
 
-def _reachable_bonds(
-    legs: Sequence[Irreps], start: Irreps, out: Irreps, widest: Irreps
-) -> list[Irreps]:
-    """Bond irreps within ``widest`` that both ends can reach, no wider than they can fill."""
-
-    def grow(bond: Irreps, leg: Irreps) -> Irreps:
-        room = dict.fromkeys(widest.unique, 0)
-        for ir1, ir2, ir3 in allowed_paths([bond, leg, widest]):
-            room[ir3] += bond.count(ir1) * leg.count(ir2)
-        return Irreps([(min(n, widest.count(ir)), ir) for ir, n in sorted(room.items()) if n])
-
-    from_left, from_right = [start], [out]
-    for leg in legs[:-1]:
-        from_left.append(grow(from_left[-1], leg))
-    for leg in reversed(legs[1:]):
-        from_right.append(grow(from_right[-1], leg))
-    inner = [
-        Irreps([(min(a.count(ir), b.count(ir)), ir) for ir in a.unique if ir in b.unique])
-        for a, b in zip(from_left[1:], reversed(from_right[1:]), strict=True)
-    ]
-    for bond, irreps in enumerate(inner):
-        if not irreps.dim:
-            raise CoreError(
-                f"bond {bond}: no irrep of {widest} can be reached from both {start} and {out} "
-                "through the site legs"
-            )
-    return [start, *inner, out]
+def _difference(left: Core, right: Core) -> str:
+    """In what two bonds that should be equal differ."""
+    one, two = left.legs[2], right.legs[0]
+    for number, (a, b) in enumerate(zip(one, two, strict=False)):
+        if a != b:
+            what = "multiplicity" if a.ir == b.ir else "parity" if a.ir.l == b.ir.l else "irrep"
+            return f" ({what} differs in term {number})"
+    return " (one has more terms)"
 
 
 def dense_parameters(chain: Chain) -> int:

@@ -212,7 +212,7 @@ def polar(core: Core, leg: int = -1) -> Factors:
                 f"polar: leg {leg} of {core!r} carries {columns}x{ir}, but the other legs couple "
                 f"to {rows}x{ir} only; use qr, which lowers the multiplicity"
             )
-        u, s, vh = _svd(matrix, core.kind)
+        u, s, vh = thin_svd(matrix, core.kind)
         isometries[ir], bond[ir] = u @ vh, vh.T @ (s[:, None] * vh)
     return Factors(tensorize(isometries, core.legs, leg, core.kind), bond)
 
@@ -248,7 +248,7 @@ def svd(core: Core, leg: int = -1, truncation: Truncation | None = None) -> Sing
     leg = _leg(core, leg)
     left, values, right = {}, {}, {}
     for ir, matrix in matricize(core, leg).items():
-        left[ir], values[ir], right[ir] = _svd(matrix, core.kind)
+        left[ir], values[ir], right[ir] = thin_svd(matrix, core.kind)
     kept, discarded = cut(values, truncation)
     isometry = tensorize({ir: left[ir][:, :n] for ir, n in kept.items()}, core.legs, leg, core.kind)
     bond = {ir: values[ir][:n, None] * right[ir][:n] for ir, n in kept.items()}
@@ -265,7 +265,8 @@ def cut(
     return truncation.cut(Spectrum({ir: to_numpy(s) for ir, s in values.items()}))
 
 
-def _svd(matrix: Array, kind: Kind) -> tuple[Array, Array, Array]:
+def thin_svd(matrix: Array, kind: Kind) -> tuple[Array, Array, Array]:
+    """U, s and V^T of a matrix, as many columns as its smaller side."""
     try:
         return kind.xp.linalg.svd(matrix, full_matrices=False)
     except np.linalg.LinAlgError:

@@ -21,7 +21,7 @@ from etn.backend import Array, Kind, kind_of, to_numpy
 from etn.errors import CoreError
 from etn.o3 import Irrep, Irreps
 from etn.tensor.core import Core
-from etn.tensor.factor import _svd, cut, matricize, tensorize
+from etn.tensor.factor import cut, matricize, tensorize, thin_svd
 from etn.tensor.truncation import Spectrum, Truncation
 
 
@@ -126,7 +126,7 @@ class Pair:
         center : {"left", "right"}
             Which of the cores takes the singular values; the other one is an isometry.
         """
-        factors = {ir: _svd(m, self.kind) for ir, m in self.matrices.items()}
+        factors = {ir: thin_svd(m, self.kind) for ir, m in self.matrices.items()}
         kept, discarded = cut({ir: s for ir, (_, s, _) in factors.items()}, truncation)
         left, right, values = {}, {}, {}
         for ir, n in kept.items():

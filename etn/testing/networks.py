@@ -14,7 +14,7 @@ from etn.errors import CoreError
 from etn.io import load, save
 from etn.network import Chain, evaluate, value_and_gradient
 from etn.network.storage import chain_from_arrays, chain_to_arrays
-from etn.o3 import Irrep, clebsch_gordan
+from etn.o3 import Irrep, Irreps, clebsch_gordan
 from etn.o3.rotation import irreps_d, random_rotation
 from etn.tensor import (
     Core,
@@ -275,6 +275,90 @@ class ChainLaws(Laws):
                 inverse = {ir: np.asarray(np.linalg.inv(m), float) for ir, m in x.items()}
                 cores[bond + 1] = absorb(cores[bond + 1], inverse, 0)
             self.close(Chain(cores).to_dense(), chain.to_dense(), tolerance=1e3 * self.tolerance)
+
+    def test_sums_and_multiples_are_those_of_the_dense_tensors(self) -> None:
+        """Of two chains with the same legs and other bonds."""
+        for chain, rng in self._chains():
+            other = self._other(chain, rng)
+            one, two = to_numpy(chain.to_dense()), to_numpy(other.to_dense())
+            scale = float(np.linalg.norm(one) + np.linalg.norm(two))
+            self.close((chain + other).to_dense(), one + two, scale=scale)
+            self.close((chain - other).to_dense(), one - two, scale=scale)
+            self.close((-2.5 * chain / 2).to_dense(), -1.25 * one, scale=scale)
+            self.close(chain.inner(other), np.sum(one * two), scale=scale**2)
+            self.close(chain.inner(chain), np.sum(one * one), scale=scale**2)
+
+    def test_spectra_are_the_singular_values_of_the_dense_tensor(self) -> None:
+        """At every bond; each value of irrep l counts 2 l + 1 times, in the entropy too."""
+        for chain, _ in self._chains():
+            dense = to_numpy(chain.to_dense())
+            spectra = chain.spectra()
+            for bond, spectrum in enumerate(spectra):
+                rows = int(np.prod(dense.shape[: bond + 2]))
+                expected = np.linalg.svd(dense.reshape(rows, -1), compute_uv=False)
+                got = sorted((s for ir in spectrum for s in np.repeat(spectrum[ir], ir.dim)))[::-1]
+                n = min(len(got), len(expected))
+                self.close(got[:n], expected[:n], scale=chain.norm())
+                self.close(expected[n:], 0 * expected[n:], scale=chain.norm())
+                p = expected[expected > self.tolerance * chain.norm()] ** 2 / chain.norm() ** 2
+                allowed = 1e3 * self.tolerance
+                self.close(chain.entropy(bond), -p @ np.log(p), scale=1.0, tolerance=allowed)
+                assert spectrum.change(chain.singular_values(bond)) < 10 * self.tolerance
+
+    def test_the_truncation_error_is_the_dense_error(self) -> None:
+        """The errors of the bonds are orthogonal; whole multiplets go."""
+        for chain, _ in self._chains():
+            for n in (1, 2, 3):
+                small = chain.truncate(Truncation(max_multiplets=n))
+                assert all(bond.num_irreps <= n for bond in small.bonds)
+                error = np.linalg.norm(to_numpy(chain.to_dense()) - to_numpy(small.to_dense()))
+                self.close(small.discarded_weight, error, scale=chain.norm())
+                self.close(small.orthogonality_error(), 0.0, scale=1.0)
+
+    def test_truncation_keeps_its_promise(self) -> None:
+        """The error stays below sqrt(bonds) times the tolerance."""
+        for chain, _ in self._chains():
+            for tol in (1e-1, 1e-2):
+                small = chain.truncate(Truncation(rel_tol=tol))
+                bound = tol * chain.norm() * max(1, len(chain) - 1) ** 0.5
+                assert small.discarded_weight <= bound * (1 + self.tolerance)
+
+    def test_a_dense_tensor_becomes_a_chain_again(self) -> None:
+        """TT-SVD, exact and truncated; parts that are not equivariant are refused."""
+        for chain, rng in self._chains():
+            dense = chain.to_dense()
+            ends = {"start": chain.start, "out": chain.out}
+            again = Chain.from_dense(dense, chain.sites, **ends)
+            self.close(again.to_dense(), dense, scale=chain.norm())
+            self.close(again.orthogonality_error(), 0.0, scale=1.0)
+            rule = Truncation(max_multiplets=2)
+            small = Chain.from_dense(dense, chain.sites, truncation=rule, **ends)
+            error = np.linalg.norm(to_numpy(small.to_dense()) - to_numpy(dense))
+            self.close(small.discarded_weight, error, scale=chain.norm())
+            noise = chain.kind.array(rng.normal(size=tuple(dense.shape)))
+            if max(ir.l for leg in (*chain.sites, chain.start, chain.out) for ir in leg.unique):
+                try:
+                    Chain.from_dense(dense + noise, chain.sites, **ends)
+                except CoreError as error_raised:
+                    assert "not equivariant" in str(error_raised)
+                else:
+                    raise AssertionError("a tensor that is not equivariant was accepted")
+
+    def test_maps_of_a_site_leg_are_the_dense_contraction(self) -> None:
+        """To a leg with other multiplicities."""
+        for chain, rng in self._chains():
+            for site, leg in enumerate(chain.sites):
+                new = Irreps([(mul + 1, ir) for mul, ir in leg])
+                matrix = Core.random([leg, new], seed=rng).to(**vars(chain.kind))
+                mapped = to_numpy(chain.map_site(site, matrix).to_dense())
+                dense, m = to_numpy(chain.to_dense()), to_numpy(matrix.to_dense())
+                expected = np.moveaxis(np.tensordot(dense, m, (site + 1, 0)), -1, site + 1)
+                self.close(mapped, expected)
+
+    def _other(self, chain: Chain, rng: np.random.Generator) -> Chain:
+        """Another chain with the same open legs."""
+        ends = {"start": chain.start, "out": chain.out}
+        return Chain.random(chain.sites, max_bond=2, seed=rng, **ends).to(**vars(chain.kind))
 
     def test_rotations_and_inversion_leave_the_tensor_alone(self) -> None:
         """Wigner matrices on every leg, start and out included."""

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etn.errors import CoreError
+from etn.errors import CoreError, IrrepsError
 from etn.network import Chain, dense_parameters, evaluate
 from etn.o3 import Irrep, Irreps
-from etn.tensor import Core
+from etn.tensor import Core, Truncation
 from etn.testing import ChainLaws, random_blocks
 
 
@@ -129,10 +129,6 @@ def test_drawing_shows_the_center():
     [
         (lambda: Chain([]), "at least one core"),
         (lambda: Chain([Core(["0e", "0e"])]), "site 0: a chain is made of cores with three legs"),
-        (
-            lambda: Chain([Core(["0e", "0e", "2x0e"]), Core(["0e", "0e", "0e"])]),
-            "bond 0: left core ends in 2x0e, right core starts with 1x0e",
-        ),
         (lambda: Chain.random(["0e"] * 2).canonicalize(2), r"expected a site 0..1, got 2"),
         (lambda: Chain.random(["0e"] * 2).insert(3), r"expected a position 0..2, got 3"),
         (lambda: Chain.random(["0e"] * 2).insert(1, channel=1), "has 1 scalar channels"),
@@ -142,3 +138,43 @@ def test_drawing_shows_the_center():
 def test_malformed_chains(make, message):
     with pytest.raises(CoreError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "message"),
+    [
+        ("2x0e", "1x0e", r"left core ends in 2x0e, right core starts with 1x0e \(multiplicity"),
+        ("2x0e+1x1o", "2x0e+1x1e", r"\(parity differs in term 1\)"),
+        ("2x0e+1x1o", "2x0e", r"\(one has more terms\)"),
+    ],
+)
+def test_bonds_that_differ(left, right, message):
+    with pytest.raises(IrrepsError, match="bond 0: .*" + message):
+        Chain([Core(["0e", "0e+1o", left]), Core([right, "0e", "0e"])])
+
+
+def test_chains_that_cannot_be_added():
+    one = Chain.random(["1x0e+1x1o"] * 2)
+    with pytest.raises(IrrepsError, match="one length, got 2 and 3"):
+        one + Chain.random(["1x0e+1x1o"] * 3)
+    with pytest.raises(IrrepsError, match=r"site 1: the chains carry 1x0e\+1x1o and 1x0e\+1x1e"):
+        one.inner(Chain.random(["1x0e+1x1o", "1x0e+1x1e"]))
+    with pytest.raises(CoreError, match="float64 on cpu and numpy float32"):
+        one - one.to(dtype="float32")
+    with pytest.raises(CoreError, match="site 1: core of numpy float32"):
+        Chain([one[0], one[1].to(dtype="float32")])
+
+
+def test_values_that_are_not_finite_are_refused():
+    dense = Chain.random(["1x0e+1x1o"] * 2).to_dense()
+    dense[0, 0, 0] = np.nan
+    with pytest.raises(CoreError, match="finite"):
+        Chain.from_dense(dense, ["1x0e+1x1o"] * 2)
+    core = Core.random(["0e", "0e+1o", "0e+1o"])
+    with pytest.raises(CoreError, match=r"block \(0e, 1o, 1o\): expected finite values, 1 of 1"):
+        core.replace({path: block * np.inf for path, block in core if path[1].l})
+
+
+def test_truncation_that_leaves_nothing():
+    with pytest.raises(CoreError, match="leaves nothing of a bond 1x0e"):
+        Chain.random(["2x0e"] * 2, max_bond=1).truncate(Truncation(max_bond="3x1o"))

@@ -1,0 +1,151 @@
+"""Arithmetic of tensor trains, on the reduced blocks of their cores.
+
+The functions take and return sequences of cores; :class:`etn.network.Chain` checks the legs and
+carries the results.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from etn.backend import Array, Kind
+from etn.o3 import Irrep, Irreps
+from etn.tensor import Core, Truncation, coupling
+from etn.tensor.factor import cut, tensorize, thin_svd
+from etn.tensor.pair import couplings
+
+
+def direct_sum(one: Sequence[Core], two: Sequence[Core]) -> list[Core]:
+    """Cores of the sum of two trains: their inner bonds are joined, copies of the first before.
+
+    T1[s, x1 .. xd, o] + T2[s, x1 .. xd, o] with block-diagonal cores between a first core whose
+    blocks stand side by side and a last core whose blocks stand one above the other.
+    """
+    last = len(one) - 1
+    sums = []
+    for site, (a, b) in enumerate(zip(one, two, strict=True)):
+        legs = list(a.legs)
+        joined = [leg for leg, at_end in ((0, site == 0), (2, site == last)) if not at_end]
+        for leg in joined:
+            legs[leg] = (a.legs[leg] + b.legs[leg]).regroup()
+        core = Core(legs)
+        blocks = {}
+        for path, zero in core:
+            block = a.kind.zeros(tuple(zero.shape))
+            for part, after in ((a, False), (b, True)):
+                if path in part.blocks:
+                    at = [slice(None)] * 3
+                    for leg in joined:
+                        start = a.legs[leg].count(path[leg]) if after else 0
+                        at[leg] = slice(start, start + part.legs[leg].count(path[leg]))
+                    block[tuple(at)] += part.blocks[path]
+            blocks[path] = block
+        sums.append(Core.trusted(core.legs, blocks, a.kind))
+    return sums
+
+
+def overlap(one: Sequence[Core], two: Sequence[Core]) -> Array:
+    """Sum over all entries of the product of two trains, start and out legs included.
+
+    The overlap of the parts left of a bond is one matrix E_l[r, r'] for each irrep,
+
+        E_l3 = sum_paths a[r1, n, r3] E_l1[r1, r1'] a'[r1', n, r3'],
+
+    as the Clebsch-Gordan tensors contract to the identity; the end counts 2 l + 1 times.
+
+    Returns
+    -------
+    array of shape ()
+    """
+    kind = one[0].kind
+    xp = kind.xp
+    env = {ir: kind.eye(one[0].legs[0].count(ir)) for ir in one[0].legs[0].unique}
+    for a, b in zip(one, two, strict=True):
+        new: dict[Irrep, Array] = {}
+        for path, block in a:
+            other = b.blocks.get(path)
+            if other is None or path[0] not in env:
+                continue
+            # (r1, n, r3), (r1', n, r3') -> (r3, r3')
+            moved = xp.tensordot(env[path[0]], other, axes=([1], [0]))
+            term = xp.tensordot(block, moved, axes=([0, 1], [0, 1]))
+            new[path[2]] = new[path[2]] + term if path[2] in new else term
+        env = new
+    total = kind.zeros(())
+    for ir, matrix in env.items():
+        total = total + ir.dim * xp.linalg.trace(matrix)
+    return total
+
+
+def train_of_dense(
+    dense: Array, legs: Sequence[Irreps], truncation: Truncation | None, kind: Kind
+) -> tuple[list[Core], float]:
+    """Cores of a dense invariant tensor by successive singular value decompositions.
+
+    The first two legs are coupled to every irrep j they contain; on an invariant tensor the
+    matrix M_j[couplings, (m, other legs)] has singular values sqrt(2 j + 1) s, each with a left
+    vector of the couplings alone, so its left vectors are the first core, left-orthogonal.  The
+    rest is a tensor with one leg fewer.
+
+    Parameters
+    ----------
+    dense : array of shape (leg.dim for leg in legs)
+    legs : irreps of the start, the sites and the out leg
+    truncation : Truncation or None
+    kind : Kind
+
+    Returns
+    -------
+    cores : list of Core
+        Canonical around the last one.
+    discarded : float
+        Norm of all that the truncation dropped.
+    """
+    xp = kind.xp
+    cores, squared = [], 0.0
+    bond = legs[0]
+    rest = dense
+    for site in legs[1:-2]:
+        fused = _couple_first_legs(rest, bond, site, kind)
+        factors = {ir: thin_svd(xp.reshape(m, (m.shape[0], -1)), kind) for ir, m in fused.items()}
+        values = {ir: s / math.sqrt(ir.dim) for ir, (_, s, _) in factors.items()}
+        # Singular values at the level of rounding carry noise that is not equivariant.
+        rule = Truncation(rel_tol=kind.eps) if truncation is None else truncation
+        kept, discarded = cut(values, rule)
+        squared += discarded**2
+        core = tensorize(
+            {ir: factors[ir][0][:, :n] for ir, n in kept.items()},
+            (bond, site, Irreps()),
+            2,
+            kind,
+        )
+        cores.append(core)
+        bond = core.legs[2]
+        rest = kind.zeros((bond.dim, *rest.shape[2:]))
+        for ir, n in kept.items():
+            _, s, vh = factors[ir]
+            part = xp.reshape(s[:n, None] * vh[:n], (n * ir.dim, *rest.shape[1:]))
+            rest[bond.indices(ir).ravel()] = part
+    cores.append(Core.from_dense(rest, [bond, *legs[-2:]]).core)
+    return cores, math.sqrt(squared)
+
+
+def _couple_first_legs(
+    dense: Array, first: Irreps, second: Irreps, kind: Kind
+) -> dict[Irrep, Array]:
+    """{j: (couplings to j, 2 j + 1, other legs...)}, couplings in the order of a stack."""
+    xp = kind.xp
+    parts: dict[Irrep, list[Array]] = {ir: [] for ir in couplings(first, second)}
+    for ir1 in sorted(first.unique):
+        for ir2 in sorted(second.unique):
+            rows, columns = first.indices(ir1), second.indices(ir2)
+            block = dense[rows.ravel()][:, columns.ravel()]
+            block = xp.reshape(block, (*rows.shape, *columns.shape, *dense.shape[2:]))
+            for ir in ir1 * ir2:
+                cg = kind.constant(coupling((ir1, ir2, ir)))
+                # (r1, m1, r2, m2, ...) -> (r1, r2, ..., m) -> (r1 r2, m, ...)
+                moved = xp.tensordot(block, cg, axes=([1, 3], [0, 1]))
+                moved = xp.moveaxis(moved, -1, 2)
+                parts[ir].append(xp.reshape(moved, (-1, ir.dim, *dense.shape[2:])))
+    return {ir: xp.concat(part) for ir, part in parts.items()}

@@ -18,6 +18,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from etn.backend import Kind
 from etn.network.samples import Blocks, Samples
 from etn.o3 import Irrep, Irreps
 from etn.tensor import Core, coupling
@@ -99,12 +100,17 @@ def couple(x: Array, y: Array, matrix: Array) -> Array:
     """
     outer = x[:, None, :, None, :] * y[None, :, None, :, :]
     mul_x, mul_y, dim_x, dim_y, n = outer.shape
-    return np.matmul(matrix, outer.reshape(mul_x, mul_y, dim_x * dim_y, n))
+    return matrix @ outer.reshape(mul_x, mul_y, dim_x * dim_y, n)
+
+
+def coupling_matrix(path: tuple[Irrep, ...], out: int, kind: Kind | None = None) -> Array:
+    """Coupling tensor of a path as a matrix from the two other legs to leg ``out``, read-only."""
+    matrix = _coupling_matrix(path, out)
+    return matrix if kind is None else kind.constant(matrix)
 
 
 @cache
-def coupling_matrix(path: tuple[Irrep, ...], out: int) -> Array:
-    """Coupling tensor of a path as a matrix from the two other legs to leg ``out``, read-only."""
+def _coupling_matrix(path: tuple[Irrep, ...], out: int) -> Array:
     tensor = np.moveaxis(coupling(path), out, 0)
     matrix = np.ascontiguousarray(tensor.reshape(len(tensor), -1))
     matrix.setflags(write=False)
@@ -126,21 +132,24 @@ def propagate(core: Core, env: Blocks, site: Blocks, *, to: int) -> Blocks:
     {ir: (multiplicity, 2 l + 1, samples)}
     """
     of = 2 - to
+    kind = core.kind
+    xp = kind.xp
     out: Blocks = {}
     for path, block in core:
         source, result = path[of], path[to]
         v = site[path[1]]
         x = env[source]
         # Contract the core with the site leg: (mul of, mul to, 2 l2 + 1, samples).
-        a = block.transpose(of, to, 1).reshape(-1, block.shape[1])
+        a = xp.permute_dims(block, (of, to, 1)).reshape(-1, block.shape[1])
         av = (a @ v.reshape(v.shape[0], -1)).reshape(block.shape[of], block.shape[to], *v.shape[1:])
         # The order of the two coupled legs is that of coupling_matrix: rising.
-        pair = np.einsum("ras,rtbs->tabs" if to == 2 else "ras,rtbs->tbas", x, av)
-        y = np.matmul(coupling_matrix(path, to), pair.reshape(len(pair), -1, pair.shape[-1]))
+        pair = xp.einsum("ras,rtbs->tabs" if to == 2 else "ras,rtbs->tbas", x, av)
+        y = coupling_matrix(path, to, kind) @ pair.reshape(len(pair), -1, pair.shape[-1])
         out[result] = out[result] + y if result in out else y
     n = next(iter(site.values())).shape[-1]
     for ir in core.legs[to].unique:
-        out.setdefault(ir, np.zeros((core.legs[to].count(ir), ir.dim, n)))
+        if ir not in out:
+            out[ir] = kind.zeros((core.legs[to].count(ir), ir.dim, n))
     return out
 
 

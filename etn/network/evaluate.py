@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
+from etn.backend import Array
 from etn.errors import CoreError
 from etn.network.chain import Chain
 from etn.network.environment import couple, coupling_matrix, propagate
@@ -12,7 +10,7 @@ from etn.network.samples import Blocks
 from etn.o3 import Irrep
 
 
-def evaluate(chain: Chain, start: Blocks, site: Blocks) -> NDArray[np.float64]:
+def evaluate(chain: Chain, start: Blocks, site: Blocks) -> Array:
     """Value of a scalar chain for each sample, all sites fed with the same leg.
 
     Parameters
@@ -27,9 +25,7 @@ def evaluate(chain: Chain, start: Blocks, site: Blocks) -> NDArray[np.float64]:
     return _lefts(chain, start, site)[-1][Irrep(0, 1)][0, 0]
 
 
-def value_and_gradient(
-    chain: Chain, start: Blocks, site: Blocks
-) -> tuple[NDArray[np.float64], Blocks]:
+def value_and_gradient(chain: Chain, start: Blocks, site: Blocks) -> tuple[Array, Blocks]:
     """Value of a scalar chain and its gradient with respect to the site leg.
 
     The gradient sums the contributions of all sites; each is the core contracted with its
@@ -47,14 +43,16 @@ def value_and_gradient(
     """
     lefts = _lefts(chain, start, site)
     values = lefts[-1][Irrep(0, 1)][0, 0]
-    gradient: Blocks = {ir: np.zeros_like(v) for ir, v in site.items()}
-    right: Blocks = {Irrep(0, 1): np.ones((1, 1, len(values)))}
+    kind = chain.kind
+    gradient: Blocks = {ir: kind.zeros(tuple(v.shape)) for ir, v in site.items()}
+    right: Blocks = {Irrep(0, 1): kind.ones((1, 1, len(values)))}
     for core, left in zip(reversed(chain.cores), reversed(lefts[:-1]), strict=True):
         for path, block in core:
             ir = path[1]
-            u = couple(left[path[0]], right[path[2]], coupling_matrix(path, 1))
-            a = block.transpose(1, 0, 2).reshape(block.shape[1], -1)
-            gradient[ir] += (a @ u.reshape(a.shape[1], -1)).reshape(gradient[ir].shape)
+            u = couple(left[path[0]], right[path[2]], coupling_matrix(path, 1, kind))
+            a = kind.xp.permute_dims(block, (1, 0, 2)).reshape(block.shape[1], -1)
+            part = a @ u.reshape(a.shape[1], -1)
+            gradient[ir] = gradient[ir] + part.reshape(tuple(gradient[ir].shape))
         right = propagate(core, right, site, to=0)
     return values, gradient
 

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
+from etn.backend import Array
 from etn.o3 import Irrep
 
-Blocks = dict[Irrep, NDArray[np.float64]]
+Blocks = dict[Irrep, Array]
 """Components of an equivariant vector, one array for each irrep."""
 
 

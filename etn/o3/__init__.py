@@ -17,6 +17,14 @@ from etn.o3.coupling import clebsch_gordan, wigner_3j
 from etn.o3.harmonics import spherical_harmonics, spherical_harmonics_with_gradients
 from etn.o3.irrep import Irrep, IrrepLike
 from etn.o3.irreps import Irreps, IrrepsLike, Term
+from etn.o3.recoupling import (
+    RecouplingMatrix,
+    recoupling,
+    recoupling_4,
+    recoupling_matrix,
+    wigner_6j,
+    wigner_9j,
+)
 from etn.o3.rotation import irreps_d, random_rotation, rotation_matrix, wigner_d
 
 __all__ = [
@@ -24,13 +32,19 @@ __all__ = [
     "IrrepLike",
     "Irreps",
     "IrrepsLike",
+    "RecouplingMatrix",
     "Term",
     "clebsch_gordan",
     "irreps_d",
     "random_rotation",
+    "recoupling",
+    "recoupling_4",
+    "recoupling_matrix",
     "rotation_matrix",
     "spherical_harmonics",
     "spherical_harmonics_with_gradients",
     "wigner_3j",
+    "wigner_6j",
+    "wigner_9j",
     "wigner_d",
 ]

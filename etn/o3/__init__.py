@@ -7,6 +7,7 @@ Conventions, shared with e3nn and sphericart:
 - :func:`clebsch_gordan` is isometric, the standard inside etn: the sum over m1, m2 of
   C[m1, m2, m3] C[m1, m2, m3'] is the identity.  :func:`wigner_3j` is the same tensor with unit
   norm, as in e3nn.
+- :func:`recoupling` coefficients of these tensors are those of SU(2): the real basis adds no sign.
 - Rotation matrices act on (x, y, z), and Y_l(R r) = D_l(R) Y_l(r) with :func:`wigner_d`.
 - Harmonics are orthonormal on the unit sphere.
 """

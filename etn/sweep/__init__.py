@@ -1,11 +1,13 @@
 """Sweeps: one engine, its schedule, callbacks and reports, and the local problems it solves."""
 
 from etn.sweep.callbacks import Callback, Checkpoint, EarlyStop, Progress, State
-from etn.sweep.engine import LocalProblem, Step, itinerary, sweep
+from etn.sweep.eigen import EigenProblem, ground_state
+from etn.sweep.engine import Step, itinerary, sweep
 from etn.sweep.grow import grow
-from etn.sweep.least_squares import Batch, LeastSquares, LocalSolution
+from etn.sweep.least_squares import Batch, LeastSquares
+from etn.sweep.problem import LocalProblem, LocalSolution
 from etn.sweep.report import Report, SweepRecord
-from etn.sweep.schedule import Schedule
+from etn.sweep.schedule import Rule, Schedule
 from etn.sweep.workers import share
 
 __all__ = [
@@ -13,15 +15,18 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "EarlyStop",
+    "EigenProblem",
     "LeastSquares",
     "LocalProblem",
     "LocalSolution",
     "Progress",
     "Report",
+    "Rule",
     "Schedule",
     "State",
     "Step",
     "SweepRecord",
+    "ground_state",
     "grow",
     "itinerary",
     "share",

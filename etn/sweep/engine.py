@@ -2,8 +2,9 @@
 
 A sweep moves the orthogonality center through the chain, solves the local problem at every
 site and puts the solution in place.  The engine knows neither atoms nor rows: it needs an
-object with a ``solve(chain)`` method and hands back one :class:`Step` after another, so that
-a progress bar, an early stop or a checkpoint is a plain ``for`` loop.
+object with a ``solve(chain)`` method, and a ``solve_pair`` for two-site updates, and hands back
+one :class:`Step` after another, so that a progress bar, an early stop or a checkpoint is a plain
+``for`` loop.
 """
 
 from __future__ import annotations
@@ -12,19 +13,14 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
+from etn.errors import SettingsError
 from etn.network import Chain
-from etn.sweep.least_squares import LocalSolution
-from etn.sweep.schedule import Schedule
-
-
-class LocalProblem(Protocol):
-    """Finds the best center core of a canonical chain, all other cores fixed."""
-
-    def solve(self, chain: Chain) -> LocalSolution:
-        """Solve at ``chain.center``."""
-        ...
+from etn.sweep.problem import LocalProblem, LocalSolution
+from etn.sweep.schedule import Rule, Schedule
+from etn.tensor import Core, Pair, absorb, matricize, tensorize
+from etn.tensor.factor import cut, thin_svd
 
 
 @dataclass(frozen=True)
@@ -36,21 +32,23 @@ class Step:
     sweep : int
         Number of the sweep, from 0.
     site : int
-        Where the problem was solved.
+        Where the problem was solved; the left one of two sites.
     direction : {1, -1}
         Way the center goes next: 1 to the right, -1 to the left.
     loss : float
         Objective after the solve.
     seconds : float
         Wall time of the solve.
-    condition : float
-        Condition estimate of the solved system.
-    solver : str
-        Which solver gave the result.
+    solution : LocalSolution
+        What the problem returned, before any truncation.
+    sites : int
+        Cores that were updated together.
+    discarded : float
+        Norm of what the split of the bond dropped.
     index, n_steps : int
         Number of the step within its sweep, and how many a sweep has.
     chain : Chain
-        With the solution in place, center at ``site``.
+        With the solution in place.
     """
 
     sweep: int
@@ -58,8 +56,9 @@ class Step:
     direction: int
     loss: float
     seconds: float
-    condition: float
-    solver: str
+    solution: LocalSolution
+    sites: int
+    discarded: float
     index: int
     n_steps: int
     chain: Chain
@@ -131,14 +130,19 @@ def sweep(
     """
     if center is None:
         center = len(chain) // 2 if chain.center is None else chain.center
-    stops = itinerary(len(chain), center)
     for number in range(first, schedule.sweeps(stage)):
         before = loss
+        rule = schedule.at(number)
+        if len(chain) == 1:
+            rule = rule._replace(sites=1)
+        _check(problem, rule)
+        stops = itinerary(len(chain) + 1 - rule.sites, center)
         for index, (site, direction) in enumerate(stops):
             start = time.perf_counter()
-            chain = chain.canonicalize(site)
-            solution = problem.solve(chain)
-            chain = chain.replace(site, solution.core)
+            if rule.sites == 2:
+                chain, solution, discarded = _update_pair(chain, problem, site, direction, rule)
+            else:
+                chain, solution, discarded = _update(chain, problem, site, direction, rule)
             loss = solution.loss
             yield Step(
                 sweep=number,
@@ -146,11 +150,91 @@ def sweep(
                 direction=direction,
                 loss=loss,
                 seconds=time.perf_counter() - start,
-                condition=solution.condition,
-                solver=solution.solver,
+                solution=solution,
+                sites=rule.sites,
+                discarded=discarded,
                 index=index,
                 n_steps=len(stops),
                 chain=chain,
             )
         if schedule.verdict(stage, number, before, loss):
             return
+
+
+def _check(problem: Any, rule: Rule) -> None:
+    for needed, method, what in (
+        (rule.sites == 2, "solve_pair", "two-site updates"),
+        (rule.sites == 1 and rule.noise > 0, "enrichment", "one-site updates with noise"),
+    ):
+        if needed and not hasattr(problem, method):
+            raise SettingsError(f"{type(problem).__name__} has no {method}(): no {what}")
+
+
+def _update(
+    chain: Chain, problem: Any, site: int, direction: int, rule: Rule
+) -> tuple[Chain, LocalSolution, float]:
+    chain = chain.canonicalize(site)
+    solution = problem.solve(chain)
+    chain = chain.replace(site, solution.core)
+    if rule.noise == 0.0 or not 0 <= site + direction < len(chain):
+        return chain, solution, 0.0
+    return _enrich(chain, problem, direction, rule, solution)
+
+
+def _enrich(
+    chain: Chain, problem: Any, direction: int, rule: Rule, solution: LocalSolution
+) -> tuple[Chain, LocalSolution, float]:
+    """Move the center over a bond that is widened by what the problem proposes.
+
+    The isometry that stays behind spans the old columns and the proposed ones, scaled by the
+    noise, as well as the truncation allows; the state itself has weight on the old ones only.
+    """
+    assert chain.center is not None
+    site, leg = chain.center, 2 if direction > 0 else 0
+    core = chain[site]
+    xp = core.kind.xp
+    old = matricize(core, leg)
+    extra = problem.enrichment(chain, direction)
+    wide = {ir: extra[ir] * rule.noise for ir in extra}
+    wide |= {ir: xp.concat([m, wide[ir]], axis=1) if ir in wide else m for ir, m in old.items()}
+    factors = {ir: thin_svd(m, core.kind) for ir, m in wide.items()}
+    kept, _ = cut({ir: s for ir, (_, s, _) in factors.items()}, rule.truncation)
+    isometries = {ir: factors[ir][0][:, :n] for ir, n in kept.items()}
+    bond = {
+        ir: u.T @ old[ir] if ir in old else core.kind.zeros((u.shape[1], 0))
+        for ir, u in isometries.items()
+    }
+    total, stays = core.norm(), tensorize(isometries, core.legs, leg, core.kind)
+    neighbour = _widen(chain[site + direction], bond, 2 - leg)
+    cores = list(chain.cores)
+    cores[site], cores[site + direction] = stays, neighbour
+    discarded = math.sqrt(max(total**2 - neighbour.norm() ** 2, 0.0))
+    return Chain(cores, center=site + direction), solution, discarded
+
+
+def _widen(core: Core, bond: dict[Any, Any], leg: int) -> Core:
+    """Absorb a bond matrix on a leg; new irreps of the leg get blocks of zeros."""
+    known = {ir: m for ir, m in bond.items() if m.shape[1]}
+    narrow = absorb(core, known, leg)
+    legs = list(narrow.legs)
+    legs[leg] = type(legs[leg])([(len(bond[ir]), ir) for ir in sorted(bond)])
+    empty = Core(legs)
+    blocks = {
+        path: narrow.blocks[path] if path in narrow.blocks else core.kind.zeros(tuple(zero.shape))
+        for path, zero in empty
+    }
+    return Core.trusted(empty.legs, blocks, core.kind)
+
+
+def _update_pair(
+    chain: Chain, problem: Any, site: int, direction: int, rule: Rule
+) -> tuple[Chain, LocalSolution, float]:
+    if chain.center not in (site, site + 1):
+        chain = chain.canonicalize(site)
+    solution = problem.solve_pair(chain, site)
+    assert isinstance(solution.core, Pair)
+    to_right = direction > 0
+    split = solution.core.split(rule.truncation, center="right" if to_right else "left")
+    cores = [*chain.cores[:site], split.left, split.right, *chain.cores[site + 2 :]]
+    center = site + 1 if to_right else site
+    return Chain(cores, center=center), solution, split.discarded

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from etn.network import Chain
 from etn.sweep.callbacks import Callback, State
-from etn.sweep.engine import LocalProblem, Step, sweep
+from etn.sweep.engine import Step, sweep
+from etn.sweep.problem import LocalProblem
 from etn.sweep.report import Report, SweepRecord
 from etn.sweep.schedule import Schedule
+from etn.tensor import Spectrum
 
 Measure = Callable[[Chain], Mapping[str, float]]
 
@@ -18,7 +20,7 @@ def grow(
     chain: Chain,
     problem: LocalProblem,
     *,
-    n_sites: int,
+    n_sites: int | None = None,
     schedule: Schedule,
     callbacks: Sequence[Callback] = (),
     measure: Measure | None = None,
@@ -37,8 +39,8 @@ def grow(
     chain : Chain
         To start with.
     problem : LocalProblem
-    n_sites : int
-        Length of the final chain.
+    n_sites : int, optional
+        Length of the final chain; that of the given chain by default.
     schedule : Schedule
         Stage 0 is the length of the given chain.
     callbacks : sequence of Callback
@@ -58,6 +60,7 @@ def grow(
     Report
     """
     shortest = len(chain)
+    longest = shortest if n_sites is None else n_sites
     state = resume or State(chain.canonicalize(_home(len(chain))), (), chain)
     while True:
         stage = len(state.chain) - shortest
@@ -68,7 +71,7 @@ def grow(
                 reason = _verdict(state.records, len(state.chain), schedule, stage, callbacks)
                 if reason:
                     break
-        if len(state.chain) >= n_sites:
+        if len(state.chain) >= longest:
             return Report(state.records, state.best, reason.startswith("settled"), reason)
         state = State(_longer(state.chain, channel), state.records, state.best)
 
@@ -95,7 +98,8 @@ def _verdict(
     if not at_stage:
         return ""
     before = at_stage[-2].loss if len(at_stage) > 1 else math.inf
-    reason = schedule.verdict(stage, len(at_stage) - 1, before, at_stage[-1].loss)
+    last = at_stage[-1]
+    reason = schedule.verdict(stage, len(at_stage) - 1, before, last.loss, last.spectrum_change)
     for callback in callbacks:
         reason = reason or callback.verdict(records)
     return reason
@@ -114,6 +118,7 @@ def _stage(
     chain = state.chain
     done = [record for record in state.records if record.n_sites == len(chain)]
     steps: list[Step] = []
+    spectra = chain.spectra() if done else []
     for step in sweep(
         chain,
         problem,
@@ -128,7 +133,7 @@ def _stage(
             callback.on_step(step)
         if not step.completes_sweep:
             continue
-        record = _record(steps, dict(measure(step.chain)) if measure else {})
+        record, spectra = _record(steps, spectra, dict(measure(step.chain)) if measure else {})
         steps = []
         earlier = [r.measures[select] for r in state.records if select in r.measures]
         improves = record.measures.get(select, -math.inf) < min(earlier, default=math.inf)
@@ -138,17 +143,31 @@ def _stage(
         yield state
 
 
-def _record(steps: Sequence[Step], measures: Mapping[str, float]) -> SweepRecord:
+def _record(
+    steps: Sequence[Step], before: list[Spectrum], measures: Mapping[str, float]
+) -> tuple[SweepRecord, list[Spectrum]]:
+    """Record of a sweep, and the spectra that the next one is compared with."""
     chain = steps[-1].chain
-    return SweepRecord(
+    spectra = chain.spectra()
+    changes = [new.change(old) for new, old in zip(spectra, before, strict=False)]
+    solvers = [step.solution.solver for step in steps]
+    record = SweepRecord(
         n_sites=len(chain),
         sweep=steps[-1].sweep + 1,
         loss=steps[-1].loss,
         losses=tuple(step.loss for step in steps),
-        condition=max(step.condition for step in steps),
-        solver="qr" if any(step.solver == "qr" for step in steps) else steps[-1].solver,
+        condition=_largest(step.solution.condition for step in steps),
+        solver="qr" if "qr" in solvers else solvers[-1],
         seconds=sum(step.seconds for step in steps),
         n_parameters=chain.n_parameters,
         bond=str(max(chain.bonds, key=lambda bond: bond.dim, default=chain.out)),
         measures=measures,
+        discarded=max(step.discarded for step in steps),
+        spectrum_change=_largest(changes),
+        gradient=_largest(step.solution.gradient for step in steps),
     )
+    return record, spectra
+
+
+def _largest(values: Iterable[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)

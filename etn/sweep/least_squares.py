@@ -11,7 +11,6 @@ whole tensor, so one ridge means the same at every site and the objective never 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -22,8 +21,8 @@ from scipy.linalg import blas, lapack
 from etn.errors import CoreError
 from etn.network import Chain, Samples, left_environment, right_environment
 from etn.sweep.design import CoreDesign
+from etn.sweep.problem import LocalSolution
 from etn.sweep.workers import share
-from etn.tensor import Core
 
 Array = NDArray[np.float64]
 
@@ -45,27 +44,6 @@ class Batch(NamedTuple):
     samples: Samples
     targets: Array
     weights: Array
-
-
-@dataclass(frozen=True)
-class LocalSolution:
-    """What a local problem returns.
-
-    Attributes
-    ----------
-    core : Core
-    loss : float
-        Objective at the solution, ridge term included.
-    condition : float
-        Condition estimate (1-norm) of the column-scaled normal matrix.
-    solver : str
-        "cholesky" or "qr".
-    """
-
-    core: Core
-    loss: float
-    condition: float
-    solver: str
 
 
 class NormalEquations:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -23,8 +23,8 @@ class SweepRecord:
         Objective at the end.
     losses : tuple of float
         Objective after each local solve.
-    condition : float
-        Largest condition estimate of the sweep.
+    condition : float or None
+        Largest condition estimate of the sweep, if linear systems were solved.
     solver : str
         "cholesky", or "qr" if any local solve had to fall back.
     seconds : float
@@ -35,18 +35,28 @@ class SweepRecord:
         Widest bond.
     measures : dict of str to float
         Figures measured after the sweep, such as errors on the training and validation sets.
+    discarded : float
+        Largest norm that the split of a bond dropped.
+    spectrum_change : float
+        Largest change of the singular values of a bond, scaled to norm one, since the sweep
+        before at this length.
+    gradient : float
+        Largest norm of the local equations before their solution, if known.
     """
 
     n_sites: int
     sweep: int
     loss: float
     losses: tuple[float, ...]
-    condition: float
+    condition: float | None
     solver: str
     seconds: float
     n_parameters: int
     bond: str
     measures: Mapping[str, float] = field(default_factory=dict)
+    discarded: float = 0.0
+    spectrum_change: float | None = None
+    gradient: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionary for JSON."""
@@ -78,6 +88,11 @@ class Report:
     reason: str
 
     @property
+    def energy(self) -> float:
+        """Loss of the last sweep, under the name it has in eigenvalue problems."""
+        return self.records[-1].loss
+
+    @property
     def seconds(self) -> float:
         """Wall time of all sweeps."""
         return sum(record.seconds for record in self.records)
@@ -93,25 +108,42 @@ class Report:
         }
 
     def __str__(self) -> str:
-        keys = list(dict.fromkeys(key for record in self.records for key in record.measures))
-        head = ["sites", "sweep", "loss", *keys, "bond", "condition", "solver", "time/s"]
-        rows = [
-            [
-                str(r.n_sites),
-                str(r.sweep),
-                f"{r.loss:.6g}",
-                *(f"{r.measures[key]:.4g}" if key in r.measures else "–" for key in keys),
-                r.bond,
-                f"{r.condition:.1e}",
-                r.solver,
-                f"{r.seconds:.1f}",
-            ]
-            for r in self.records
-        ]
-        widths = [max(len(line[i]) for line in [head, *rows]) for i in range(len(head))]
+        measured = dict.fromkeys(key for record in self.records for key in record.measures)
+        columns: dict[str, Callable[[SweepRecord], str]] = {
+            "sites": lambda r: str(r.n_sites),
+            "sweep": lambda r: str(r.sweep),
+            "loss": lambda r: f"{r.loss:.{self._digits}g}",
+        }
+        for key in measured:
+            columns[key] = lambda r, key=key: (  # type: ignore[misc]
+                f"{r.measures[key]:.4g}" if key in r.measures else "–"
+            )
+        columns["bond"] = lambda r: r.bond
+        if any(r.discarded for r in self.records):
+            columns["discarded"] = lambda r: f"{r.discarded:.1e}"
+        for name, title in (
+            ("spectrum_change", "Δspectrum"),
+            ("gradient", "gradient"),
+            ("condition", "condition"),
+        ):
+            if any(getattr(r, name) is not None for r in self.records):
+                columns[title] = lambda r, name=name: _scientific(getattr(r, name))  # type: ignore[misc]
+        columns["solver"] = lambda r: r.solver
+        columns["time/s"] = lambda r: f"{r.seconds:.1f}"
+        table = [list(columns), *([cell(r) for cell in columns.values()] for r in self.records)]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = [
             "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
-            for line in [head, *rows]
+            for line in table
         ]
         lines.insert(1, "  ".join("─" * width for width in widths))
         return "\n".join([*lines, self.reason])
+
+    @property
+    def _digits(self) -> int:
+        """Digits of the loss: energies settle to far more than six."""
+        return 12 if any(r.solver == "lanczos" for r in self.records) else 6
+
+
+def _scientific(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1e}"

@@ -5,26 +5,61 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from etn.errors import SettingsError
+from etn.o3 import Irreps
+from etn.tensor import Truncation
+
+
+class Rule(NamedTuple):
+    """What holds in one sweep.
+
+    Attributes
+    ----------
+    sites : int
+        Cores that are updated together, 1 or 2.
+    truncation : Truncation
+        Applied to every bond that a two-site or an enriched one-site update splits.
+    noise : float
+        Weight of the enrichment of one-site updates.
+    """
+
+    sites: int
+    truncation: Truncation
+    noise: float
 
 
 @dataclass(frozen=True)
 class Schedule:
     """Numbers that steer the sweeps.
 
-    A fit that grows in body order has one stage for each chain length, two sites first.
+    ``sites``, ``max_bond``, ``max_multiplets``, ``tol`` and ``noise`` may be lists with one entry
+    a sweep; the last entry repeats.  A fit that grows in body order has one stage for each chain
+    length, two sites first.
 
     Parameters
     ----------
-    sites : int
-        Cores that are updated together; 1 is the only choice so far.
+    sites : int or sequence of int
+        Cores that are updated together, 1 or 2.
     max_sweeps : int or sequence of int
         Most sweeps in each stage; the last value repeats.
     min_sweeps : int
         Fewest sweeps in each stage.
     rel_tol : float
-        A stage ends once a sweep lowers the loss by less than this fraction.
+        A stage ends once a sweep lowers the loss by less than this fraction, and all lists have
+        come to their last entry.
+    spectrum_tol : float
+        A stage goes on while the singular values of a bond, scaled to norm one, still change by
+        more than this.
+    max_bond : int, Irreps or None, or sequence of these
+        Most multiplets of each irrep on a bond; see :class:`~etn.tensor.Truncation`.
+    max_multiplets : int or None, or sequence of these
+        Most multiplets on a bond in total.
+    tol : float or sequence of float
+        Norm that each split may discard, relative to the norm of the tensor.
+    noise : float or sequence of float
+        Weight of the enrichment with which one-site updates widen bonds.
 
     Raises
     ------
@@ -36,42 +71,92 @@ class Schedule:
     >>> schedule = Schedule(max_sweeps=[3, 1])
     >>> [schedule.sweeps(stage) for stage in range(3)]
     [3, 1, 1]
+    >>> Schedule(sites=2, max_bond=[8, 16], tol=1e-8).at(5)
+    Rule(sites=2, truncation=Truncation(max_bond=16, rel_tol=1e-08), noise=0.0)
     """
 
-    sites: int = 1
+    sites: int | Sequence[int] = 1
     max_sweeps: int | Sequence[int] = (3, 2)
     min_sweeps: int = 1
     rel_tol: float = 1e-3
+    spectrum_tol: float = math.inf
+    max_bond: int | Irreps | str | Sequence[int | Irreps | str | None] | None = None
+    max_multiplets: int | Sequence[int | None] | None = None
+    tol: float | Sequence[float] = 0.0
+    noise: float | Sequence[float] = 0.0
 
     def __post_init__(self) -> None:
-        if self.sites != 1:
-            raise SettingsError(f"sites: only one-site updates exist, got {self.sites}")
-        sweeps = [self.max_sweeps] if isinstance(self.max_sweeps, int) else list(self.max_sweeps)
-        if not sweeps or min(sweeps) < 1:
+        for name in ("sites", "max_sweeps", "max_bond", "max_multiplets", "tol", "noise"):
+            values = _entries(getattr(self, name))
+            if not values:
+                raise SettingsError(f"{name}: expected at least one entry, got {values}")
+            object.__setattr__(self, name, values)
+        if set(_entries(self.sites)) - {1, 2}:
+            raise SettingsError(f"sites: expected 1 or 2, got {self.sites}")
+        if min(_entries(self.max_sweeps)) < 1:
             raise SettingsError(f"max_sweeps: expected positive numbers, got {self.max_sweeps}")
         if self.min_sweeps < 1:
             raise SettingsError(f"min_sweeps: expected at least 1, got {self.min_sweeps}")
-        if not self.rel_tol >= 0:
-            raise SettingsError(f"rel_tol: expected zero or more, got {self.rel_tol}")
-        object.__setattr__(self, "max_sweeps", tuple(sweeps))
+        for name in ("rel_tol", "spectrum_tol"):
+            if not getattr(self, name) >= 0:
+                raise SettingsError(f"{name}: expected zero or more, got {getattr(self, name)}")
+        if not all(0 <= noise < math.inf for noise in _entries(self.noise)):
+            raise SettingsError(f"noise: expected zero or more, got {self.noise}")
+        for sweep in range(self.n_listed):
+            self.at(sweep)
+
+    @property
+    def n_listed(self) -> int:
+        """Length of the longest list of entries by sweep."""
+        lists = (self.sites, self.max_bond, self.max_multiplets, self.tol, self.noise)
+        return max(len(_entries(values)) for values in lists)
 
     def sweeps(self, stage: int) -> int:
         """Most sweeps in a stage."""
-        assert isinstance(self.max_sweeps, tuple)
-        most = self.max_sweeps[min(stage, len(self.max_sweeps) - 1)]
-        return max(int(most), self.min_sweeps)
+        return max(int(_entry(self.max_sweeps, stage)), self.min_sweeps)
 
-    def verdict(self, stage: int, sweep: int, before: float, after: float) -> str:
+    def at(self, sweep: int) -> Rule:
+        """What holds in the sweep of this number, from 0."""
+        truncation = Truncation(
+            max_bond=_entry(self.max_bond, sweep),
+            max_multiplets=_entry(self.max_multiplets, sweep),
+            rel_tol=_entry(self.tol, sweep),
+        )
+        return Rule(_entry(self.sites, sweep), truncation, _entry(self.noise, sweep))
+
+    def verdict(
+        self,
+        stage: int,
+        sweep: int,
+        before: float,
+        after: float,
+        spectrum_change: float | None = None,
+    ) -> str:
         """Why a stage ends after the sweep of this number (from 0); empty if it goes on.
 
         Parameters
         ----------
         before, after : float
             Loss before and after that sweep.
+        spectrum_change : float
+            Largest change of the singular values of a bond in that sweep, if known.
         """
         settled = math.isfinite(before) and before - after <= self.rel_tol * abs(before)
-        if settled and sweep + 1 >= self.min_sweeps:
+        settled = settled and (spectrum_change or 0.0) <= self.spectrum_tol
+        if settled and sweep + 1 >= max(self.min_sweeps, self.n_listed):
             return f"settled: the last sweep lowered the loss by less than {self.rel_tol:g}"
         if sweep + 1 >= self.sweeps(stage):
             return f"reached max_sweeps = {self.sweeps(stage)}"
         return ""
+
+
+def _entries(values: Any) -> tuple[Any, ...]:
+    # Irreps are tuples, but one entry.
+    if isinstance(values, Irreps) or not isinstance(values, (list, tuple)):
+        return (values,)
+    return tuple(values)
+
+
+def _entry(values: Any, number: int) -> Any:
+    entries = _entries(values)
+    return entries[min(number, len(entries) - 1)]

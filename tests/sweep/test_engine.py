@@ -50,8 +50,8 @@ def test_the_engine_knows_no_rows():
     assert [step.completes_sweep for step in steps] == ([False] * 3 + [True]) * 2
     assert [step.sweep for step in steps] == [0] * 4 + [1] * 4
     assert [step.index for step in steps] == [0, 1, 2, 3] * 2
-    assert {step.condition for step in steps} == {7.0}
-    assert {step.solver for step in steps} == {"mine"}
+    assert {step.solution.condition for step in steps} == {7.0}
+    assert {step.solution.solver for step in steps} == {"mine"}
     assert steps[-1].chain.norm() == pytest.approx(chain.norm() / 2**8, rel=1e-12)
     assert all(step.chain.center == step.site for step in steps)
     assert all(step.seconds >= 0 for step in steps)

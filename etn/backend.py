@@ -34,12 +34,12 @@ class Kind:
     backend : {"numpy", "torch"}
     dtype : {"float64", "float32"}
     device : str
-        "cpu", or a device of torch such as "cuda" or "cuda:0".
+        "cpu", or a device of torch; "cuda" is "cuda:0".
 
     Raises
     ------
     CoreError
-        If there is no such backend or dtype, or NumPy is asked to leave the CPU.
+        If there is no such backend, dtype or device, or NumPy is asked to leave the CPU.
 
     Examples
     --------
@@ -60,6 +60,12 @@ class Kind:
             raise CoreError(f"dtype: expected float32 or float64, got {self.dtype}")
         if self.backend == "numpy" and self.device != "cpu":
             raise CoreError(f'device: NumPy works on the cpu, got {self.device!r}; use "torch"')
+        if self.device == "cuda":
+            # Tensors name their device in full.
+            object.__setattr__(self, "device", "cuda:0")
+        if self.device != "cpu" and ":" not in self.device:
+            # Tensors sent to "cuda" say "cuda:0": one device must have one name.
+            object.__setattr__(self, "device", _full_name(self.device))
 
     @property
     def xp(self) -> Any:
@@ -88,8 +94,15 @@ class Kind:
         key = (id(values), self)
         if key not in _constants:
             # The table is kept as well, so that its id stays its own.
-            _constants[key] = (values, self.array(values))
+            _constants[key] = (values, self._outside_inference(values))
         return _constants[key][1]
+
+    def _outside_inference(self, values: NDArray[np.float64]) -> Array:
+        """Array that autograd accepts later, also if it is first asked for in inference mode."""
+        if self.backend == "numpy":
+            return self.array(values)
+        with _torch_namespace().inference_mode(False):
+            return self.array(values)
 
     def zeros(self, shape: Sequence[int]) -> Array:
         """Array of zeros."""
@@ -126,6 +139,16 @@ def _torch_namespace() -> Any:
             'this needs torch, which is not installed: pip install "etn[torch]"'
         ) from error
     return torch
+
+
+def _full_name(device: str) -> str:
+    """Name that torch gives a device, with its number."""
+    try:
+        return str(_torch_namespace().empty(0, device=device).device)
+    except (RuntimeError, AssertionError) as error:
+        raise CoreError(
+            f"device: expected one that torch can use here, got {device!r} ({error})"
+        ) from error
 
 
 def is_torch(value: object) -> bool:
@@ -196,11 +219,15 @@ def like(constant: Any, array: Array) -> Array:
 
 
 def as_block(values: Any) -> Array:
-    """Floating-point array of any kind: arrays stay as they are, all else goes to NumPy."""
+    """Floating-point array of any kind: arrays stay as they are, all else goes to NumPy.
+
+    Integers become float64.  Other precisions and complex numbers stay what they are, for
+    :func:`kind_of` to refuse them.
+    """
     if is_torch(values):
-        return values if values.is_floating_point() else values.double()
+        return values if values.is_floating_point() or values.is_complex() else values.double()
     array = np.asarray(values)
-    return array if array.dtype.name in DTYPES else array.astype(float)
+    return array if array.dtype.kind in "fc" else array.astype(float)
 
 
 def to_numpy(array: Any) -> NDArray[Any]:

@@ -25,6 +25,9 @@ from etn.tensor import Core, coupling
 
 Array = NDArray[np.float64]
 
+# A flop of a sum over samples in step costs as much as this many of a matrix product.
+SUM_COST = 8
+
 
 @dataclass(frozen=True)
 class Environment:
@@ -139,12 +142,22 @@ def propagate(core: Core, env: Blocks, site: Blocks, *, to: int) -> Blocks:
         source, result = path[of], path[to]
         v = site[path[1]]
         x = env[source]
-        # Contract the core with the site leg: (mul of, mul to, 2 l2 + 1, samples).
-        a = xp.permute_dims(block, (of, to, 1)).reshape(-1, block.shape[1])
-        av = (a @ v.reshape(v.shape[0], -1)).reshape(block.shape[of], block.shape[to], *v.shape[1:])
+        r, n, t = block.shape[of], block.shape[1], block.shape[to]
+        d1, d2, d3 = source.dim, path[1].dim, result.dim
+        matrix = coupling_matrix(path, to, kind)
         # The order of the two coupled legs is that of coupling_matrix: rising.
-        pair = xp.einsum("ras,rtbs->tabs" if to == 2 else "ras,rtbs->tbas", x, av)
-        y = coupling_matrix(path, to, kind) @ pair.reshape(len(pair), -1, pair.shape[-1])
+        if r * n * (d1 * d2 * (1 + d3) + t * d3) < r * t * d2 * (n + SUM_COST * d1):
+            # Couple all copies first, then one product with the core.
+            pairs = couple(x, v, matrix) if to == 2 else couple(v, x, matrix)
+            order = (to, of, 1) if to == 2 else (to, 1, of)
+            a = xp.reshape(xp.permute_dims(block, order), (t, r * n))
+            y = (a @ pairs.reshape(r * n, -1)).reshape(t, d3, -1)
+        else:
+            # Contract the core with the site leg first: (mul of, mul to, 2 l2 + 1, samples).
+            a = xp.permute_dims(block, (of, to, 1)).reshape(-1, n)
+            av = (a @ v.reshape(n, -1)).reshape(r, t, *v.shape[1:])
+            pair = xp.einsum("ras,rtbs->tabs" if to == 2 else "ras,rtbs->tbas", x, av)
+            y = matrix @ pair.reshape(t, d1 * d2, -1)
         out[result] = out[result] + y if result in out else y
     n = next(iter(site.values())).shape[-1]
     for ir in core.legs[to].unique:

@@ -1,4 +1,4 @@
-"""Plots of fits: parity and convergence.
+"""Plots: parity and convergence of fits, singular values of bonds.
 
 The functions return a matplotlib ``Figure`` that belongs to no window and to no global state;
 ``figure.savefig(path)`` writes it, and a notebook shows it.
@@ -6,6 +6,7 @@ The functions return a matplotlib ``Figure`` that belongs to no window and to no
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etn.errors import DataError
+from etn.errors import CoreError, DataError
+from etn.o3 import Irrep
 from etn.sweep import Report
 
 if TYPE_CHECKING:
@@ -23,13 +25,14 @@ if TYPE_CHECKING:
     from etn.potential.dataset import Dataset
     from etn.potential.metrics import Prediction
 
-__all__ = ["convergence", "parity"]
+__all__ = ["convergence", "parity", "spectra"]
 
 Array = NDArray[np.float64]
 
 # Colours of Okabe and Ito, told apart by all eyes; the fitted data stay in the background.
 _COLORS = {"train": "#8c8c8c", "valid": "#0072b2", "test": "#d55e00"}
 _MORE_COLORS = ("#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+_IRREP_COLORS = ("black", "#0072b2", "#d55e00", *_MORE_COLORS, "#f0e442", "#8c8c8c")
 _DPI = 150
 # Beyond this many points only a random part of them is drawn: more would hide each other.
 _MAX_POINTS = 20_000
@@ -193,6 +196,72 @@ def convergence(report: Report) -> Figure:
         rows[-1].set_xlabel("local solves")
         rows[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
         rows[-1].set_xlim(0.5, len(losses) + 0.5)
+    return figure
+
+
+def spectra(
+    spectra: Mapping[int, Mapping[Irrep, Array]] | Sequence[Mapping[Irrep, Array]],
+) -> Figure:
+    r"""Singular values of the bonds of a network, a column for each bond and a color an irrep.
+
+    What is drawn is :math:`\sqrt{2 l + 1}\, s`: this much a multiplet adds to the norm, and so it
+    is ranked in a truncation.  Values of zero have no place on the logarithmic axis.
+
+    Parameters
+    ----------
+    spectra : mapping of bond to {irrep: singular values}, or sequence of these
+        Such as ``chain.spectra()``; the bonds of a sequence count from 0.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    CoreError
+        If no singular value is positive, or one is negative or not finite.
+
+    Examples
+    --------
+    >>> figure = spectra({0: {Irrep("0e"): [2.0, 1.0], Irrep("1o"): [0.5]}})
+    >>> [line.get_label() for line in figure.axes[0].get_lines()]
+    ['0e', '1o']
+    """
+    from matplotlib.figure import Figure
+
+    columns = dict(spectra if isinstance(spectra, Mapping) else enumerate(spectra))
+    weighted = {
+        bond: {ir: math.sqrt(ir.dim) * np.asarray(s, dtype=float) for ir, s in values.items()}
+        for bond, values in columns.items()
+    }
+    every = [s for values in weighted.values() for s in values.values()]
+    if any(not np.isfinite(s).all() or (s < 0).any() for s in every):
+        raise CoreError("spectra: expected singular values that are finite and not negative")
+    if not any((s > 0).any() for s in every):
+        raise CoreError("spectra: there is no positive singular value to draw")
+    irreps = sorted({ir for v in weighted.values() for ir, s in v.items() if (s > 0).any()})
+    with _style():
+        width = min(2.4 + 0.42 * len(columns), 20.0)
+        figure = Figure(figsize=(max(width, 3.6), 3.4), layout="constrained")
+        axes = figure.subplots()
+        for index, ir in enumerate(irreps):
+            # Side by side within a column, so that equal values do not hide each other.
+            shift = 0.7 * ((index + 0.5) / len(irreps) - 0.5)
+            points = [
+                (column + shift, s)
+                for column, values in enumerate(weighted.values())
+                for s in values.get(ir, ())
+                if s > 0
+            ]
+            x, y = np.array(points).reshape(-1, 2).T
+            color = _IRREP_COLORS[index % len(_IRREP_COLORS)]
+            axes.plot(x, y, "_", color=color, ms=7, mew=1.8, label=str(ir))
+        axes.set_yscale("log")
+        axes.set(xlabel="bond", ylabel=r"$\sqrt{2l+1}\,s$", xlim=(-0.6, len(columns) - 0.4))
+        # As many numbers as have room.
+        step = math.ceil(len(columns) / 40)
+        axes.set_xticks(range(0, len(columns), step), [str(b) for b in list(columns)[::step]])
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), handletextpad=0.2)
     return figure
 
 

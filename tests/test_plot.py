@@ -1,4 +1,4 @@
-"""Plots of fits: what they show, and that they touch no global state."""
+"""Plots: what they show, and that they touch no global state."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from etn.errors import DataError
+from etn.errors import CoreError, DataError
 from etn.network import Chain
-from etn.plot import convergence, parity
+from etn.o3 import Irrep
+from etn.plot import convergence, parity, spectra
 from etn.potential import Dataset, Frame, Prediction
 from etn.sweep import Report, SweepRecord
 
@@ -128,10 +129,52 @@ def test_convergence_of_nothing():
         convergence(report())
 
 
+def test_spectra_show_weighted_singular_values():
+    scalar, vector, odd = Irrep("0e"), Irrep("1o"), Irrep("0o")
+    figure = spectra({3: {vector: [2.0, 1.0, 0.0], scalar: [0.5]}, 7: {scalar: [3.0], odd: [1.0]}})
+    (axes,) = figure.axes
+    assert axes.get_yscale() == "log"
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["3", "7"]
+    lines = {line.get_label(): line for line in axes.get_lines()}
+    assert list(lines) == ["0e", "0o", "1o"]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == list(lines)
+    assert len({to_hex(line.get_color()) for line in lines.values()}) == 3
+    # Zero is not drawn; a multiplet of l = 1 counts sqrt(3) times.
+    np.testing.assert_allclose(lines["1o"].get_ydata(), np.sqrt(3) * np.array([2.0, 1.0]))
+    np.testing.assert_allclose(lines["0e"].get_ydata(), [0.5, 3.0])
+    for line, columns in ((lines["1o"], [0, 0]), (lines["0e"], [0, 1]), (lines["0o"], [1])):
+        np.testing.assert_array_equal(np.rint(line.get_xdata()), columns)
+
+
+def test_spectra_of_a_chain():
+    chain = Chain.random(["2x0e+2x1o"] * 60, max_bond=3, seed=0)
+    (axes,) = spectra(chain.spectra()).axes
+    drawn = sum(len(line.get_ydata()) for line in axes.get_lines())
+    assert drawn == sum(len(s) for spectrum in chain.spectra() for s in spectrum.values())
+    # The weighted values of a bond are the norm of the chain.
+    first = [
+        y for line in axes.get_lines() for x, y in zip(*line.get_data(), strict=True) if x < 0.5
+    ]
+    assert np.linalg.norm(first) == pytest.approx(chain.norm())
+    assert len(axes.get_xticks()) <= 40
+
+
+def test_spectra_that_cannot_be_drawn():
+    with pytest.raises(CoreError, match="no positive singular value"):
+        spectra({0: {Irrep("0e"): [0.0]}})
+    with pytest.raises(CoreError, match="no positive singular value"):
+        spectra([])
+    for value in (-1.0, np.nan, np.inf):
+        with pytest.raises(CoreError, match="finite and not negative"):
+            spectra([{Irrep("0e"): [1.0, value]}])
+
+
 def test_figures_can_be_written_and_leave_the_style_alone(data, tmp_path):
     before = dict(mpl.rcParams)
     parity({"test": (data, shifted(data))}).savefig(tmp_path / "parity.png")
     convergence(report(record(2, 1, (2.0, 1.0)))).savefig(tmp_path / "convergence.pdf")
+    spectra([{Irrep("0e"): [1.0, 0.1]}]).savefig(tmp_path / "spectra.png")
+    assert (tmp_path / "spectra.png").stat().st_size > 1000
     assert (tmp_path / "parity.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "convergence.pdf").read_bytes().startswith(b"%PDF")
     assert dict(mpl.rcParams) == before

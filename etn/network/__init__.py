@@ -1,26 +1,41 @@
 """Networks of equivariant cores."""
 
 from etn.network.chain import Chain, dense_parameters
+from etn.network.contraction import Cost
 from etn.network.environment import Environment, left_environment, right_environment
 from etn.network.evaluate import evaluate, value_and_gradient
+from etn.network.files import load, save
+from etn.network.graph import Network
 from etn.network.hamiltonian import aklt, bilinear_biquadratic, heisenberg, pair_sum
 from etn.network.operator import Operator, operator_leg
 from etn.network.samples import Blocks, Samples
+from etn.network.topology import Topology, balanced, comb
+from etn.network.tree import Tree
+from etn.network.wiring import Wiring
 
 __all__ = [
     "Blocks",
     "Chain",
+    "Cost",
     "Environment",
+    "Network",
     "Operator",
     "Samples",
+    "Topology",
+    "Tree",
+    "Wiring",
     "aklt",
+    "balanced",
     "bilinear_biquadratic",
+    "comb",
     "dense_parameters",
     "evaluate",
     "heisenberg",
     "left_environment",
+    "load",
     "operator_leg",
     "pair_sum",
     "right_environment",
+    "save",
     "value_and_gradient",
 ]

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from etn.backend import Array, Kind, as_block, is_finite, kind_of
+from etn.backend import Array, Kind, as_block, is_finite, kind_of, to_numpy
 from etn.errors import CoreError, IrrepsError
 from etn.network.algebra import direct_sum, overlap, train_of_dense
 from etn.network.bonds import reachable_bonds
@@ -178,7 +178,8 @@ class Chain:
         cores, discarded = train_of_dense(dense, legs, truncation, kind)
         chain = cls(cores, center=len(cores) - 1, discarded_weight=discarded)
         norm = kind.xp.linalg.vector_norm
-        residual, size = float(norm(dense - chain.to_dense())), float(norm(dense))
+        residual = float(to_numpy(norm(dense - chain.to_dense())))
+        size = float(to_numpy(norm(dense)))
         allowed = 1e4 * kind.eps if tolerance is None else tolerance
         if residual > discarded + allowed * size:
             raise CoreError(
@@ -381,7 +382,7 @@ class Chain:
         mapped = absorb(self.cores[site], bond, 1)
         # A leg may keep irreps to which the map sends nothing.
         legs = (mapped.legs[0], matrix.legs[1], mapped.legs[2])
-        return self.replace(site, Core(legs, mapped.blocks))
+        return self.replace(site, Core(legs, mapped.blocks).to(**vars(self.kind)))
 
     def _open_legs(self) -> list[Irreps]:
         return [self.start, *self.sites, self.out]

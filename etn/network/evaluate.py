@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from etn.backend import Array
+from etn.backend import Array, kind_of
 from etn.errors import CoreError
 from etn.network.chain import Chain
 from etn.network.environment import couple, coupling_matrix, propagate
@@ -21,6 +21,12 @@ def evaluate(chain: Chain, start: Blocks, site: Blocks) -> Array:
     Returns
     -------
     (samples,)
+
+    Raises
+    ------
+    CoreError
+        If the last bond is no single scalar, or the samples are of another library, precision or
+        device than the chain.
     """
     return _lefts(chain, start, site)[-1][Irrep(0, 1)][0, 0]
 
@@ -40,6 +46,11 @@ def value_and_gradient(chain: Chain, start: Blocks, site: Blocks) -> tuple[Array
     -------
     values : (samples,)
     gradient : {ir: (multiplicity, 2 l + 1, samples)}
+
+    Raises
+    ------
+    CoreError
+        As :func:`evaluate`.
     """
     lefts = _lefts(chain, start, site)
     values = lefts[-1][Irrep(0, 1)][0, 0]
@@ -60,6 +71,12 @@ def value_and_gradient(chain: Chain, start: Blocks, site: Blocks) -> tuple[Array
 def _lefts(chain: Chain, start: Blocks, site: Blocks) -> list[Blocks]:
     if str(chain.out) != "1x0e":
         raise CoreError(f"expected a chain whose last bond is one scalar 1x0e, got {chain.out}")
+    found = kind_of(*start.values(), *site.values())
+    if found != chain.kind:
+        raise CoreError(
+            f"expected samples of the kind of the chain, {chain.kind}, got {found}; "
+            "convert the chain with .to(backend=, dtype=, device=)"
+        )
     lefts = [start]
     for core in chain:
         lefts.append(propagate(core, lefts[-1], site, to=2))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Generic, TypeVar
+from typing import Any
 
-from etn.backend import Array
+from etn.backend import Array, Kind, to_numpy
 from etn.errors import CoreError, SettingsError
 from etn.network import Chain, Operator
 from etn.o3 import Irrep, Irreps
 from etn.sweep.callbacks import Callback
+from etn.sweep.carried import Carried as Carried
+from etn.sweep.carried import OtherState, embed
 from etn.sweep.grow import grow
 from etn.sweep.krylov import lowest_eigenpair
 from etn.sweep.problem import LocalSolution
@@ -18,46 +20,14 @@ from etn.sweep.schedule import Schedule
 from etn.sweep.superblock import (
     BlockOperators,
     EffectiveHamiltonian,
+    Side,
     SiteTables,
     end_block,
     enlarge,
     project,
 )
-from etn.tensor import Core, Pair, absorb, matricize, merge, tensorize
+from etn.tensor import Core, Pair, matricize, merge, tensorize
 from etn.tensor.pair import couplings, pair_shapes
-
-Value = TypeVar("Value")
-
-
-class Carried(Generic[Value]):
-    """Something carried over the cores of a chain from one end, remembered core by core.
-
-    Parameters
-    ----------
-    start : Value
-        At the end of the chain.
-    step : callable
-        ``step(number, core, value)``: the value after this core.
-    """
-
-    def __init__(self, start: Value, step: Callable[[int, Core, Value], Value]) -> None:
-        self.step = step
-        self.known: list[tuple[Core | None, Value]] = [(None, start)]
-
-    def after(self, cores: Sequence[Core]) -> Value:
-        """The value after these cores; only what has changed since the last call is computed."""
-        keep = 1
-        while keep < len(self.known) and keep <= len(cores):
-            if self.known[keep][0] is not cores[keep - 1]:
-                break
-            keep += 1
-        # What lies beyond the cores asked for may still be of use when the sweep comes back.
-        if keep <= len(cores):
-            del self.known[keep:]
-        for number in range(keep, len(cores) + 1):
-            core = cores[number - 1]
-            self.known.append((core, self.step(number - 1, core, self.known[-1][1])))
-        return self.known[len(cores)][1]
 
 
 class EigenProblem:
@@ -89,7 +59,7 @@ class EigenProblem:
         max_products: int = 12,
     ) -> None:
         operator.check_state(state)
-        if str(operator.chain.start) != "1x0e" or str(operator.chain.out) != "1x0e":
+        if not _is_scalar(operator.chain.start) or not _is_scalar(operator.chain.out):
             raise CoreError(
                 "an eigenvalue problem needs an operator whose ends are scalars 1x0e, got "
                 f"{operator.chain.start} and {operator.chain.out}"
@@ -97,40 +67,32 @@ class EigenProblem:
         self.operator = operator
         self.tol = tol
         self.max_products = max_products
-        self._tables = {side: self._site_tables(side) for side in ("left", "right")}
-        self._recent: dict[str, tuple[BlockOperators, int, set[Irrep], BlockOperators]] = {}
-        self._left = Carried(end_block(state.start, operator, "left"), self._step_left)
-        self._right = Carried(end_block(state.out, operator, "right"), self._step_right)
-        self._others = [_Overlap(other, state) for other in orthogonal_to]
-
-    def _site_tables(self, side: str) -> list[SiteTables]:
-        """Tables of each site; sites with one operator core share theirs."""
-        known: dict[tuple[int, Irreps], SiteTables] = {}
-        tables = []
-        for core, site in zip(self.operator.chain, self.operator.sites, strict=True):
-            key = (id(core), site)
-            if key not in known:
-                known[key] = SiteTables(core, site, side)
-            tables.append(known[key])
-        return tables
+        self._tables: dict[Side, list[SiteTables]] = {
+            "left": _site_tables(operator, "left"),
+            "right": _site_tables(operator, "right"),
+        }
+        self._recent: dict[Side, tuple[BlockOperators, int, set[Irrep], BlockOperators]] = {}
+        self._left = Carried(end_block(state.start, operator), self._step_left)
+        self._right = Carried(end_block(state.out, operator), self._step_right)
+        self._others = [OtherState(other, state) for other in orthogonal_to]
 
     def _step_left(self, site: int, core: Core, block: BlockOperators) -> BlockOperators:
-        enlarged = self._enlarged("left", site, block, core.legs[0], core.legs[2].unique)
-        return project(enlarged, matricize(core, 2), "left")
+        bond, new = core.legs[0], core.legs[2]
+        return project(self._enlarged("left", site, block, bond, new.unique), matricize(core, 2))
 
     def _step_right(self, number: int, core: Core, block: BlockOperators) -> BlockOperators:
         site = len(self.operator) - 1 - number
-        enlarged = self._enlarged("right", site, block, core.legs[2], core.legs[0].unique)
-        return project(enlarged, matricize(core, 0), "right")
+        bond, new = core.legs[2], core.legs[0]
+        return project(self._enlarged("right", site, block, bond, new.unique), matricize(core, 0))
 
     def _enlarged(
-        self, side: str, site: int, block: BlockOperators, bond: Irreps, wanted: Sequence[Irrep]
+        self, side: Side, site: int, block: BlockOperators, bond: Irreps, wanted: Sequence[Irrep]
     ) -> BlockOperators:
         recent = self._recent.get(side)
         # The block that was enlarged to solve a site is the one that the center moves over next.
         if recent and recent[0] is block and recent[1] == site and recent[2].issuperset(wanted):
             return recent[3]
-        found = enlarge(block, bond, self._tables[side][site], dict.fromkeys(wanted))
+        found = enlarge(block, bond, self._tables[side][site], wanted)
         self._recent[side] = (block, site, set(wanted), found)
         return found
 
@@ -156,13 +118,13 @@ class EigenProblem:
         bond = core.legs[2]
         shapes = {ir: (rows[ir], bond.count(ir)) for ir in sorted(bond.unique) if ir in rows}
         enlarged = self._enlarged("left", site, left, core.legs[0], list(shapes))
-        others = [overlap.center(chain, site, site) for overlap in self._others]
+        others = [other.seen_from(chain, site, site) for other in self._others]
         start = matricize(core, 2)
         matrices, energy, gradient = self._lowest(
             EffectiveHamiltonian(enlarged, right, shapes, chain.kind), start, others
         )
         solved = tensorize(matrices, core.legs, 2, chain.kind)
-        return LocalSolution(_on_legs(solved, core.legs), energy, None, "lanczos", gradient)
+        return LocalSolution(embed(solved, core.legs), energy, None, "lanczos", gradient)
 
     def solve_pair(self, chain: Chain, site: int) -> LocalSolution:
         """Lowest state, two neighbouring cores free."""
@@ -174,7 +136,7 @@ class EigenProblem:
             self._enlarged("left", site, left, bond0, list(shapes)),
             self._enlarged("right", site + 1, right, bond1, list(shapes)),
         )
-        others = [overlap.center(chain, site, site + 1) for overlap in self._others]
+        others = [other.seen_from(chain, site, site + 1) for other in self._others]
         matrices, energy, gradient = self._lowest(
             EffectiveHamiltonian(*enlarged, shapes, chain.kind), pair.matrices, others
         )
@@ -186,27 +148,22 @@ class EigenProblem:
         start: Mapping[Irrep, Array],
         others: Sequence[Mapping[Irrep, Array]],
     ) -> tuple[dict[Irrep, Array], float, float]:
-        xp = hamiltonian.kind.xp
-        vector = hamiltonian.to_vector(start)
         apply: Callable[[Array], Array] = hamiltonian
+        vector = hamiltonian.to_vector(start)
         if others:
-            found = xp.stack([hamiltonian.to_vector(other) for other in others], axis=1)
-            basis, weights = xp.linalg.qr(found)
-            keep = abs(xp.linalg.diagonal(weights)) > 1e-12
-            basis = basis[:, keep]
+            remove = _remover([hamiltonian.to_vector(other) for other in others], hamiltonian.kind)
+            norm = hamiltonian.kind.xp.linalg.vector_norm
+            before, vector = float(norm(vector)), remove(vector)
+            if not float(norm(vector)) > 1e3 * hamiltonian.kind.eps * before:
+                raise CoreError(
+                    f"DMRG: nothing of the state is orthogonal to the {len(others)} given states; "
+                    "there is no further state, or start from another seed or with a wider bond"
+                )
 
             def apply(v: Array) -> Array:
-                moved = hamiltonian(v - basis @ (basis.T @ v))
-                return moved - basis @ (basis.T @ moved)
+                return remove(hamiltonian(remove(v)))
 
-            vector = vector - basis @ (basis.T @ vector)
-        norm = float(xp.linalg.vector_norm(vector))
-        if not norm > 0:
-            raise CoreError(
-                "DMRG: nothing of the state is orthogonal to the given states; "
-                "start from another seed or with a wider bond"
-            )
-        pair = lowest_eigenpair(apply, vector / norm, tol=self.tol, max_products=self.max_products)
+        pair = lowest_eigenpair(apply, vector, tol=self.tol, max_products=self.max_products)
         return hamiltonian.from_vector(pair.vector), pair.value, pair.first_residual
 
     def enrichment(self, chain: Chain, direction: int) -> dict[Irrep, Array]:
@@ -220,67 +177,43 @@ class EigenProblem:
         core = chain[site]
         xp = chain.kind.xp
         left, right = self._blocks(chain, site, site)
-        behind, leg = (0, 2) if direction > 0 else (2, 0)
-        wanted = [*couplings(core.legs[behind], core.legs[1])]
-        side, block = ("left", left) if direction > 0 else ("right", right)
+        side: Side
+        side, block, behind, leg = (
+            ("left", left, 0, 2) if direction > 0 else ("right", right, 2, 0)
+        )
+        wanted = list(couplings(core.legs[behind], core.legs[1]))
         enlarged = self._enlarged(side, site, block, core.legs[behind], wanted)
         columns: dict[Irrep, list[Array]] = {}
         matrices = matricize(core, leg)
-        for (_, j, j2), m in enlarged.items():
-            if j not in matrices:
-                continue
-            if side == "left":
-                moved = xp.tensordot(m, matrices[j], axes=([1], [0]))  # (j2, w, bond)
-            else:
-                moved = xp.tensordot(m, matrices[j], axes=([0], [0]))  # (w, j2, bond)
-                moved = xp.moveaxis(moved, 0, 1)
-            columns.setdefault(j2, []).append(moved.reshape(moved.shape[0], -1))
+        for (j, j2), operators in enlarged.items():
+            if j in matrices:
+                moved = xp.moveaxis(operators @ matrices[j], 0, 1)
+                columns.setdefault(j2, []).append(moved.reshape(moved.shape[0], -1))
         return {ir: xp.concat(parts, axis=1) for ir, parts in columns.items()}
 
 
-class _Overlap:
-    """Another state seen from the center of a chain."""
-
-    def __init__(self, other: Chain, state: Chain) -> None:
-        state._same_legs(other)
-        self.other = other / other.norm()
-        kind = state.kind
-        self._left = Carried(
-            {ir: kind.eye(state.start.count(ir)) for ir in state.start.unique}, self._step_left
-        )
-        self._right = Carried(
-            {ir: kind.eye(state.out.count(ir)) for ir in state.out.unique}, self._step_right
-        )
-
-    def _step_left(self, site: int, core: Core, env: dict[Irrep, Array]) -> dict[Irrep, Array]:
-        moved = matricize(absorb(self.other[site], env, 0), 2)
-        mine = matricize(core, 2)
-        return {ir: mine[ir].T @ moved[ir] for ir in mine if ir in moved}
-
-    def _step_right(self, number: int, core: Core, env: dict[Irrep, Array]) -> dict[Irrep, Array]:
-        moved = matricize(absorb(self.other[-1 - number], env, 2), 0)
-        mine = matricize(core, 0)
-        return {ir: mine[ir].T @ moved[ir] for ir in mine if ir in moved}
-
-    def center(self, chain: Chain, first: int, last: int) -> dict[Irrep, Array]:
-        """The other state in the bases of one core (first = last) or a pair of cores."""
-        left = self._left.after(chain.cores[:first])
-        right = self._right.after(chain.cores[:last:-1])
-        if first == last:
-            return matricize(absorb(absorb(self.other[first], left, 0), right, 2), 2)
-        one, two = absorb(self.other[first], left, 0), absorb(self.other[last], right, 2)
-        rows, columns = matricize(one, 2), matricize(two, 0)
-        return {ir: rows[ir] @ columns[ir].T for ir in rows if ir in columns}
+def _is_scalar(end: Irreps) -> bool:
+    return end.regroup() == Irreps("1x0e")
 
 
-def _on_legs(core: Core, legs: tuple[Irreps, ...]) -> Core:
-    """The core on legs that may carry irreps that it does not reach."""
-    empty = Core(legs)
-    blocks = {
-        path: core.blocks[path] if path in core.blocks else core.kind.zeros(tuple(zero.shape))
-        for path, zero in empty
-    }
-    return Core.trusted(empty.legs, blocks, core.kind)
+def _site_tables(operator: Operator, side: Side) -> list[SiteTables]:
+    """Tables of each site; sites with equal operator cores share theirs."""
+    known: dict[tuple[tuple[Irreps, ...], Irreps, bytes], SiteTables] = {}
+    tables = []
+    for core, site in zip(operator.chain, operator.sites, strict=True):
+        values = b"".join(to_numpy(block).tobytes() for _, block in core)
+        key = (core.legs, site, values)
+        if key not in known:
+            known[key] = SiteTables(core, site, side)
+        tables.append(known[key])
+    return tables
+
+
+def _remover(vectors: Sequence[Array], kind: Kind) -> Callable[[Array], Array]:
+    """Projection on what is orthogonal to some vectors, which may depend on each other."""
+    basis, sizes, _ = kind.xp.linalg.svd(kind.xp.stack(vectors, axis=1), full_matrices=False)
+    basis = basis[:, sizes > 1e2 * kind.eps]
+    return lambda vector: vector - basis @ (basis.T @ vector)
 
 
 def ground_state(

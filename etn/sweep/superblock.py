@@ -16,15 +16,17 @@ without any further coefficient, because the Clebsch-Gordan tensors of both side
 identity.  All angular momentum algebra sits in one place: adding a site to a block, where the
 coupling of block and site operators is a 9j symbol.
 
-Matrices are stored such that this sum is one product for each j and one for each j': left blocks
-as (a', a, w), right blocks as (b, w, b').
+The operators of a block are one array (w, a', a) for each pair (j, j'), with w over all multiplets
+of the operator bond that couple j to j', the ranks ascending; see :func:`multiplets`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from itertools import accumulate, product
+from typing import Literal, NamedTuple
 
 from etn.backend import Array, Kind
 from etn.network import Operator
@@ -33,28 +35,62 @@ from etn.o3 import Irrep, Irreps, recoupling_4
 from etn.tensor import Core
 from etn.tensor.factor import stacking
 
-SCALAR = Irrep(0, 1)
-Key = tuple[Irrep, Irrep, Irrep]
-BlockOperators = dict[Key, Array]
-"""{(rank, ket j, bra j'): (a', a, w) for a left block, (b, w, b') for a right one}."""
+Side = Literal["left", "right"]
+BlockOperators = dict[tuple[Irrep, Irrep], Array]
+"""{(ket j, bra j'): (w, copies of j', copies of j)}; what is missing is zero."""
 
 
-class _Target(NamedTuple):
-    """Where the coupled operator goes: irreps of the sites, the result, columns of the table."""
+@lru_cache(maxsize=4096)
+def multiplets(bond: Irreps, ket: Irrep, bra: Irrep) -> dict[Irrep, slice]:
+    """Where the ranks of an operator bond that couple two irreps stand among each other.
 
-    ket: Irrep
-    bra: Irrep
-    key: Key
-    columns: slice
-    shape: tuple[int, int, int]  # (copies of bra, copies of ket, w)
+    Examples
+    --------
+    >>> multiplets(Irreps("2x0e+1x1e"), Irrep("1e"), Irrep("1e"))
+    {0e: slice(0, 2, None), 1e: slice(2, 3, None)}
+    """
+    ranks = [k for k in sorted(bond.unique) if k in ket * bra]
+    ends = list(accumulate((bond.count(k) for k in ranks), initial=0))
+    return {k: slice(*ends[n : n + 2]) for n, k in enumerate(ranks)}
+
+
+def end_block(irreps: Irreps, operator: Operator) -> BlockOperators:
+    """Operators of a block without sites: the identity on the open leg of the states."""
+    kind = operator.chain.kind
+    return {(ir, ir): kind.eye(irreps.count(ir))[None] for ir in irreps.unique}
+
+
+class _Entry(NamedTuple):
+    """Where some rows of a table go: from one irrep and copy of the site to another."""
+
+    ket: tuple[Irrep, int]
+    bra: tuple[Irrep, int]
+    out: tuple[Irrep, Irrep]
+    rows: slice  # one for each multiplet of the outer operator bond
+
+
+class _Plan(NamedTuple):
+    """What to multiply and where it goes, for a block with any multiplicities."""
+
+    # The couplings of the enlarged block as they are stacked: (number of j, number of the irrep
+    # of the block, copies on the site).  Each copy is a slot.
+    stack: list[tuple[int, int, int]]
+    # Operators of the enlarged block: (j, j'), their numbers, multiplets of the operator bond.
+    outs: dict[tuple[Irrep, Irrep], tuple[int, int, int]]
+    # (l, l'), the table, and for some of its rows: (j, j'), slot of the ket, slot of the bra.
+    products: list[
+        tuple[
+            tuple[Irrep, Irrep], Array, list[tuple[tuple[Irrep, Irrep], int, int, slice]]
+        ]
+    ]
 
 
 class SiteTables:
     """Couples a site to a block: one table of coefficients for each pair of block irreps.
 
-    The table of (l, l') has a row for each operator that takes irrep l of the block to l' and a
-    column for each entry of the enlarged operators that come from it, so adding a site is one
-    matrix product for each pair of block irreps.
+    The table of (l, l') has a column for each operator that takes irrep l of the block to l', and
+    rows for all operators of the enlarged block that come from it: adding a site is one matrix
+    product for each pair of block irreps.
 
     Parameters
     ----------
@@ -65,66 +101,94 @@ class SiteTables:
         Which block the site joins.
     """
 
-    def __init__(self, w: Core, site: Irreps, side: str) -> None:
+    def __init__(self, w: Core, site: Irreps, side: Side) -> None:
         self.kind = w.kind
         self.site = site
         self.side = side
-        self.bond = w.legs[0 if side == "left" else 2]
-        self.out = w.legs[2 if side == "left" else 0]
-        self.elements = operator_elements(w, site)
-        self._tables: dict[
-            tuple[Irrep, Irrep], tuple[list[tuple[Irrep, int]], Array, list[_Target]]
-        ]
-        self._tables = {}
+        self.inner, self.outer = (w.legs[0], w.legs[2]) if side == "left" else (w.legs[2], w.legs[0])
+        self._elements = operator_elements(w, site)
+        self._tables: dict[tuple[Irrep, Irrep], tuple[Array, list[_Entry]]] = {}
+        self._plans: dict[tuple[tuple[Irrep, ...], tuple[Irrep, ...]], _Plan] = {}
 
-    def table(self, l: Irrep, l2: Irrep) -> tuple[list[tuple[Irrep, int]], Array, list[_Target]]:
-        """Ranks of the block operators from l to l2 with their numbers, table and targets."""
+    def plan(self, irreps: tuple[Irrep, ...], wanted: tuple[Irrep, ...]) -> _Plan:
+        """How to couple the site to a block of these irreps, for some irreps of the result."""
+        if (irreps, wanted) not in self._plans:
+            self._plans[irreps, wanted] = self._plan(irreps, wanted)
+        return self._plans[irreps, wanted]
+
+    def _plan(self, irreps: tuple[Irrep, ...], wanted: tuple[Irrep, ...]) -> _Plan:
+        left = self.side == "left"
+        block, result = (Irreps([(1, ir) for ir in some]) for some in (irreps, sorted(wanted)))
+        stacks = stacking((block, self.site, result) if left else (self.site, block, result), 2)
+        stack: list[tuple[int, int, int]] = []
+        slots: dict[tuple[Irrep, Irrep, Irrep], int] = {}
+        at = 0
+        for number, (j, rows) in enumerate(stacks.items()):
+            for row in rows:
+                l, s = row.path[:2] if left else row.path[1::-1]
+                slots[l, s, j] = at
+                stack.append((number, irreps.index(l), self.site.count(s)))
+                at += self.site.count(s)
+        numbers = {j: number for number, j in enumerate(stacks)}
+        plan = _Plan(stack, {}, [])
+        for l, l2 in product(irreps, irreps):
+            table, entries = self._table(l, l2)
+            writes = []
+            for (ket, c), (bra, c2), (j, j2), rows in entries:
+                if j in numbers and j2 in numbers:
+                    plan.outs[j, j2] = numbers[j], numbers[j2], rows.stop - rows.start
+                    writes.append(((j, j2), slots[l, ket, j] + c, slots[l2, bra, j2] + c2, rows))
+            if writes:
+                plan.products.append(((l, l2), table, writes))
+        return plan
+
+    def _table(self, l: Irrep, l2: Irrep) -> tuple[Array, list[_Entry]]:
         if (l, l2) not in self._tables:
             self._tables[l, l2] = self._build(l, l2)
         return self._tables[l, l2]
 
-    def _build(self, l: Irrep, l2: Irrep) -> tuple[list[tuple[Irrep, int]], Array, list[_Target]]:
-        ranks = [(k, self.bond.count(k)) for k in sorted(self.bond.unique) if l2 in l * k]
-        first: dict[Irrep, int] = {}
-        at = 0
-        for k, n in ranks:
-            first[k] = at
-            at += n
-        parts: dict[tuple[Irrep, Irrep, Key], Array] = {}
-        for ((k1, k, k2), bra, ket), element in self.elements.items():
-            inner, outer = (k1, k2) if self.side == "left" else (k2, k1)
-            if inner not in first:
+    def _build(self, l: Irrep, l2: Irrep) -> tuple[Array, list[_Entry]]:
+        xp, inner = self.kind.xp, multiplets(self.inner, l, l2)
+        width = max((columns.stop for columns in inner.values()), default=0)
+        parts: dict[tuple[Irrep, Irrep, Irrep, Irrep], Array] = {}
+        for (ranks, bra, ket), element in self._elements.items():
+            k_in, k_out = (ranks[0], ranks[2]) if self.side == "left" else (ranks[2], ranks[0])
+            if k_in not in inner:
                 continue
-            for j in l * ket if self.side == "left" else ket * l:
-                for j2 in l2 * bra:
-                    if j2 not in j * outer:
-                        continue
-                    factor = self._factor(l, l2, bra, ket, (k1, k, k2), j, j2)
-                    if factor == 0.0:
-                        continue
-                    found = parts.setdefault(
-                        (ket, bra, (outer, j, j2)),
-                        self.kind.zeros(
-                            (at, self.site.count(bra), self.site.count(ket), self.out.count(outer))
-                        ),
-                    )
-                    rows = slice(first[inner], first[inner] + self.bond.count(inner))
-                    xp = self.kind.xp
-                    moved = element if self.side == "left" else xp.moveaxis(element, (0, 3), (3, 0))
-                    found[rows] += factor * moved
-        targets, start = [], 0
-        columns = []
-        for (ket, bra, key), part in parts.items():
-            shape = tuple(part.shape[1:])
-            size = math.prod(shape)
-            targets.append(_Target(ket, bra, key, slice(start, start + size), shape))
-            columns.append(self.kind.xp.reshape(part, (at, -1)))
-            start += size
-        table = self.kind.xp.concat(columns, axis=1) if columns else self.kind.zeros((at, 0))
-        return ranks, table, targets
+            if self.side == "left":
+                element = xp.moveaxis(element, (0, 3), (3, 0))
+            for j, j2 in product(l * ket, l2 * bra):
+                outer = multiplets(self.outer, j, j2)
+                factor = self._factor(l, l2, bra, ket, ranks, j, j2) if k_out in outer else 0.0
+                if factor == 0.0:
+                    continue
+                if (ket, bra, j, j2) not in parts:
+                    height = max(rows.stop for rows in outer.values())
+                    shape = (height, self.site.count(bra), self.site.count(ket), width)
+                    parts[ket, bra, j, j2] = self.kind.zeros(shape)
+                parts[ket, bra, j, j2][outer[k_out], :, :, inner[k_in]] += factor * element
+        tables: list[Array] = []
+        entries: list[_Entry] = []
+        start = 0
+        for (ket, bra, j, j2), part in parts.items():
+            for c2, c in product(range(part.shape[1]), range(part.shape[2])):
+                table = part[:, c2, c]
+                if bool((table != 0).any()):
+                    rows = slice(start, start + table.shape[0])
+                    entries.append(_Entry((ket, c), (bra, c2), (j, j2), rows))
+                    tables.append(table)
+                    start = rows.stop
+        return (xp.concat(tables) if tables else self.kind.zeros((0, width))), entries
 
     def _factor(
-        self, l: Irrep, l2: Irrep, bra: Irrep, ket: Irrep, ranks: Key, j: Irrep, j2: Irrep
+        self,
+        l: Irrep,
+        l2: Irrep,
+        bra: Irrep,
+        ket: Irrep,
+        ranks: tuple[Irrep, ...],
+        j: Irrep,
+        j2: Irrep,
     ) -> float:
         """(block ⊗ its operator) ⊗ (site ⊗ its operator), recoupled."""
         k1, k, k2 = ranks
@@ -139,7 +203,7 @@ class SiteTables:
 
 
 def enlarge(
-    block: BlockOperators, bond: Irreps, tables: SiteTables, allowed: Mapping[Irrep, object]
+    block: BlockOperators, bond: Irreps, tables: SiteTables, wanted: Sequence[Irrep]
 ) -> BlockOperators:
     """Operators of a block with one more site, in the basis of all couplings of the two.
 
@@ -150,73 +214,49 @@ def enlarge(
         Irreps of the block.
     tables : SiteTables
         Of the site that joins.
-    allowed : container of Irrep
-        Irreps of the enlarged block that are wanted.
+    wanted : sequence of Irrep
+        Irreps of the enlarged block that are looked for.
 
     Returns
     -------
     BlockOperators
         Basis of irrep j: the couplings in the order of :func:`etn.tensor.matricize`.
     """
-    kind, left = tables.kind, tables.side == "left"
-    xp = kind.xp
-    legs = (bond, tables.site) if left else (tables.site, bond)
-    stacks = stacking((*legs, Irreps([(1, ir) for ir in sorted(allowed)])), 2)
-    at = {
-        (row.path if left else (row.path[1], row.path[0], ir)): slice(row.start, row.stop)
-        for ir, rows in stacks.items()
-        for row in rows
+    irreps, left = bond.unique, tables.side == "left"
+    plan = tables.plan(irreps, tuple(wanted))
+    counts = [bond.count(ir) for ir in irreps]
+    dims = [0] * len(wanted)
+    slots: list[slice] = []
+    for j, l, copies in plan.stack:
+        start, stop = dims[j], dims[j] + counts[l] * copies
+        # The first leg of a coupling runs slowest: the block if it stands left, or the site.
+        step = counts[l]
+        slots += (
+            [slice(start + c, stop, copies) for c in range(copies)]
+            if left
+            else [slice(at, at + step) for at in range(start, stop, step)]
+        )
+        dims[j] = stop
+    out = {
+        key: tables.kind.zeros((w, dims[j2], dims[j])) for key, (j, j2, w) in plan.outs.items()
     }
-    dims = {ir: rows[-1].stop for ir, rows in stacks.items()}
-    out: BlockOperators = {}
-    for l in bond.unique:
-        for l2 in bond.unique:
-            ranks, table, targets = tables.table(l, l2)
-            if not targets:
-                continue
-            ket_n, bra_n = bond.count(l), bond.count(l2)
-            parts = []
-            for k, n in ranks:
-                found = block.get((k, l, l2))
-                if found is None:
-                    shape = (bra_n, ket_n, n) if left else (ket_n, n, bra_n)
-                    found = kind.zeros(shape)
-                parts.append(found if left else xp.permute_dims(found, (2, 0, 1)))
-            stacked = parts[0] if len(parts) == 1 else xp.concat(parts, axis=2)
-            products = xp.reshape(stacked, (bra_n * ket_n, -1)) @ table
-            for ket, bra, key, columns, (bra_s, ket_s, w) in targets:
-                _, j, j2 = key
-                if j not in dims or j2 not in dims:
-                    continue
-                if key not in out:
-                    shape = (dims[j2], dims[j], w) if left else (dims[j], w, dims[j2])
-                    out[key] = kind.zeros(shape)
-                part = xp.reshape(products[:, columns], (bra_n, ket_n, bra_s, ket_s, w))
-                bras, kets = at[l2, bra, j2], at[l, ket, j]
-                if left:
-                    moved = xp.permute_dims(part, (0, 2, 1, 3, 4))
-                    out[key][bras, kets] += xp.reshape(moved, (bra_n * bra_s, ket_n * ket_s, w))
-                else:
-                    moved = xp.permute_dims(part, (3, 1, 4, 2, 0))
-                    out[key][kets, :, bras] += xp.reshape(moved, (ket_n * ket_s, w, bra_n * bra_s))
+    for key, table, writes in plan.products:
+        if key in block:
+            w, bras, kets = block[key].shape
+            moved = table @ block[key].reshape(w, -1)
+            for name, ket, bra, rows in writes:
+                out[name][:, slots[bra], slots[ket]] = moved[rows].reshape(-1, bras, kets)
     return out
 
 
-def project(enlarged: BlockOperators, isometry: Mapping[Irrep, Array], side: str) -> BlockOperators:
+def project(enlarged: BlockOperators, isometry: Mapping[Irrep, Array]) -> BlockOperators:
     """Operators in the basis that an isometry keeps: {j: (couplings, kept)}."""
     out: BlockOperators = {}
-    for (rank, j, j2), m in enlarged.items():
-        if j not in isometry or j2 not in isometry:
-            continue
-        ket, bra = isometry[j], isometry[j2]
-        if side == "left":
-            d2, d, w = m.shape
-            half = (bra.T @ m.reshape(d2, d * w)).reshape(-1, d, w)
-            out[rank, j, j2] = ket.T @ half
-        else:
-            d, w, d2 = m.shape
-            half = (ket.T @ m.reshape(d, w * d2)).reshape(-1, w, d2)
-            out[rank, j, j2] = half @ bra
+    for (j, j2), m in enlarged.items():
+        if j in isometry and j2 in isometry:
+            w, rows, columns = m.shape
+            half = m.reshape(w * rows, columns) @ isometry[j]
+            out[j, j2] = isometry[j2].T @ half.reshape(w, rows, -1)
     return out
 
 
@@ -242,59 +282,47 @@ class EffectiveHamiltonian:
     ) -> None:
         self.kind = kind
         self.shapes = dict(shapes)
-        self.slices: dict[Irrep, slice] = {}
-        at = 0
-        for ir, (rows, columns) in self.shapes.items():
-            self.slices[ir] = slice(at, at + rows * columns)
-            at += rows * columns
-        self.size = at
+        ends = list(accumulate((rows * n for rows, n in self.shapes.values()), initial=0))
+        self.slices = {ir: slice(*ends[at : at + 2]) for at, ir in enumerate(self.shapes)}
+        self.size = ends[-1]
         xp = kind.xp
-        terms = [
-            key for key in left if key in right and key[1] in self.shapes and key[2] in self.shapes
-        ]
-        widths = dict.fromkeys(self.shapes, 0)
-        heights = dict.fromkeys(self.shapes, 0)
-        rights: dict[Irrep, list[Array]] = {ir: [] for ir in self.shapes}
-        lefts: dict[Irrep, list[Array]] = {ir: [] for ir in self.shapes}
-        # (j, columns of the first product, j2, rows of the buffer, w)
-        self._moves: list[tuple[Irrep, slice, Irrep, slice, int]] = []
-        for key in terms:
-            _, j, j2 = key
-            a, b = left[key], right[key]
-            w = a.shape[2]
-            columns = slice(widths[j], widths[j] + w * b.shape[2])
-            rows = slice(heights[j2], heights[j2] + a.shape[1] * w)
-            widths[j], heights[j2] = columns.stop, rows.stop
-            self._moves.append((j, columns, j2, rows, w))
-            rights[j].append(b.reshape(b.shape[0], -1))
-            lefts[j2].append(a.reshape(a.shape[0], -1) * math.sqrt(j2.dim / j.dim))
-        self._right = {ir: xp.concat(m, axis=1) for ir, m in rights.items() if m}
-        self._left = {ir: xp.concat(m, axis=1) for ir, m in lefts.items() if m}
-        self._buffers = {ir: kind.zeros((heights[ir], self.shapes[ir][1])) for ir in self._left}
+        # Theta'_j' = sum over j of [A_j'j ...] [Theta_j B_j'j ...]: the products with the right
+        # operators are written one below the other, those with the left ones are one product.
+        self._right: list[tuple[Irrep, Array, Array]] = []
+        self._left: list[tuple[Irrep, Array, Array]] = []
+        for j2, (rows, columns) in self.shapes.items():
+            terms = [(j, left[j, j2], right[j, j2]) for j in self.shapes if _joins(j, j2, left, right)]
+            if not terms:
+                continue
+            lengths = [a.shape[0] * a.shape[2] for _, a, _ in terms]
+            matrix, buffer = kind.zeros((rows, sum(lengths))), kind.zeros((sum(lengths), columns))
+            at = 0
+            for (j, a, b), length in zip(terms, lengths, strict=True):
+                w, _, inner = a.shape
+                part = matrix[:, at : at + length].reshape(rows, inner, w)
+                part[...] = xp.permute_dims(a, (1, 2, 0)) * math.sqrt(j2.dim / j.dim)
+                right_matrix = xp.permute_dims(b, (2, 0, 1)).reshape(b.shape[2], w * columns)
+                view = buffer[at : at + length].reshape(inner, w * columns)
+                self._right.append((j, right_matrix, view))
+                at += length
+            self._left.append((j2, matrix, buffer))
 
     def __call__(self, vector: Array) -> Array:
         """H times the vector."""
+        matmul = self.kind.xp.matmul
+        theta = {ir: vector[at].reshape(self.shapes[ir]) for ir, at in self.slices.items()}
+        for ir, matrix, view in self._right:
+            matmul(theta[ir], matrix, out=view)
         out = self.kind.zeros((self.size,))
-        products = {
-            ir: vector[self.slices[ir]].reshape(self.shapes[ir]) @ m
-            for ir, m in self._right.items()
-        }
-        for j, columns, j2, rows, w in self._moves:
-            d, e = self.shapes[j][0], self.shapes[j2][1]
-            self._buffers[j2][rows].reshape(d, w, e)[...] = products[j][:, columns].reshape(d, w, e)
-        for ir, m in self._left.items():
-            out[self.slices[ir]] = (m @ self._buffers[ir]).reshape(-1)
+        for ir, matrix, buffer in self._left:
+            out[self.slices[ir]] = (matrix @ buffer).reshape(-1)
         return out
 
     @property
     def flops(self) -> int:
         """Floating-point operations of one application."""
-        total = 0
-        for ir, m in self._right.items():
-            total += 2 * self.shapes[ir][0] * m.shape[0] * m.shape[1]
-        for ir, m in self._left.items():
-            total += 2 * m.shape[0] * m.shape[1] * self.shapes[ir][1]
-        return total
+        right = sum(2 * view.shape[0] * math.prod(m.shape) for _, m, view in self._right)
+        return right + sum(2 * m.shape[0] * math.prod(buffer.shape) for _, m, buffer in self._left)
 
     def to_vector(self, matrices: Mapping[Irrep, Array]) -> Array:
         """Vector of the matrices Theta_j; those that are missing are zero."""
@@ -312,12 +340,5 @@ class EffectiveHamiltonian:
         }
 
 
-def end_block(irreps: Irreps, operator: Operator, side: str) -> BlockOperators:
-    """Operators of a block without sites: the identity on the open leg."""
-    kind = operator.chain.kind
-    return {
-        (SCALAR, ir, ir): kind.eye(irreps.count(ir))[
-            (slice(None), slice(None), None) if side == "left" else (slice(None), None, slice(None))
-        ]
-        for ir in irreps.unique
-    }
+def _joins(j: Irrep, j2: Irrep, left: BlockOperators, right: BlockOperators) -> bool:
+    return (j, j2) in left and (j, j2) in right

@@ -229,7 +229,7 @@ class Core:
         blocks = {path: block / path[-1].dim for path, block in empty.pull_back(dense).items()}
         projected = cls.trusted(empty.legs, blocks, kind)
         residual = kind.xp.linalg.vector_norm(dense - projected.to_dense())
-        return Projection(projected, float(residual))
+        return Projection(projected, float(to_numpy(residual)))
 
     def pull_back(self, dense: Array) -> dict[Path, Block]:
         """Adjoint of :meth:`to_dense`: derivative of sum(dense * to_dense()) by each block.
@@ -280,7 +280,7 @@ class Core:
 
     def norm(self) -> float:
         """Frobenius norm of the dense tensor, sqrt(sum (2 l + 1) ||block||^2), l the last leg."""
-        return math.sqrt(sum(path[-1].dim * float((b * b).sum()) for path, b in self))
+        return math.sqrt(sum(path[-1].dim * float(to_numpy((b * b).sum())) for path, b in self))
 
     def scale(self, factor: float) -> Core:
         """The core times a number."""
@@ -289,7 +289,8 @@ class Core:
 
     def replace(self, blocks: Mapping[Path, Array]) -> Core:
         """Core with the same legs and these blocks."""
-        return Core(self.legs, blocks)
+        core = Core(self.legs, blocks)
+        return core if blocks else core.to(**vars(self.kind))
 
     def to(
         self, backend: str | None = None, *, dtype: str | None = None, device: str | None = None

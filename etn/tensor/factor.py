@@ -18,8 +18,9 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from etn.backend import Array, Kind, to_numpy
+from etn.backend import Array, Kind, kind_of, to_numpy
 from etn.errors import CoreError
 from etn.o3 import Irrep, Irreps
 from etn.tensor.core import Block, Core, Path, allowed_paths
@@ -306,10 +307,11 @@ def eigh(core: Core) -> tuple[Spectrum, Core]:
     if core.order != 2 or core.legs[0] != core.legs[1]:
         raise CoreError(f"eigh needs a core with two equal legs, got {core!r}")
     xp = core.kind.xp
-    values, vectors = {}, {}
+    values: dict[Irrep, NDArray[np.float64]] = {}
+    vectors: dict[Path, Block] = {}
     for (ir, _), block in core:
-        skew = float(xp.max(xp.abs(block - block.T)))
-        size = float(xp.max(xp.abs(block)))
+        skew = float(to_numpy(xp.max(xp.abs(block - block.T))))
+        size = float(to_numpy(xp.max(xp.abs(block))))
         if skew > 1e3 * core.kind.eps * max(size, 1.0):
             raise CoreError(f"eigh: block {ir} is not symmetric, |a - a^T| reaches {skew:.3g}")
         w, v = xp.linalg.eigh(block)
@@ -326,10 +328,18 @@ def absorb(core: Core, bond: BondMatrix, leg: int) -> Core:
     Raises
     ------
     CoreError
-        If the matrix of an irrep does not fit the multiplicity on the leg.
+        If there is no such leg, or the matrix of an irrep does not fit the multiplicity on the
+        leg or is of another library, precision or device than the core.
     """
+    if not -core.order <= leg < core.order:
+        raise CoreError(f"absorb: expected a leg 0..{core.order - 1} of {core!r}, got {leg}")
     leg %= core.order
     for ir, matrix in bond.items():
+        if kind_of(matrix) != core.kind:
+            raise CoreError(
+                f"absorb: leg {leg} of {core!r} is of {core.kind}, the bond matrix of {ir} of "
+                f"{kind_of(matrix)}; convert with .to(backend=, dtype=, device=)"
+            )
         if matrix.shape[1] != core.legs[leg].count(ir):
             raise CoreError(
                 f"absorb: leg {leg} of {core!r} carries {core.legs[leg].count(ir)}x{ir}, the bond "

@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from etn.backend import Array, Kind, kind_of, to_numpy
-from etn.errors import CoreError
+from etn.errors import CoreError, SettingsError
 from etn.o3 import Irrep, Irreps
 from etn.tensor.core import Core
 from etn.tensor.factor import cut, matricize, tensorize, thin_svd
@@ -114,7 +114,8 @@ class Pair:
 
     def norm(self) -> float:
         """Frobenius norm of the dense tensor, sqrt(sum (2 j + 1) |Theta_j|^2)."""
-        return math.sqrt(sum(ir.dim * float((m * m).sum()) for ir, m in self.matrices.items()))
+        squares = {ir: float(to_numpy((m * m).sum())) for ir, m in self.matrices.items()}
+        return math.sqrt(sum(ir.dim * square for ir, square in squares.items()))
 
     def split(self, truncation: Truncation | None = None, *, center: str = "right") -> Split:
         """Write the pair as two cores.
@@ -125,7 +126,16 @@ class Pair:
             By default all singular values stay.
         center : {"left", "right"}
             Which of the cores takes the singular values; the other one is an isometry.
+
+        Raises
+        ------
+        SettingsError
+            If the center is neither.
+        CoreError
+            If the truncation leaves nothing.
         """
+        if center not in ("left", "right"):
+            raise SettingsError(f"center: expected left or right, got {center!r}")
         factors = {ir: thin_svd(m, self.kind) for ir, m in self.matrices.items()}
         kept, discarded = cut({ir: s for ir, (_, s, _) in factors.items()}, truncation)
         left, right, values = {}, {}, {}
@@ -163,12 +173,23 @@ def merge(left: Core, right: Core) -> Pair:
     Raises
     ------
     CoreError
-        If the cores have not three legs each or the bonds differ.
+        If the cores have not three legs each, the bonds differ, or one of the cores is of
+        another library, precision or device.
     """
     if left.order != 3 or right.order != 3 or left.legs[2] != right.legs[0]:
         raise CoreError(
             f"merge needs two cores of three legs that share a bond, got {left!r} and {right!r}"
         )
+    if left.kind != right.kind:
+        raise CoreError(
+            f"merge: expected cores of one kind, got {left.kind} and {right.kind}; "
+            "convert with .to(backend=, dtype=, device=)"
+        )
     rows, columns = matricize(left, 2), matricize(right, 0)
-    products = {ir: rows[ir] @ columns[ir].T for ir in rows if ir in columns}
-    return Pair((*left.legs[:2], *right.legs[1:]), products)  # type: ignore[arg-type]
+    legs: tuple[Irreps, Irreps, Irreps, Irreps] = (*left.legs[:2], *right.legs[1:])  # type: ignore[assignment]
+    # Written out where it is zero: a pair of zeros is still of the kind of its cores.
+    products = {
+        ir: rows[ir] @ columns[ir].T if ir in rows and ir in columns else left.kind.zeros(shape)
+        for ir, shape in pair_shapes(legs).items()
+    }
+    return Pair(legs, products)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
@@ -66,14 +67,15 @@ class Spectrum(Mapping[Irrep, NDArray[np.float64]]):
         total = self.norm**2
         entropy = 0.0
         for ir, s in self.items():
-            p = s[s > 0] ** 2 / total
+            p = s**2 / (total or 1.0)
+            p = p[p > 0]
             entropy -= ir.dim * float(p @ np.log(p))
         return entropy
 
     def change(self, other: Spectrum) -> float:
         """Norm of the difference of the two spectra, each scaled to norm one."""
         total = 0.0
-        for ir in {*self, *other}:
+        for ir in sorted({*self, *other}):
             one, two = self._scaled(ir), other._scaled(ir)
             difference = np.zeros(max(len(one), len(two)))
             difference[: len(one)] += one
@@ -111,7 +113,9 @@ class Truncation:
     """A rule that chooses which multiplets of a bond stay.
 
     Multiplets are ranked by sqrt(2 l + 1) s, their share in the dense norm, and are never split.
-    ``a & b`` keeps what both rules keep.
+    The tolerances drop the end of the ranking.  Of the others each stays, from the largest on, for
+    which all caps have room: where one irrep is full, the next multiplets of other irreps follow.
+    ``a & b`` has the tighter one of every limit, so that what it keeps obeys both rules.
 
     Parameters
     ----------
@@ -121,7 +125,8 @@ class Truncation:
     max_multiplets : int, optional
         Most multiplets in total.
     max_dim : int, optional
-        Largest dense dimension sum (2 l + 1) R_l.
+        Largest dense dimension sum (2 l + 1) R_l; a multiplet that is too large for what is left
+        is passed over.
     rel_tol, abs_tol : float
         Drop the smallest multiplets as long as the norm of all that these two drop stays at or
         below ``rel_tol`` times the norm of the tensor, or ``abs_tol``.
@@ -132,7 +137,7 @@ class Truncation:
     Raises
     ------
     SettingsError
-        If a number is out of range.
+        If a limit is no number, or out of range.
 
     Examples
     --------
@@ -152,19 +157,30 @@ class Truncation:
     cost_aware: bool = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.max_bond, str):
-            object.__setattr__(self, "max_bond", Irreps(self.max_bond))
+        if isinstance(self.max_bond, str | Irreps):
+            # One way to write a cap: equal rules are equal values.
+            object.__setattr__(self, "max_bond", Irreps(self.max_bond).regroup())
         for name in ("max_bond", "max_multiplets", "max_dim"):
             value = getattr(self, name)
-            if isinstance(value, int) and value < 1:
-                raise SettingsError(f"Truncation: {name} must be at least 1, got {value}")
+            if value is None or isinstance(value, Irreps):
+                continue
+            if not isinstance(value, Integral) or int(value) < 1:
+                raise SettingsError(
+                    f"Truncation: {name} must be a whole number of at least 1, got {value!r}"
+                )
+            object.__setattr__(self, name, int(value))
         for name in ("rel_tol", "abs_tol"):
             value = getattr(self, name)
-            if not 0 <= value < math.inf:
-                raise SettingsError(f"Truncation: {name} must be zero or positive, got {value}")
+            if not isinstance(value, Real) or not 0 <= float(value) < math.inf:
+                raise SettingsError(f"Truncation: {name} must be zero or positive, got {value!r}")
 
     def __and__(self, other: Truncation) -> Truncation:
-        """The rule that keeps what both keep."""
+        """The rule with the tighter one of every limit; ``cost_aware`` if one of them is.
+
+        For rules of one ranking it keeps just what both keep, if only the irreps are capped
+        (``max_bond``) or only the number of multiplets (``max_multiplets``).  If both are, it keeps
+        at least that: what a full irrep gives up, the next multiplets take.
+        """
         return Truncation(
             max_bond=_least(self.max_bond, other.max_bond),
             max_multiplets=_smaller(self.max_multiplets, other.max_multiplets),
@@ -224,9 +240,7 @@ class Truncation:
         return int(np.searchsorted(tail, budget, side="right")) if budget else 0
 
     def _most(self, ir: Irrep) -> float:
-        if self.max_bond is None:
-            return math.inf
-        return self.max_bond.count(ir) if isinstance(self.max_bond, Irreps) else int(self.max_bond)
+        return math.inf if self.max_bond is None else _count(self.max_bond, ir)
 
     def __repr__(self) -> str:
         given = [
@@ -246,8 +260,10 @@ def _least(a: int | Irreps | str | None, b: int | Irreps | str | None) -> int | 
         return b if a is None else a
     if isinstance(a, int) and isinstance(b, int):
         return min(a, b)
-    if isinstance(a, int):
-        a, b = b, a
-    first = Irreps(a)  # type: ignore[arg-type]
-    most = (lambda ir: b) if isinstance(b, int) else Irreps(b).count  # type: ignore[arg-type]
-    return Irreps([(min(first.count(ir), most(ir)), ir) for ir in sorted(first.unique)])
+    named = Irreps(b if isinstance(a, int) else a)  # type: ignore[arg-type]
+    return Irreps([(min(_count(a, ir), _count(b, ir)), ir) for ir in named.unique])
+
+
+def _count(cap: int | Irreps | str, ir: Irrep) -> int:
+    """Most multiplets of an irrep that a cap allows."""
+    return cap if isinstance(cap, int) else Irreps(cap).count(ir)

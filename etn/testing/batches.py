@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from etn.backend import Kind, to_numpy
 from etn.errors import CoreError
 from etn.network import Blocks, Chain, Samples
 from etn.o3 import Irrep, Irreps
@@ -16,9 +17,15 @@ SCALAR = Irrep(0, 1)
 
 
 def random_blocks(
-    irreps: Irreps | str, n_samples: int, *, seed: int | np.random.Generator = 0
+    irreps: Irreps | str,
+    n_samples: int,
+    *,
+    seed: int | np.random.Generator = 0,
+    kind: Kind | None = None,
 ) -> Blocks:
     """Gaussian components of an equivariant vector: {ir: (multiplicity, 2 l + 1, samples)}.
+
+    The numbers are those of NumPy for every library, precision and device (``kind``).
 
     Examples
     --------
@@ -27,7 +34,8 @@ def random_blocks(
     """
     rng = np.random.default_rng(seed)
     irreps = Irreps(irreps)
-    return {ir: rng.normal(size=(irreps.count(ir), ir.dim, n_samples)) for ir in irreps.unique}
+    drawn = {ir: rng.normal(size=(irreps.count(ir), ir.dim, n_samples)) for ir in irreps.unique}
+    return drawn if kind is None else {ir: kind.array(values) for ir, values in drawn.items()}
 
 
 def random_batch(
@@ -103,16 +111,18 @@ def random_batch(
 
 
 def dense_leg(irreps: Irreps | str, blocks: Blocks) -> NDArray[np.float64]:
-    """Components in the order of the dense leg: (irreps.dim, samples)."""
+    """Components in the order of the dense leg, in NumPy: (irreps.dim, samples)."""
     irreps = Irreps(irreps)
     dense = np.zeros((irreps.dim, next(iter(blocks.values())).shape[-1]))
     for ir, block in blocks.items():
-        dense[irreps.indices(ir)] = block
+        dense[irreps.indices(ir)] = to_numpy(block)
     return dense
 
 
 def dense_value(chain: Chain, legs: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     """Brute-force contraction of the dense tensor of a chain with a vector on every leg.
+
+    In NumPy and double precision, whatever the chain is made of.
 
     Parameters
     ----------
@@ -132,7 +142,8 @@ def dense_value(chain: Chain, legs: Sequence[NDArray[np.float64]]) -> NDArray[np
     >>> dense_value(chain, vectors).shape
     (1, 3)
     """
-    value = np.einsum("a...,as->...s", chain.to_dense(), legs[0])
+    dense = to_numpy(chain.to_dense()).astype(float)
+    value = np.einsum("a...,as->...s", dense, legs[0])
     for leg in legs[1:]:
         value = np.einsum("a...s,as->...s", value, leg)
     return value

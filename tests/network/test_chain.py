@@ -42,6 +42,32 @@ class TestOneSite(ChainLaws):
         return Chain.random(["3x0e+1x1o"], start="2x0e", seed=rng)
 
 
+KINDS = [
+    {"backend": "torch"},
+    {"dtype": "float32"},
+    {"backend": "torch", "dtype": "float32"},
+]
+GPU = [
+    pytest.param({"backend": "torch", "device": "cuda"}, marks=pytest.mark.gpu),
+    pytest.param({"backend": "torch", "dtype": "float32", "device": "cuda"}, marks=pytest.mark.gpu),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS + GPU, ids=str)
+@pytest.mark.parametrize(
+    "suite",
+    [TestFourSites, TestFiveSites, TestDistinctSitesAndAnOpenEnd, TestBothParities, TestOneSite],
+)
+def test_laws_of_chains_of_other_kinds(suite, kind):
+    class Laws(suite):
+        seeds = suite.seeds[:1]
+
+        def make_chain(self, rng):
+            return super().make_chain(rng).to(**kind)
+
+    Laws().check()
+
+
 irreps = st.lists(
     st.tuples(st.integers(1, 2), st.sampled_from([Irrep(l, p) for l in range(3) for p in (1, -1)])),
     min_size=1,
@@ -49,14 +75,21 @@ irreps = st.lists(
 ).map(lambda drawn: Irreps([(1, Irrep("0e")), *drawn]))
 
 
-@given(st.lists(irreps, min_size=1, max_size=3), irreps, irreps, st.integers(0, 2**16))
+@given(
+    st.lists(irreps, min_size=1, max_size=3),
+    irreps,
+    irreps,
+    st.sampled_from([{}, *KINDS]),
+    st.integers(0, 2**16),
+)
 @settings(max_examples=25)
-def test_laws_of_chains_with_random_legs(sites, start, out, seed):
+def test_laws_of_chains_with_random_legs(sites, start, out, kind, seed):
     class Laws(ChainLaws):
         seeds = (seed,)
 
         def make_chain(self, rng):
-            return Chain.random(sites, start=start, out=out, max_bond=2, seed=rng)
+            chain = Chain.random(sites, start=start, out=out, max_bond=2, seed=rng)
+            return chain.to(**kind)
 
     Laws().check()
 
@@ -163,6 +196,42 @@ def test_chains_that_cannot_be_added():
         one - one.to(dtype="float32")
     with pytest.raises(CoreError, match="site 1: core of numpy float32"):
         Chain([one[0], one[1].to(dtype="float32")])
+
+
+def test_chains_of_different_kinds_do_not_mix():
+    chain = Chain.random(["1x0e+1x1o"] * 2, seed=1)
+    other = chain.to("torch")
+    one, two = "numpy float64 on cpu", "torch float64 on cpu"
+    for mix in (
+        lambda: chain + other,
+        lambda: chain - other,
+        lambda: chain.inner(other),
+        lambda: chain.replace(1, other[1]),
+        lambda: Chain([chain[0], other[1]]),
+        lambda: chain.map_site(0, Core.random(["1x0e+1x1o"] * 2).to("torch")),
+    ):
+        with pytest.raises(CoreError, match=f"{one}.*{two}|{two}.*{one}"):
+            mix()
+
+
+def test_every_operation_keeps_the_kind():
+    chain = Chain.random(["1x0e+1x1o"] * 3, max_bond=2, seed=1).to("torch", dtype="float32")
+    matrix = Core(["1x0e+1x1o", "2x2e"]).to("torch", dtype="float32")
+    nowhere = chain.map_site(0, matrix)  # an equivariant map between these legs is zero
+    assert nowhere.norm() == 0.0
+    for derived in (
+        chain.canonicalize(1),
+        chain.truncate(Truncation(max_multiplets=2)),
+        chain + chain,
+        2.0 * chain / 3.0,
+        chain.insert(1),
+        nowhere,
+        Chain.from_dense(chain.to_dense(), chain.sites),
+    ):
+        assert derived.kind == chain.kind
+        blocks = [block for core in derived for block in core.blocks.values()]
+        assert {str(block.dtype) for block in blocks} <= {"torch.float32"}
+    assert chain.canonicalize(1).to("numpy").center == 1
 
 
 def test_values_that_are_not_finite_are_refused():

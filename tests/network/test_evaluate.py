@@ -7,7 +7,8 @@ import pytest
 
 from etn.errors import CoreError
 from etn.network import Chain, evaluate, value_and_gradient
-from etn.o3 import Irreps
+from etn.network.environment import propagate
+from etn.o3 import Irrep, Irreps
 from etn.testing import dense_leg, dense_value, random_blocks
 
 CASES = [
@@ -77,12 +78,16 @@ def test_gradient_is_the_finite_difference(case, rng):
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_gradient_is_the_complex_step(case, rng):
-    # Im f(x + i h d) / h has no cancellation: exact to rounding for a tiny h.
+    # Im f(x + i h d) / h has no cancellation: exact to rounding for a tiny h.  Chains refuse
+    # complex samples, the contraction of one site after another does not care.
     chain, start, site = build(*case)
     along = {ir: rng.normal(size=v.shape) for ir, v in site.items()}
     _, gradient = value_and_gradient(chain, start, site)
     slope = sum(np.sum(gradient[ir] * along[ir], axis=(0, 1)) for ir in site)
-    step = evaluate(chain, start, {ir: v + 1e-30j * along[ir] for ir, v in site.items()})
+    stepped, env = {ir: v + 1e-30j * along[ir] for ir, v in site.items()}, start
+    for core in chain:
+        env = propagate(core, env, stepped, to=2)
+    step = env[Irrep("0e")][0, 0]
     np.testing.assert_allclose(slope, step.imag / 1e-30, rtol=0, atol=1e-13 * np.abs(slope).max())
 
 
@@ -112,3 +117,62 @@ def test_a_chain_that_ends_in_no_scalar_is_refused():
     start, site = random_blocks("0e", 3), random_blocks("1x0e+1x1o", 3)
     with pytest.raises(CoreError, match="one scalar 1x0e, got 1x1o"):
         evaluate(chain, start, site)
+
+
+def tensors(blocks):
+    torch = pytest.importorskip("torch")
+    return {ir: torch.tensor(v, requires_grad=True) for ir, v in blocks.items()}
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_gradient_is_that_of_autograd(case):
+    chain, start, site = build(*case)
+    leg = tensors(site)
+    values = evaluate(chain.to("torch"), {ir: v.detach() for ir, v in tensors(start).items()}, leg)
+    values.sum().backward()
+    expected, gradient = value_and_gradient(chain, start, site)
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(values.detach().numpy(), expected, rtol=0, atol=1e-13 * scale)
+    for ir, g in gradient.items():
+        # A leg that no path reads has no gradient at all.
+        found = np.zeros_like(g) if leg[ir].grad is None else leg[ir].grad.numpy()
+        np.testing.assert_allclose(found, g, rtol=0, atol=1e-12 * np.abs(g).max())
+
+
+@pytest.mark.parametrize("to", [0, 2])
+def test_propagation_is_differentiable(to):
+    torch = pytest.importorskip("torch")
+    chain, _, site = build("2x0e+2x1o+1x2e", "2x0e", 2, 3, n_samples=2)
+    core = chain[1]
+    env = random_blocks(core.legs[2 - to], 2, seed=9)
+    irreps = [*env, *site]
+
+    def propagated(vector, *values):
+        blocks = dict(zip(irreps[: len(env)], values[: len(env)], strict=True))
+        leg = dict(zip(irreps[len(env) :], values[len(env) :], strict=True))
+        out = propagate(core.from_vector(vector), blocks, leg, to=to)
+        return tuple(out[ir] for ir in sorted(out))
+
+    inputs = [torch.tensor(core.to_vector(), requires_grad=True)]
+    inputs += [*tensors(env).values(), *tensors(site).values()]
+    assert torch.autograd.gradcheck(propagated, inputs)
+
+
+@pytest.mark.parametrize(
+    ("chain_kind", "leg_kind", "message"),
+    [
+        ({"backend": "torch"}, {}, "torch float64 on cpu, got numpy float64 on cpu"),
+        ({}, {"backend": "torch"}, "numpy float64 on cpu, got torch float64 on cpu"),
+        ({"dtype": "float32"}, {}, "numpy float32 on cpu, got numpy float64 on cpu; convert"),
+    ],
+)
+def test_samples_of_another_kind_are_refused(chain_kind, leg_kind, message):
+    chain, _, _ = build("2x0e+2x1o", "2x0e", 2, 2)
+    kind = chain.to(**leg_kind).kind
+    start, site = (random_blocks(irreps, 3, kind=kind) for irreps in ("2x0e", "2x0e+2x1o"))
+    for call in (evaluate, value_and_gradient):
+        with pytest.raises(CoreError, match=message):
+            call(chain.to(**chain_kind), start, site)
+    site[Irrep("1o")] = site[Irrep("1o")] * (1.0 + 0.0j)
+    with pytest.raises(CoreError, match="expected float32 or float64, got complex128"):
+        evaluate(chain.to(**leg_kind), start, site)

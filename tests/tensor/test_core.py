@@ -16,6 +16,16 @@ IRREPS = [Irrep(l, p) for l in range(3) for p in (1, -1)]
 terms = st.tuples(st.integers(1, 2), st.sampled_from(IRREPS))
 legs = st.lists(terms, min_size=1, max_size=3).map(Irreps)
 
+KINDS = [
+    {"backend": "torch"},
+    {"dtype": "float32"},
+    {"backend": "torch", "dtype": "float32"},
+]
+GPU = [
+    pytest.param({"backend": "torch", "device": "cuda"}, marks=pytest.mark.gpu),
+    pytest.param({"backend": "torch", "dtype": "float32", "device": "cuda"}, marks=pytest.mark.gpu),
+]
+
 
 class TestThreeLegs(CoreLaws):
     def make_core(self, rng):
@@ -48,26 +58,41 @@ class TestOneLeg(CoreLaws):
         return Core.random(["2x0e+1x1o+3x0e"], seed=rng)
 
 
-@given(legs, legs, legs, st.integers(0, 2**16))
-@settings(max_examples=40)
-def test_laws_of_cores_with_random_legs(one, two, three, seed):
-    class Laws(CoreLaws):
-        seeds = (seed,)
+@pytest.mark.parametrize("kind", KINDS + GPU, ids=str)
+@pytest.mark.parametrize(
+    "suite",
+    [TestThreeLegs, TestBothParities, TestSplitTerms, TestHighDegrees, TestTwoLegs, TestOneLeg],
+)
+def test_laws_of_cores_of_other_kinds(suite, kind):
+    class Laws(suite):
+        seeds = suite.seeds[:1]
 
         def make_core(self, rng):
-            return Core.random([one, two, three], seed=rng)
+            return super().make_core(rng).to(**kind)
 
     Laws().check()
 
 
-@given(legs, legs, st.integers(0, 2**16))
-@settings(max_examples=20)
-def test_laws_of_matrices_with_random_legs(one, two, seed):
+@given(legs, legs, legs, st.sampled_from([{}, *KINDS]), st.integers(0, 2**16))
+@settings(max_examples=40)
+def test_laws_of_cores_with_random_legs(one, two, three, kind, seed):
     class Laws(CoreLaws):
         seeds = (seed,)
 
         def make_core(self, rng):
-            return Core.random([one, two], seed=rng)
+            return Core.random([one, two, three], seed=rng).to(**kind)
+
+    Laws().check()
+
+
+@given(legs, legs, st.sampled_from([{}, *KINDS]), st.integers(0, 2**16))
+@settings(max_examples=20)
+def test_laws_of_matrices_with_random_legs(one, two, kind, seed):
+    class Laws(CoreLaws):
+        seeds = (seed,)
+
+        def make_core(self, rng):
+            return Core.random([one, two], seed=rng).to(**kind)
 
     Laws().check()
 
@@ -192,9 +217,80 @@ def test_a_core_without_paths_is_empty():
             r"block \(1o, 1o, 1o\) is not allowed",
         ),
         (lambda: Core.from_dense(np.zeros((3, 3)), ["1o", "0e"]), r"expected shape \(3, 1\)"),
+        (lambda: Core.from_dense([[np.nan]], ["0e", "0e"]), "finite values, got inf or nan"),
         (lambda: Core(["0e"] * 3).from_vector(np.zeros(2)), "expected a vector of 1 entries"),
     ],
 )
 def test_malformed_cores(make, message):
     with pytest.raises(CoreError, match=message):
         make()
+
+
+SCALARS = Irreps("2x0e+1x1o")
+
+
+def _blocks(*makers):
+    paths = [(Irrep("0e"),) * 2, (Irrep("1o"),) * 2]
+    shapes = [(2, 2), (1, 1)]
+    return {path: make(shape) for path, shape, make in zip(paths, shapes, makers, strict=True)}
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "message"),
+    [
+        ("numpy.float64", "numpy.float32", "numpy float64 on cpu and numpy float32 on cpu"),
+        ("numpy.float64", "torch.float64", "numpy float64 on cpu and torch float64 on cpu"),
+        ("torch.float32", "torch.float64", "torch float32 on cpu and torch float64 on cpu"),
+        ("numpy.float64", "numpy.float16", "expected float32 or float64, got float16"),
+        ("torch.float64", "torch.bfloat16", "expected float32 or float64, got bfloat16"),
+        ("numpy.complex128", "numpy.complex128", "float64, got complex128"),
+        ("torch.complex64", "torch.complex64", "float64, got complex64"),
+    ],
+)
+def test_blocks_of_different_or_unknown_kinds(one, two, message):
+    torch = pytest.importorskip("torch")
+    library = {"numpy": np, "torch": torch}
+
+    def maker(name):
+        module, dtype = name.split(".")
+        return lambda shape: library[module].ones(shape, dtype=getattr(library[module], dtype))
+
+    with pytest.raises(CoreError, match=message):
+        Core([SCALARS] * 2, _blocks(maker(one), maker(two)))
+
+
+def test_integers_become_float64():
+    torch = pytest.importorskip("torch")
+    numpy_core = Core([SCALARS] * 2, _blocks(*[lambda shape: np.ones(shape, dtype=int)] * 2))
+    torch_core = Core(
+        [SCALARS] * 2, _blocks(*[lambda shape: torch.ones(shape, dtype=torch.int32)] * 2)
+    )
+    assert str(numpy_core.kind) == "numpy float64 on cpu"
+    assert str(torch_core.kind) == "torch float64 on cpu"
+    np.testing.assert_array_equal(torch_core.to_dense().numpy(), numpy_core.to_dense())
+
+
+def test_the_kind_travels_with_the_core():
+    core = Core.random([SCALARS] * 3, seed=1)
+    single = core.to("torch", dtype="float32")
+    assert repr(single).endswith("parameters, torch float32 on cpu)")
+    assert repr(core).endswith("parameters)")
+    for derived in (single.scale(2.0), single.replace({}), single.replace(single.blocks)):
+        assert derived.kind == single.kind
+        assert all(str(block.dtype) == "torch.float32" for block in derived.blocks.values())
+    assert single.from_vector(core.to_vector()).kind == core.kind
+    back = single.to("numpy", dtype="float64")
+    assert back.kind == core.kind
+    np.testing.assert_array_equal(back.to_vector(), core.to_vector().astype(np.float32))
+    # Nothing to convert: nothing is copied.
+    assert all(a is b for a, b in zip(core.to().blocks.values(), core.blocks.values(), strict=True))
+
+
+def test_float32_is_not_float64():
+    # The laws of float32 would not notice a core that was converted to float64 on the way.
+    core = Core.random([SCALARS] * 3, seed=1).to(dtype="float32")
+    assert core.to_dense().dtype == core.to_vector().dtype == np.float32
+    assert {block.dtype for block in core.pull_back(core.to_dense()).values()} == {
+        np.dtype("float32")
+    }
+    assert Core.from_dense(core.to_dense(), core.legs).core.kind == core.kind

@@ -1,0 +1,141 @@
+"""Contraction of labelled dense arrays, and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import count
+from typing import Any, NamedTuple
+
+from etn.backend import Array, kind_of
+
+Labels = tuple[str, ...]
+
+
+class Term(NamedTuple):
+    """A dense array with a label for each axis."""
+
+    labels: Labels
+    array: Array
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a contraction of dense cores costs; printed, it is a report of every step.
+
+    Attributes
+    ----------
+    legend : dict of str to str
+        What the letters in the steps stand for.
+    n_parameters : int
+        Reduced entries of all cores.
+    n_dense : int
+        Entries of all cores once expanded over m.
+    path : opt_einsum.contract.PathInfo
+        The order of the contraction.
+    """
+
+    legend: dict[str, str]
+    n_parameters: int
+    n_dense: int
+    path: Any
+
+    @property
+    def flops(self) -> int:
+        """Multiplications and additions, two arrays at a time."""
+        return int(self.path.opt_cost)
+
+    @property
+    def naive_flops(self) -> int:
+        """Multiplications and additions of one sum over all labels at once."""
+        return int(self.path.naive_cost)
+
+    @property
+    def largest_intermediate(self) -> int:
+        """Entries of the largest array that is made, the result included."""
+        return int(self.path.largest_intermediate)
+
+    def __str__(self) -> str:
+        ratio = self.n_dense / max(1, self.n_parameters)
+        return "\n".join(
+            [
+                f"{self.n_parameters} parameters, {self.n_dense} dense entries ({ratio:.1f} x)",
+                *(f"{letter:>4} = {meaning}" for letter, meaning in self.legend.items()),
+                str(self.path),
+            ]
+        )
+
+
+def contract(terms: Sequence[Term], output: Labels) -> Array:
+    """Sum over all labels that are not in the output, two arrays at a time.
+
+    The order is found by opt_einsum, once for each set of labels and shapes.
+
+    Parameters
+    ----------
+    terms : sequence of Term
+        A label may occur on any number of terms, and twice on one (a trace).
+    output : tuple of str
+        Labels of the result.
+
+    Returns
+    -------
+    array of the kind of the terms, one axis a label
+
+    Raises
+    ------
+    CoreError
+        If the terms differ in library, precision or device.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> terms = [Term(("i", "j"), np.ones((2, 3))), Term(("j", "k"), np.ones((3, 4)))]
+    >>> contract(terms, ("k", "i")).shape
+    (4, 2)
+    """
+    kind = kind_of(*(term.array for term in terms))
+    shapes = tuple(tuple(term.array.shape) for term in terms)
+    expression = _expression(tuple(term.labels for term in terms), output, shapes)
+    # NumPy gives the result of a full contraction as a number, not as an array.
+    return kind.array(expression(*(term.array for term in terms)))
+
+
+def path_info(inputs: Sequence[Labels], output: Labels, sizes: Mapping[str, int]) -> Any:
+    """The steps that :func:`contract` takes for axes of these sizes."""
+    from opt_einsum import contract_path
+
+    shapes = [tuple(sizes[label] for label in labels) for labels in inputs]
+    return contract_path(_equation(inputs, output), *shapes, shapes=True)[1]
+
+
+def letters(inputs: Sequence[Labels]) -> dict[str, str]:
+    """The letter of each label in the steps: itself if it is one, else the next free letter.
+
+    Examples
+    --------
+    >>> letters([("b", "x1"), ("x1", "out")])
+    {'b': 'b', 'x1': 'a', 'out': 'c'}
+    """
+    from opt_einsum import get_symbol
+
+    labels = dict.fromkeys(label for labels in inputs for label in labels)
+    own = {label for label in labels if len(label) == 1}
+    free = (symbol for symbol in map(get_symbol, count()) if symbol not in own)
+    return {label: label if label in own else next(free) for label in labels}
+
+
+@lru_cache(maxsize=512)
+def _expression(
+    inputs: tuple[Labels, ...], output: Labels, shapes: tuple[tuple[int, ...], ...]
+) -> Any:
+    from opt_einsum import contract_expression
+
+    return contract_expression(_equation(inputs, output), *shapes)
+
+
+def _equation(inputs: Sequence[Labels], output: Labels) -> str:
+    letter = letters(inputs)
+    *terms, result = ("".join(letter[label] for label in labels) for labels in (*inputs, output))
+    return f"{','.join(terms)}->{result}"

@@ -70,5 +70,30 @@ def escape_bars(app: Any, what: str, name: str, obj: Any, options: Any, lines: l
         lines[number] = "".join(parts)
 
 
+# Several attributes of one type, as numpydoc writes them; napoleon splits parameters only.
+_ATTRIBUTES = re.compile(r"(\s*)(\w+(?:, \w+)+) : (.*)")
+
+
+def split_attributes(
+    app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]
+) -> None:
+    """Give each attribute of a line ``a, b : type`` an entry of its own."""
+    section, found = "", []
+    for number, line in enumerate(lines):
+        if re.fullmatch(r"\s*-{4,}", line):
+            section = lines[number - 1].strip()
+        match = _ATTRIBUTES.fullmatch(line) if section == "Attributes" else None
+        if match is None:
+            found.append(line)
+            continue
+        indent, names, kind = match.groups()
+        *first, last = names.split(", ")
+        for attribute in first:
+            found += [f"{indent}{attribute} : {kind}", f"{indent}    See {last}."]
+        found.append(f"{indent}{last} : {kind}")
+    lines[:] = found
+
+
 def setup(app: Any) -> None:
+    app.connect("autodoc-process-docstring", split_attributes, priority=400)  # before napoleon
     app.connect("autodoc-process-docstring", escape_bars)

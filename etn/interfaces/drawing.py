@@ -22,7 +22,7 @@ __all__ = ["draw"]
 _COLORS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#0072b2", "#d55e00", "#f0e442")
 
 
-def draw(network: Chain | Wiring | Wired, **options: Any) -> Figure:
+def draw(network: Wiring | Wired, **options: Any) -> Figure:
     """Drawing of a network by quimb.
 
     A core has the color of the largest degree l on its bonds, or on its legs if it has no bond;

@@ -41,7 +41,7 @@ _LEG = re.compile(r"leg(\d):(.*)=([^=]*)", re.ASCII | re.DOTALL)
 _START, _OUT = "(start)", "(out)"
 
 
-def to_quimb(network: Chain | Wiring | Wired) -> TensorNetwork:
+def to_quimb(network: Wiring | Wired) -> TensorNetwork:
     """Tensor network of quimb with the dense cores.
 
     Parameters

@@ -7,8 +7,11 @@ from etn.network.evaluate import evaluate, value_and_gradient
 from etn.network.files import load, save
 from etn.network.graph import Network
 from etn.network.hamiltonian import aklt, bilinear_biquadratic, heisenberg, pair_sum
+from etn.network.info import NetworkInfo, info
 from etn.network.operator import Operator, operator_leg
 from etn.network.samples import Blocks, Samples
+from etn.network.show import html
+from etn.network.symbolic import coefficient_values, to_sympy
 from etn.network.topology import Topology, balanced, comb
 from etn.network.tree import Tree
 from etn.network.wiring import Wiring
@@ -19,6 +22,7 @@ __all__ = [
     "Cost",
     "Environment",
     "Network",
+    "NetworkInfo",
     "Operator",
     "Samples",
     "Topology",
@@ -27,15 +31,19 @@ __all__ = [
     "aklt",
     "balanced",
     "bilinear_biquadratic",
+    "coefficient_values",
     "comb",
     "dense_parameters",
     "evaluate",
     "heisenberg",
+    "html",
+    "info",
     "left_environment",
     "load",
     "operator_leg",
     "pair_sum",
     "right_environment",
     "save",
+    "to_sympy",
     "value_and_gradient",
 ]

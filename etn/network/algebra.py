@@ -107,7 +107,7 @@ def train_of_dense(
     bond = legs[0]
     rest = dense
     for site in legs[1:-2]:
-        fused = _couple_first_legs(rest, bond, site, kind)
+        fused = couple_first_legs(rest, bond, site, kind)
         factors = {ir: thin_svd(xp.reshape(m, (m.shape[0], -1)), kind) for ir, m in fused.items()}
         values = {ir: s / math.sqrt(ir.dim) for ir, (_, s, _) in factors.items()}
         # Singular values at the level of rounding carry noise that is not equivariant.
@@ -131,7 +131,7 @@ def train_of_dense(
     return cores, math.sqrt(squared)
 
 
-def _couple_first_legs(
+def couple_first_legs(
     dense: Array, first: Irreps, second: Irreps, kind: Kind
 ) -> dict[Irrep, Array]:
     """{j: (couplings to j, 2 j + 1, other legs...)}, couplings in the order of a stack."""

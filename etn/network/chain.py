@@ -19,7 +19,9 @@ from etn.backend import Array, Kind, as_block, is_finite, kind_of, to_numpy
 from etn.errors import CoreError, IrrepsError
 from etn.network.algebra import direct_sum, overlap, train_of_dense
 from etn.network.bonds import reachable_bonds
+from etn.network.inspectable import Inspectable
 from etn.network.show import chain_diagram
+from etn.network.wiring import Wiring
 from etn.o3 import Irrep, Irreps
 from etn.tensor import (
     Core,
@@ -32,7 +34,7 @@ from etn.tensor import (
 )
 
 
-class Chain:
+class Chain(Inspectable):
     """An equivariant tensor train.  Immutable: methods return a new chain.
 
     Parameters
@@ -437,6 +439,12 @@ class Chain:
         for core in self.cores[1:]:
             dense = self.kind.xp.tensordot(dense, core.to_dense(), axes=1)
         return dense
+
+    def wiring(self) -> Wiring:
+        """Cores and the names of their legs: start, x0, x1, ..., out and the bonds b1, b2, ..."""
+        bonds = ["start", *(f"b{bond}" for bond in range(1, len(self))), "out"]
+        names = [(bonds[site], f"x{site}", bonds[site + 1]) for site in range(len(self))]
+        return Wiring(self.cores, names)
 
     def show(self) -> str:
         """Draw the chain with its canonical arrows, legs and bond irreps.

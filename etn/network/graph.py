@@ -10,13 +10,14 @@ from etn.errors import CoreError
 from etn.network.contraction import Cost, Labels, Term, contract, letters, path_info
 from etn.network.feed import SAMPLES, check_open, feed, feed_result, remaining
 from etn.network.formula import join, listed, open_trace, parse, words
+from etn.network.inspectable import Inspectable
 from etn.network.wiring import Wiring
 from etn.o3 import Irreps
 from etn.tensor import Core
 from etn.tensor.core import Path
 
 
-class Network:
+class Network(Inspectable):
     r"""A contraction of cores on any graph, closed loops included.  Immutable.
 
     .. math:: T_{\text{open}} = \sum_{\text{bonds}} \prod_n A^{(n)}_{\text{labels of } n}
@@ -175,7 +176,7 @@ class Network:
         return contract([*self._nodes(), *fed.values()], remaining(self.open, fed))
 
     def gradient(self, cotangent: Array, core: str, /, **inputs: Array) -> Core:
-        """Derivative of sum(cotangent * contract(**inputs)) by the reduced blocks of a core.
+        """Derivative of ``sum(cotangent * contract(**inputs))`` by the reduced blocks of a core.
 
         The rest of the network is contracted, which is the derivative by the dense core, and
         projected on the blocks; nothing is recorded, so this works on NumPy as well.
@@ -218,7 +219,7 @@ class Network:
         return Core.trusted(node.legs, node.pull_back(contract(terms, output)), self.kind)
 
     def input_gradient(self, cotangent: Array, label: str, /, **inputs: Array) -> Array:
-        """Derivative of sum(cotangent * contract(**inputs)) by the values on a leg.
+        """Derivative of ``sum(cotangent * contract(**inputs))`` by the values on a leg.
 
         With it gradients pass from layer to layer where the result of one network feeds another.
 

@@ -1,9 +1,21 @@
-"""Hamiltonians of chains of integer spins, as finite-state machines over operator irreps."""
+"""Hamiltonians of chains of integer spins, as finite-state machines over operator irreps.
+
+Notes
+-----
+Half-integer spins are not covered.  The reduced algebra would stay as it is: 6j and 9j symbols,
+the blocks of cores and of operators, and everything in :mod:`etn.sweep.blocks` and
+:mod:`etn.sweep.superblock` only know labels, and :mod:`etn.o3.recoupling` takes half-integers
+already.  What is missing: an irrep type with doubled spins in place of the integer l; the dense
+expansion of cores, where the tensors are complex and the invariant form of a half-integer irrep is
+antisymmetric, so that :func:`etn.tensor.coupling` of two legs cannot be the identity; and the signs
+(-1)^(2j) that this brings where a leg is turned, as in factorisations on the first leg.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 from etn.errors import CoreError, IrrepsError
 from etn.network.chain import Chain
@@ -33,16 +45,21 @@ def pair_coefficients(spin: int, energies: Sequence[float]) -> dict[int, float]:
     -------
     {k: c_k} for k = 0 .. 2 s
 
+    Raises
+    ------
+    IrrepsError
+        If the spin is not a positive integer, or the number of energies is another one.
+
     Examples
     --------
     >>> c = pair_coefficients(1, [-2, -1, 1])
     >>> [round(c[k], 12) for k in range(3)]
     [0.0, -2.0, 0.0]
     """
-    if spin < 1 or len(energies) != 2 * spin + 1:
+    if spin % 1 or spin < 1 or len(energies) != 2 * spin + 1:
         raise IrrepsError(
             f"expected an integer spin of at least 1 and energies for J = 0..2 spin, got spin "
-            f"{spin} and {len(energies)} energies"
+            f"{spin} and {len(energies)} energies; half-integer spins are not covered"
         )
     found = {}
     for k in range(2 * spin + 1):
@@ -84,12 +101,24 @@ def pair_sum(
     spin : int
         Integer spin of the sites.
     distances : sequence of float
-        Strength at distance 1, 2, ...
+        Strength at distance 1, 2, ...; what reaches beyond the chain is ignored.
     decays : sequence of (amplitude, ratio)
 
     Returns
     -------
     Operator
+
+    Raises
+    ------
+    CoreError
+        If there are fewer than two sites, or neither distances nor decays.
+    IrrepsError
+        See :func:`pair_coefficients`.
+
+    Notes
+    -----
+    Source: Crosswhite and Bacon, Phys. Rev. A 78, 012356 (2008), for operators as finite-state
+    machines; Pirvu, Murg, Cirac, Verstraete, New J. Phys. 12, 025012 (2010), for exponentials.
 
     Examples
     --------
@@ -99,6 +128,8 @@ def pair_sum(
     if n_sites < 2:
         raise CoreError(f"pair_sum: expected at least 2 sites, got {n_sites}")
     distances = list(distances[: n_sites - 1])
+    if not distances and not decays:
+        raise CoreError("pair_sum: expected strengths in distances or decays, got neither")
     coefficients = pair_coefficients(spin, energies)
     size = max(abs(c) for c in coefficients.values())
     active = {k: c for k, c in coefficients.items() if k and abs(c) > 1e-14 * size}
@@ -130,13 +161,11 @@ def pair_sum(
     cores = [core] * n_sites
     # Rank zero is a number: the pairs that end at each site are counted there.
     if abs(coefficients[0]) > 1e-14 * size:
-        constants = [
-            coefficients[0]
-            / (2 * spin + 1)
-            * sum(_strength(r, distances, decays) for r in range(1, j + 1))
-            for j in range(n_sites)
-        ]
-        cores = [_with_constant(core, value * one) for value in constants]
+        strengths = [_strength(r, distances, decays) for r in range(1, n_sites)]
+        sums = list(accumulate(strengths, initial=0.0))
+        # A sum that repeats is one core: who works on the operator may do so once.
+        known = {total: _with_constant(core, total * coefficients[0] / one) for total in set(sums)}
+        cores = [known[total] for total in sums]
     first = _restrict(cores[0], 0, {SCALAR: [0]})
     last = _restrict(cores[-1], 2, {SCALAR: [1]})
     return Operator(Chain([first, *cores[1:-1], last]), [site] * n_sites)
@@ -169,28 +198,69 @@ def _restrict(core: Core, leg: int, copies: Mapping[Irrep, Sequence[int]]) -> Co
 def heisenberg(n_sites: int, *, spin: int = 1, coupling: float = 1.0) -> Operator:
     r"""Open Heisenberg chain, :math:`H = J \sum_i S_i \cdot S_{i+1}`.
 
+    Parameters
+    ----------
+    n_sites : int
+    spin : int
+        Integer spin of the sites.
+    coupling : float
+        J, positive for the antiferromagnet.
+
+    Raises
+    ------
+    CoreError, IrrepsError
+        See :func:`pair_sum`.
+
     Examples
     --------
     >>> heisenberg(20)
     Operator(20 sites of 1x1e, bonds 2x0e+1x1e)
     """
-    s = spin * (spin + 1)
-    energies = [coupling * (J * (J + 1) / 2 - s) for J in range(2 * spin + 1)]
-    return pair_sum(n_sites, energies, spin=spin)
+    return pair_sum(n_sites, [coupling * x for x in _spin_products(spin)], spin=spin)
 
 
 def bilinear_biquadratic(
     n_sites: int, *, bilinear: float = 1.0, biquadratic: float = 0.0, spin: int = 1
 ) -> Operator:
-    r"""Open chain :math:`H = \sum_i a\, S_i \cdot S_{i+1} + b\, (S_i \cdot S_{i+1})^2`."""
-    s = spin * (spin + 1)
-    products = [J * (J + 1) / 2 - s for J in range(2 * spin + 1)]
-    return pair_sum(n_sites, [bilinear * x + biquadratic * x**2 for x in products], spin=spin)
+    r"""Open chain :math:`H = \sum_i a\, S_i \cdot S_{i+1} + b\, (S_i \cdot S_{i+1})^2`.
+
+    Parameters
+    ----------
+    n_sites : int
+    bilinear, biquadratic : float
+        a and b.
+    spin : int
+        Integer spin of the sites.
+
+    Raises
+    ------
+    CoreError, IrrepsError
+        See :func:`pair_sum`.
+
+    Examples
+    --------
+    >>> bilinear_biquadratic(10, bilinear=0, biquadratic=-1)
+    Operator(10 sites of 1x1e, bonds 2x0e+1x1e+1x2e)
+    """
+    energies = [bilinear * x + biquadratic * x**2 for x in _spin_products(spin)]
+    return pair_sum(n_sites, energies, spin=spin)
+
+
+def _spin_products(spin: int) -> list[float]:
+    """S · S' of two sites with total spin J = 0 .. 2 spin."""
+    return [J * (J + 1) / 2 - spin * (spin + 1) for J in range(int(2 * spin) + 1)]
 
 
 def aklt(n_sites: int) -> Operator:
     """Open AKLT chain: spin 1, S·S + (S·S)^2 / 3; its ground states have -2/3 a bond.
 
+    Notes
+    -----
     Source: Affleck, Kennedy, Lieb, Tasaki, Phys. Rev. Lett. 59, 799 (1987).
+
+    Examples
+    --------
+    >>> aklt(10)
+    Operator(10 sites of 1x1e, bonds 2x0e+1x1e+1x2e)
     """
     return bilinear_biquadratic(n_sites, biquadratic=1 / 3)

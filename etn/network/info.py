@@ -120,7 +120,7 @@ class NetworkInfo:
         return "\n\n".join([title, *tables])
 
 
-def info(network: Chain | Wiring | Wired) -> NetworkInfo:
+def info(network: Wiring | Wired) -> NetworkInfo:
     """Sizes of a network.
 
     Parameters

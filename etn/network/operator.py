@@ -45,7 +45,13 @@ def operator_leg(site: Irreps | str) -> Irreps:
 
 
 def operator_basis(site: Irreps | str) -> Core:
-    """The basis E as a core with the legs (bra, ket, operator)."""
+    """The basis E as a core with the legs (bra, ket, operator).
+
+    Examples
+    --------
+    >>> operator_basis("1x1e")
+    Core(1x1e ⊗ 1x1e → 1x0e+1x1e+1x2e, 3 parameters)
+    """
     site = Irreps(site)
     kind = Kind()
     eyes = {ir: kind.eye(n) for ir, n in couplings(site, site).items()}
@@ -102,15 +108,23 @@ class Operator:
 
     @classmethod
     def identity(cls, sites: Sequence[Irreps | str]) -> Operator:
-        """The identity."""
+        """The identity.
+
+        Examples
+        --------
+        >>> Operator.identity(["1x1e"] * 3)
+        Operator(3 sites of 1x1e, bonds 1x0e)
+        """
         legs = [Irreps(site) for site in sites]
         return cls(Chain([_identity_core(leg) for leg in legs]), legs)
 
     def __add__(self, other: Operator) -> Operator:
-        return Operator(self.chain + other.chain, self._same_sites(other))
+        sites = self._same_sites(other)
+        return Operator(self.chain + other.chain, sites)
 
     def __sub__(self, other: Operator) -> Operator:
-        return Operator(self.chain - other.chain, self._same_sites(other))
+        sites = self._same_sites(other)
+        return Operator(self.chain - other.chain, sites)
 
     def __mul__(self, factor: float) -> Operator:
         return Operator(self.chain * factor, self.sites)
@@ -126,7 +140,16 @@ class Operator:
         return self.sites
 
     def truncate(self, truncation: Truncation) -> Operator:
-        """Operator with narrower bonds; see :meth:`Chain.truncate`."""
+        """Operator with narrower bonds; see :meth:`Chain.truncate`.
+
+        The norm of what is lost is the Frobenius norm of the matrix between all product states.
+
+        Examples
+        --------
+        >>> from etn.network import heisenberg
+        >>> (heisenberg(4) + heisenberg(4)).truncate(Truncation(rel_tol=1e-12))
+        Operator(4 sites of 1x1e, bonds 1x0e+1x1e | 2x0e+1x1e)
+        """
         return Operator(self.chain.truncate(truncation), self.sites)
 
     def to(
@@ -136,7 +159,17 @@ class Operator:
         return Operator(self.chain.to(backend, dtype=dtype, device=device), self.sites)
 
     def to_dense(self) -> Array:
-        """Matrix between the product states of all sites, rows the bras, for scalar operators."""
+        """Matrix between the product states of all sites, rows the bras, for scalar operators.
+
+        Returns
+        -------
+        array of shape (dim, dim), dim the product of the dimensions of the sites
+
+        Raises
+        ------
+        CoreError
+            If an end of the operator is not a scalar.
+        """
         if self.chain.start.dim != 1 or self.chain.out.dim != 1:
             raise CoreError(f"expected an operator whose ends are scalars, got {self.chain!r}")
         kind, n = self.chain.kind, len(self)
@@ -155,6 +188,20 @@ class Operator:
 
         The couplings (l1 s) l2 of the state and (k1 k) k2 of the operator become
         (l1 k1) j1, (s k) s' -> j2, a recoupling of four irreps.
+
+        Raises
+        ------
+        IrrepsError
+            If the state lives on other sites.
+        CoreError
+            If it is of another library, precision or device.
+
+        Examples
+        --------
+        >>> from etn.network import heisenberg
+        >>> state = Chain.random(["1x1e"] * 4, max_bond="2x0e+1x1e", seed=0)
+        >>> heisenberg(4).apply(state).bonds[1]
+        3x0e+3x1e+1x2e
         """
         self.check_state(state)
         cores = [
@@ -177,11 +224,29 @@ class Operator:
             )
 
     def expectation(self, state: Chain) -> float:
-        """<state| O |state> / <state|state>."""
+        """<state| O |state> / <state|state>, summed over the components of open ends.
+
+        Examples
+        --------
+        >>> from etn.network import heisenberg
+        >>> singlet = Chain.random(["1x1e"] * 2, seed=0)
+        >>> round(heisenberg(2).expectation(singlet), 12)
+        -2.0
+        """
         return float(state.inner(self.apply(state))) / float(state.inner(state))
 
     def variance(self, state: Chain) -> float:
-        """<O^2> - <O>^2 of a symmetric operator, as ||(O - <O>) state||^2 / <state|state>."""
+        """<O^2> - <O>^2 of a symmetric operator, as ||(O - <O>) state||^2 / <state|state>.
+
+        Small variances are resolved down to the square of the rounding unit, relative to <O>^2.
+
+        Examples
+        --------
+        >>> from etn.network import heisenberg
+        >>> singlet = Chain.random(["1x1e"] * 2, seed=0)
+        >>> heisenberg(2).variance(singlet) < 1e-24
+        True
+        """
         norm = float(state.inner(state))
         moved = self.apply(state)
         mean = float(state.inner(moved)) / norm
@@ -228,10 +293,16 @@ def operator_elements(w: Core, site: Irreps) -> dict[tuple[Path, Irrep, Irrep], 
     return found
 
 
+def _coupled_bond(bond: Irreps, ranks: Irreps) -> Irreps:
+    # A scalar end of the operator leaves the end of the state as it is.
+    if ranks == Irreps("1x0e"):
+        return bond
+    return Irreps([(n, ir) for ir, n in couplings(bond, ranks).items()])
+
+
 def _apply_core(core: Core, w: Core, site: Irreps) -> Core:
     kind, xp = core.kind, core.kind.xp
-    fused = [couplings(core.legs[leg], w.legs[leg]) for leg in (0, 2)]
-    left, right = (Irreps([(n, ir) for ir, n in f.items()]) for f in fused)
+    left, right = (_coupled_bond(core.legs[leg], w.legs[leg]) for leg in (0, 2))
     at = [
         {
             (row.path[0], row.path[1], ir): slice(row.start, row.stop)

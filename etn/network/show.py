@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, TypeVar
 from etn.o3 import Irreps
 
 if TYPE_CHECKING:
-    from etn.network.chain import Chain
     from etn.network.wiring import Wired, Wiring
 
 T = TypeVar("T")
@@ -70,7 +69,7 @@ def chain_diagram(
     return _draw(sites, bonds, center, hidden, width, _terms)
 
 
-def html(network: Chain | Wiring | Wired) -> str:
+def html(network: Wiring | Wired) -> str:
     """Table of a network for a notebook: the legs of each core, its size, and the totals.
 
     A chain shows its canonical form with the marks of :func:`chain_diagram`.  The text is

@@ -20,6 +20,7 @@ import numpy as np
 from etn.backend import Array, Kind, as_block
 from etn.errors import CoreError, IrrepsError
 from etn.network.chain import Chain
+from etn.network.inspectable import Inspectable
 from etn.network.recouple import move, swap
 from etn.network.topology import Edge, Leaves, Nested, Topology, balanced, comb
 from etn.network.tree_algebra import direct_sum, fillable_bonds, overlap, tree_of_dense
@@ -37,7 +38,7 @@ from etn.o3 import Irreps
 from etn.tensor import Core, Spectrum, Truncation, svd
 
 
-class Tree:
+class Tree(Inspectable):
     """An equivariant tensor network on a binary tree.  Immutable: methods return a new tree.
 
     Parameters

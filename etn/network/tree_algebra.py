@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from etn.backend import Array, is_finite, kind_of, to_numpy
 from etn.errors import CoreError
-from etn.network.algebra import _couple_first_legs
+from etn.network.algebra import couple_first_legs
 from etn.network.recouple import rounding
 from etn.network.topology import Edge, Topology
 from etn.o3 import Irrep, Irreps
@@ -163,7 +163,7 @@ def split_first_legs(
     xp = kind.xp
     factors = {
         ir: thin_svd(xp.reshape(matrix, (matrix.shape[0], -1)), kind)
-        for ir, matrix in _couple_first_legs(dense, first, second, kind).items()
+        for ir, matrix in couple_first_legs(dense, first, second, kind).items()
     }
     values = {ir: s / math.sqrt(ir.dim) for ir, (_, s, _) in factors.items()}
     kept, discarded = cut(values, truncation)

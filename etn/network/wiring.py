@@ -8,15 +8,12 @@ transfer to another library) works on its wiring, so it works on every kind of n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from etn.backend import Array, kind_of
 from etn.errors import CoreError
 from etn.o3 import Irreps
 from etn.tensor import Core
-
-if TYPE_CHECKING:
-    from etn.network.chain import Chain
 
 
 class Wired(Protocol):
@@ -160,23 +157,7 @@ def _check_ends(label: str, ends: Sequence[tuple[int, Irreps]]) -> None:
         )
 
 
-def chain_wiring(chain: Chain) -> Wiring:
-    """Wiring of a chain: legs ``start``, ``x0`` .. for the sites, ``b1`` .. for bonds, ``out``.
-
-    Bond ``b1`` lies between the sites 0 and 1.
-
-    Examples
-    --------
-    >>> from etn.network import Chain
-    >>> chain_wiring(Chain.random(["2x0e+1x1o"] * 3, seed=0)).labels
-    (('start', 'x0', 'b1'), ('b1', 'x1', 'b2'), ('b2', 'x2', 'out'))
-    """
-    bonds = ["start", *(f"b{bond}" for bond in range(1, len(chain))), "out"]
-    names = [(bonds[site], f"x{site}", bonds[site + 1]) for site in range(len(chain))]
-    return Wiring(chain.cores, names)
-
-
-def as_wiring(network: Chain | Wiring | Wired) -> Wiring:
+def as_wiring(network: Wiring | Wired) -> Wiring:
     """Wiring of any network: its own, or what its method ``wiring`` says.
 
     Raises
@@ -184,17 +165,12 @@ def as_wiring(network: Chain | Wiring | Wired) -> Wiring:
     CoreError
         If it is none of them.
     """
-    # chain.py imports the drawings, which need this module.
-    from etn.network.chain import Chain
-
     if isinstance(network, Wiring):
         return network
-    if isinstance(network, Chain):
-        return chain_wiring(network)
     method: Any = getattr(network, "wiring", None)
     if not callable(method):
         raise CoreError(
-            f"expected a Chain, a Wiring or a network with a method wiring(), got {network!r}"
+            f"expected a Wiring or a network with a method wiring(), got {network!r}"
         )
     wiring = method()
     assert isinstance(wiring, Wiring)

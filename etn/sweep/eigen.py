@@ -5,29 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from etn.backend import Array, Kind, to_numpy
+from etn.backend import Array
 from etn.errors import CoreError, SettingsError
 from etn.network import Chain, Operator
 from etn.o3 import Irrep, Irreps
+from etn.sweep.blocks import BlockOperators, Side, end_block, enlarge, project, site_tables
 from etn.sweep.callbacks import Callback
-from etn.sweep.carried import Carried as Carried
-from etn.sweep.carried import OtherState, embed
+from etn.sweep.carried import Carried, OtherState, embed
 from etn.sweep.grow import grow
-from etn.sweep.krylov import lowest_eigenpair
+from etn.sweep.krylov import complement, lowest_eigenpair
 from etn.sweep.problem import LocalSolution
 from etn.sweep.report import Report
 from etn.sweep.schedule import Schedule
-from etn.sweep.superblock import (
-    BlockOperators,
-    EffectiveHamiltonian,
-    Side,
-    SiteTables,
-    end_block,
-    enlarge,
-    project,
-)
+from etn.sweep.superblock import EffectiveHamiltonian
 from etn.tensor import Core, Pair, matricize, merge, tensorize
 from etn.tensor.pair import couplings, pair_shapes
+
+__all__ = ["Carried", "EigenProblem", "ground_state", "lowest_states"]
 
 
 class EigenProblem:
@@ -44,9 +38,30 @@ class EigenProblem:
     orthogonal_to : sequence of Chain
         States with the same legs to which the result stays orthogonal.
     tol : float
-        Residual, relative to the energy, at which a local solve ends.
+        Residual at which a local solve ends, relative to the largest modulus of the energies that
+        it has met; see :func:`etn.sweep.krylov.lowest_eigenpair`.
     max_products : int
         Most applications of the effective Hamiltonian in a local solve.
+
+    Raises
+    ------
+    CoreError
+        If the ends of the operator are not scalars, or the operator or a state differs from the
+        state in its kind of arrays.
+    IrrepsError
+        If the operator or a state lives on other sites, or a state has another total irrep.
+
+    Examples
+    --------
+    >>> from etn.network import heisenberg
+    >>> from etn.sweep import sweep
+    >>> hamiltonian = heisenberg(6)
+    >>> state = Chain.random(hamiltonian.sites, max_bond=2, seed=0)
+    >>> problem = EigenProblem(hamiltonian, state)
+    >>> for step in sweep(state, problem, Schedule(sites=2, max_sweeps=3)):
+    ...     energy = step.loss
+    >>> round(energy, 10)
+    -7.3702749694
     """
 
     def __init__(
@@ -56,7 +71,7 @@ class EigenProblem:
         *,
         orthogonal_to: Sequence[Chain] = (),
         tol: float = 1e-9,
-        max_products: int = 12,
+        max_products: int = 8,
     ) -> None:
         operator.check_state(state)
         if not _is_scalar(operator.chain.start) or not _is_scalar(operator.chain.out):
@@ -67,10 +82,8 @@ class EigenProblem:
         self.operator = operator
         self.tol = tol
         self.max_products = max_products
-        self._tables: dict[Side, list[SiteTables]] = {
-            "left": _site_tables(operator, "left"),
-            "right": _site_tables(operator, "right"),
-        }
+        sides: tuple[Side, Side] = ("left", "right")
+        self._tables = {side: site_tables(operator, side) for side in sides}
         self._recent: dict[Side, tuple[BlockOperators, int, set[Irrep], BlockOperators]] = {}
         self._left = Carried(end_block(state.start, operator), self._step_left)
         self._right = Carried(end_block(state.out, operator), self._step_right)
@@ -151,7 +164,7 @@ class EigenProblem:
         apply: Callable[[Array], Array] = hamiltonian
         vector = hamiltonian.to_vector(start)
         if others:
-            remove = _remover([hamiltonian.to_vector(other) for other in others], hamiltonian.kind)
+            remove = complement([hamiltonian.to_vector(other) for other in others])
             norm = hamiltonian.kind.xp.linalg.vector_norm
             before, vector = float(norm(vector)), remove(vector)
             if not float(norm(vector)) > 1e3 * hamiltonian.kind.eps * before:
@@ -178,9 +191,7 @@ class EigenProblem:
         xp = chain.kind.xp
         left, right = self._blocks(chain, site, site)
         side: Side
-        side, block, behind, leg = (
-            ("left", left, 0, 2) if direction > 0 else ("right", right, 2, 0)
-        )
+        side, block, behind, leg = ("left", left, 0, 2) if direction > 0 else ("right", right, 2, 0)
         wanted = list(couplings(core.legs[behind], core.legs[1]))
         enlarged = self._enlarged(side, site, block, core.legs[behind], wanted)
         columns: dict[Irrep, list[Array]] = {}
@@ -196,26 +207,6 @@ def _is_scalar(end: Irreps) -> bool:
     return end.regroup() == Irreps("1x0e")
 
 
-def _site_tables(operator: Operator, side: Side) -> list[SiteTables]:
-    """Tables of each site; sites with equal operator cores share theirs."""
-    known: dict[tuple[tuple[Irreps, ...], Irreps, bytes], SiteTables] = {}
-    tables = []
-    for core, site in zip(operator.chain, operator.sites, strict=True):
-        values = b"".join(to_numpy(block).tobytes() for _, block in core)
-        key = (core.legs, site, values)
-        if key not in known:
-            known[key] = SiteTables(core, site, side)
-        tables.append(known[key])
-    return tables
-
-
-def _remover(vectors: Sequence[Array], kind: Kind) -> Callable[[Array], Array]:
-    """Projection on what is orthogonal to some vectors, which may depend on each other."""
-    basis, sizes, _ = kind.xp.linalg.svd(kind.xp.stack(vectors, axis=1), full_matrices=False)
-    basis = basis[:, sizes > 1e2 * kind.eps]
-    return lambda vector: vector - basis @ (basis.T @ vector)
-
-
 def ground_state(
     operator: Operator,
     target: Irreps | str = "0e",
@@ -225,7 +216,7 @@ def ground_state(
     orthogonal_to: Sequence[Chain] = (),
     callbacks: Sequence[Callback] = (),
     tol: float = 1e-9,
-    max_products: int = 12,
+    max_products: int = 8,
     seed: int = 0,
 ) -> Report:
     """Lowest state of an operator with a given total irrep, by DMRG.
@@ -233,18 +224,19 @@ def ground_state(
     Parameters
     ----------
     operator : Operator
-    target : Irreps
+        Symmetric, with scalar ends.
+    target : Irrep, Irreps or str
         Total irrep of the state: "0e" for spin 0, "1e" for spin 1.
     schedule : Schedule, optional
         By default two-site sweeps that discard at most 1e-7 of the norm at each split, until the
-        energy settles to eleven digits.
+        energy settles to eleven digits; less in single precision.
     start : Chain, optional
-        By default a random chain with two multiplets of each irrep of the sites on its bonds.
+        By default a random chain with a few multiplets of each low irrep on its bonds.
     orthogonal_to : sequence of Chain
-        Lower states that were found before, for excited states.
+        Lower states that were found before, for excited states; see :func:`lowest_states`.
     callbacks : sequence of Callback
     tol : float
-        Residual of the local solves, relative to the energy.
+        Residual of the local solves, relative to the energy; see :class:`EigenProblem`.
     max_products : int
         Most applications of the effective Hamiltonian in a local solve.
     seed : int
@@ -255,6 +247,24 @@ def ground_state(
     Report
         With ``.energy`` and ``.chain``.
 
+    Raises
+    ------
+    SettingsError
+        If the target is not one irrep, or the start has another one.
+    CoreError
+        If the ends of the operator are not scalars, the sites cannot couple to the target, or
+        no state is left that is orthogonal to those given.
+    IrrepsError
+        If a given state lives on other sites or has another total irrep.
+
+    Notes
+    -----
+    In two-site updates the energies of :attr:`Report.records` are those before the bond is cut, so
+    they are upper bounds of the exact energy in any case.
+
+    Source: White, Phys. Rev. Lett. 69, 2863 (1992); with all states of a multiplet as one:
+    McCulloch and Gulácsi, Europhys. Lett. 57, 852 (2002).
+
     Examples
     --------
     >>> from etn.network import aklt
@@ -264,15 +274,87 @@ def ground_state(
     >>> report.chain.bonds[3]
     1x0e+1x1e
     """
+    total = Irreps(target)
+    if total.num_irreps != 1:
+        raise SettingsError(f'ground_state: expected one irrep such as "0e", got {total}')
     if start is None:
-        start = Chain.random(operator.sites, out=target, max_bond=2, seed=seed)
-        start = start.to(**vars(operator.chain.kind))
-    elif start.out != Irreps(target):
+        start = _random_state(operator, total, 2 + len(orthogonal_to), seed)
+    elif start.out != total:
         raise SettingsError(
-            f"ground_state: the start has the total irrep {start.out}, the target is {target}"
+            f"ground_state: the start has the total irrep {start.out}, the target is {total}"
         )
     problem = EigenProblem(
         operator, start, orthogonal_to=orthogonal_to, tol=tol, max_products=max_products
     )
-    schedule = schedule or Schedule(sites=2, max_sweeps=30, rel_tol=1e-11, tol=1e-7)
+    if schedule is None:
+        eps = start.kind.eps
+        schedule = Schedule(
+            sites=2, max_sweeps=30, rel_tol=max(1e-11, eps), tol=max(1e-7, eps**0.5)
+        )
     return grow(start, problem, schedule=schedule, callbacks=callbacks)
+
+
+def _random_state(operator: Operator, total: Irreps, multiplets: int, seed: int) -> Chain:
+    """A narrow chain whose bonds carry all irreps that a path to the total irrep may need."""
+    open_legs = {ir for leg in (total, *operator.sites) for ir in leg.unique}
+    l_max = max(total.l_max, *(2 * site.l_max for site in operator.sites))
+    parities = sorted({1, *(ir.p for ir in open_legs)})
+    widest = Irreps([(multiplets, Irrep(l, p)) for l in range(l_max + 1) for p in parities])
+    try:
+        chain = Chain.random(operator.sites, out=total, max_bond=widest, seed=seed)
+    except CoreError as error:
+        raise CoreError(f"the sites of {operator!r} cannot couple to {total}") from error
+    return chain.to(**vars(operator.chain.kind))
+
+
+def lowest_states(
+    operator: Operator,
+    n_states: int,
+    target: Irreps | str = "0e",
+    *,
+    orthogonal_to: Sequence[Chain] = (),
+    **options: Any,
+) -> list[Report]:
+    """Lowest states of an operator with a given total irrep, each orthogonal to those before.
+
+    Parameters
+    ----------
+    operator : Operator
+    n_states : int
+    target : Irrep, Irreps or str
+    orthogonal_to : sequence of Chain
+        States that were found before.
+    **options
+        Of :func:`ground_state`, for every state.
+
+    Returns
+    -------
+    list of Report
+        In the order in which they were found, by rising energy if each search has converged.
+
+    Raises
+    ------
+    SettingsError
+        If less than one state is asked for.
+    CoreError
+        As in :func:`ground_state`; also if there are fewer states.
+
+    Notes
+    -----
+    The other states are projected out of each local problem.  A cut of a bond mixes a little of
+    them in again, and what a lower state lacks it leaves to the next: excited energies are upper
+    bounds only up to the errors of the states below.
+
+    Examples
+    --------
+    >>> from etn.network import heisenberg
+    >>> [round(report.energy, 8) for report in lowest_states(heisenberg(4), 3)]
+    [-4.64575131, -2.0, 0.64575131]
+    """
+    if n_states < 1:
+        raise SettingsError(f"lowest_states: expected at least one state, got {n_states}")
+    reports: list[Report] = []
+    for _ in range(n_states):
+        lower = [*orthogonal_to, *(report.chain for report in reports)]
+        reports.append(ground_state(operator, target, orthogonal_to=lower, **options))
+    return reports

@@ -1,14 +1,16 @@
-"""Lowest eigenvector of a symmetric operator by the Lanczos method."""
+"""Lowest eigenvectors of symmetric operators by the Lanczos method."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from etn.backend import Array, Kind, kind_of
-from etn.errors import CoreError
+from etn.errors import CoreError, SettingsError
+from etn.tensor.factor import thin_svd
 
 
 class Eigenpair(NamedTuple):
@@ -41,27 +43,45 @@ def lowest_eigenpair(
     max_products: int = 20,
     max_basis: int = 20,
 ) -> Eigenpair:
-    """Lowest eigenpair of a symmetric operator in the Krylov space of a vector.
+    r"""Lowest eigenpair of a symmetric operator in the Krylov space of a vector.
 
-    The basis is kept orthogonal in full; when it is full the iteration starts again from the best
-    vector so far.
+    With an orthonormal basis V of span(v, H v, H^2 v, ...) the lowest pair (E, y) of the
+    tridiagonal matrix V^T H V gives the vector V y, and
+
+    .. math:: \|H V y - E V y\| = \beta_m |y_m|
+
+    with the last off-diagonal element :math:`\beta_m`.  The basis is kept orthogonal in full; when
+    it is full the iteration starts again from the best vector so far.
 
     Parameters
     ----------
     apply : callable
         H times a vector.
     start : array of shape (n,)
+        Must not be orthogonal to the eigenvector that is looked for.
     tol : float
-        Residual norm, relative to the size of the eigenvalue, at which the iteration ends.
+        Residual norm at which the iteration ends, relative to the largest modulus of an eigenvalue
+        of V^T H V; no smaller than the rounding unit.
     max_products : int
         Most applications of H.
     max_basis : int
-        Most vectors that are kept.
+        Most vectors that are kept, at least 2.
+
+    Returns
+    -------
+    Eigenpair
 
     Raises
     ------
+    SettingsError
+        If a limit is too small.
     CoreError
         If the start vector is zero or a value is not finite.
+
+    Notes
+    -----
+    Source: Lanczos, J. Res. Natl. Bur. Stand. 45, 255 (1950); Parlett, The Symmetric Eigenvalue
+    Problem (1980), chapter 13.
 
     Examples
     --------
@@ -70,50 +90,77 @@ def lowest_eigenpair(
     >>> round(pair.value, 12), pair.products
     (-1.0, 3)
     """
+    if max_products < 1 or max_basis < 2:
+        raise SettingsError(
+            "Lanczos: expected max_products of at least 1 and max_basis of at least 2, got "
+            f"{max_products} and {max_basis}"
+        )
     kind = kind_of(start)
-    xp = kind.xp
-    norm = float(xp.linalg.vector_norm(start))
-    if not 0 < norm < np.inf:
+    norm = float(kind.xp.linalg.vector_norm(start))
+    if not 0 < norm < math.inf:
         raise CoreError(f"Lanczos: expected a start vector with a finite norm, got norm {norm}")
-    vector = start / norm
-    products, first = 0, None
-    n = start.shape[0]
-    while True:
-        size = min(max_basis, max_products - products, n)
-        pair = _krylov(apply, vector, kind, size, tol)
-        products += pair.products
-        first = pair.first_residual if first is None else first
-        done = pair.residual <= tol * max(1.0, abs(pair.value))
-        if done or products >= max_products or size == n:
-            return pair._replace(products=products, first_residual=first)
-        vector = pair.vector
+    tol = max(tol, kind.eps)
+    pair, done = _krylov(apply, start / norm, kind, min(max_basis, max_products), tol)
+    while not done and pair.products < max_products:
+        size = min(max_basis, max_products - pair.products)
+        again, done = _krylov(apply, pair.vector, kind, size, tol)
+        pair = again._replace(
+            products=pair.products + again.products, first_residual=pair.first_residual
+        )
+    return pair
 
 
 def _krylov(
     apply: Callable[[Array], Array], vector: Array, kind: Kind, size: int, tol: float
-) -> Eigenpair:
+) -> tuple[Eigenpair, bool]:
+    """Lowest eigenpair in one Krylov space of a unit vector, and whether it has converged."""
+    size = min(size, vector.shape[0])
     basis = kind.zeros((size, vector.shape[0]))
     projected = np.zeros((size, size))
     norm = kind.xp.linalg.vector_norm
-    beta = first = 0.0
+    first = 0.0
     for m in range(size):
         basis[m] = vector
+        known = basis[: m + 1]
         vector = apply(vector)
-        overlaps = basis[: m + 1] @ vector
-        vector = vector - overlaps @ basis[: m + 1]
+        length = float(norm(vector))
+        overlaps = known @ vector
+        vector = vector - overlaps @ known
         # Twice is enough: rounding is then the only loss of orthogonality.
-        vector = vector - (basis[: m + 1] @ vector) @ basis[: m + 1]
+        vector = vector - (known @ vector) @ known
         beta = float(norm(vector))
+        if not math.isfinite(beta):
+            raise CoreError("Lanczos: the operator returned values that are not finite")
         projected[m, m] = float(overlaps[m])
         first = beta if m == 0 else first
-        if not np.isfinite(beta):
-            raise CoreError("Lanczos: the operator returned values that are not finite")
         values, vectors = np.linalg.eigh(projected[: m + 1, : m + 1])
-        residual = beta * abs(vectors[-1, 0])
-        if residual <= tol * max(1.0, abs(values[0])) or m + 1 == size:
+        residual = beta * abs(float(vectors[m, 0]))
+        # Where nothing but rounding is left, the space holds its eigenvectors exactly.
+        done = residual <= tol * float(np.abs(values).max()) or beta <= 10 * kind.eps * length
+        if done or m + 1 == size:
             break
         projected[m + 1, m] = projected[m, m + 1] = beta
         vector = vector / beta
-    weights = kind.array(vectors[:, 0])
-    best = weights @ basis[: m + 1]
-    return Eigenpair(float(values[0]), best / float(norm(best)), float(residual), m + 1, first)
+    best = kind.array(vectors[:, 0]) @ known
+    pair = Eigenpair(float(values[0]), best / norm(best), residual, m + 1, first)
+    return pair, done
+
+
+def complement(vectors: Sequence[Array]) -> Callable[[Array], Array]:
+    """Projection on what is orthogonal to some vectors, which may depend on each other.
+
+    Parameters
+    ----------
+    vectors : sequence of arrays of shape (n,)
+        Of norm one, or parts of such; a part at the level of rounding counts as zero.
+
+    Examples
+    --------
+    >>> remove = complement([np.array([1.0, 0.0, 0.0]), np.array([0.6, 0.8, 0.0])])
+    >>> abs(remove(np.array([1.0, 2.0, 3.0]))).round(12)
+    array([0., 0., 3.])
+    """
+    kind = kind_of(*vectors)
+    basis, sizes, _ = thin_svd(kind.xp.stack(vectors, axis=1), kind)
+    basis = basis[:, sizes > 1e2 * kind.eps]
+    return lambda vector: vector - basis @ (basis.T @ vector)

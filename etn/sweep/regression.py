@@ -1,26 +1,25 @@
-"""Least squares on samples: each site of a chain reads a vector, the chain predicts another one.
+r"""Least squares on samples: each site of a chain reads a vector, the chain predicts another one.
 
-    minimize  sum_s weight_s |T · (x1_s ⊗ ... ⊗ xd_s) - y_s|^2 + ridge ||T||^2
+.. math:: \min_T \sum_s w_s\, |T \cdot (x^1_s \otimes \dots \otimes x^d_s) - y_s|^2
+    + \lambda \lVert T \rVert^2
 
 With all cores but one or two neighbouring ones fixed this is linear in the matrices Theta_j of
-the free ones (:mod:`etn.tensor.pair`).  The sites left of the split couple to the irreps j of the
-bond with components u_j, those right of it with components w_j, and a row of the design is
+what is free (see :mod:`etn.tensor.pair`).  The sites left of the split couple to the irreps j of
+the bond with components u_j, those right of it with components w_j, and the design is
 
-    row[(s, o), (j, a, b)] = sum_m u_j[a, m, s] w_j[b, m, o, s],
+.. math:: \Phi_{(s o), (j a b)} = \sum_m u_j[a, m, s]\, w_j[b, m, o, s],
 
-o running over the components of the last bond.  In the unknowns sqrt(2 j + 1) Theta_j the ridge
-is the identity, as the chain is canonical.
+o running over the components of the last bond.  In the unknowns sqrt(2 j + 1) Theta_j the norm
+of the tensor is that of the vector, as the chain is canonical.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
-from etn.backend import Array, Kind, as_block, is_finite, kind_of, to_numpy
+from etn.backend import Array, as_block, is_finite, kind_of, to_numpy
 from etn.errors import CoreError, DataError, IrrepsError, SettingsError
 from etn.network import Blocks, Chain
 from etn.network.environment import couple, coupling_matrix, propagate
@@ -28,14 +27,427 @@ from etn.o3 import Irrep, Irreps
 from etn.sweep.eigen import Carried
 from etn.sweep.problem import LocalSolution
 from etn.tensor import Core, Pair, matricize, merge, tensorize
-from etn.tensor.factor import stacking
-from etn.tensor.pair import pair_shapes
+from etn.tensor.factor import stacking, thin_svd
 
 Sides = tuple[Blocks, Blocks]
-"""u and w of a design: {j: (a, 2 j + 1, samples)} and {j: (b, 2 j + 1, outputs * samples)}."""
+"""u and w of a design: {j: (a, 2 j + 1, samples)} and {j: (b, 2 j + 1, components * samples)}."""
 
+# Rows of the design that are held at a time, if it has not half as many columns.
 ROWS = 4096
-"""Fewest rows of the design that are held at a time."""
+
+
+class Regression:
+    """Least squares of a chain on samples, one core or two neighbouring cores free.
+
+    For :func:`etn.sweep.sweep` and :func:`etn.sweep.grow`.  With N rows (samples times components
+    of the output) and P unknowns a solve takes 2 (2 j + 1) N P flops for the design, 2 N P^2 for
+    its triangular factor, which is built from blocks of rows, and about 20 P^3 for the singular
+    values of that factor.  Normal equations are never formed: the result has the accuracy of the
+    design, not of its square.
+
+    Where the data leave directions open, as they must when all sites read the same vector, the
+    solution is the one of least norm ||T||, or with a proximal term the one next to the chain.
+    A direction counts as open if its singular value in the design with columns of norm one is at
+    the level of rounding.
+
+    Parameters
+    ----------
+    inputs : (samples, leg.dim), or a sequence of these
+        One array that every site reads, or one for each site.  NumPy or torch.
+    targets : (samples, out.dim), or (samples,) for a single component
+        Converted to the kind of the inputs, as are the weights.
+    sites : Irreps, or a sequence of Irreps
+        Of the one array (for chains of any length), or of each of them.
+    out : Irreps
+        Of the last bond, which the targets transform as.
+    start : Irreps
+        Of the first bond.
+    start_values : (samples, start.dim), optional
+        What the first bond is fed with; the constant 1 by default, for a single scalar.
+    weights : (samples,), optional
+        Weight of the squared residual of each sample; 1 by default.
+    ridge : float
+        Weight of ||T||^2, part of the objective; invariant under changes of gauge.
+    proximal : float
+        Weight of ||T - T_current||^2 in each solve; not part of the objective.  It keeps the
+        change small along directions on which the data have little to say.
+
+    Raises
+    ------
+    DataError
+        If an array has another shape, number of samples, or a value that is not finite.
+    IrrepsError
+        If the number of legs is not that of the arrays.
+    SettingsError
+        If the ridge or the proximal weight is negative or not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from etn.sweep import Schedule, grow
+    >>> x = np.random.default_rng(0).normal(size=(200, 3))
+    >>> problem = Regression([x, x[::-1]], np.sum(x * x[::-1], axis=1), sites=["1x1o"] * 2)
+    >>> report = grow(Chain.random(["1x1o"] * 2), problem, schedule=Schedule(sites=2, tol=1e-9))
+    >>> report.chain.bonds[0], problem.loss(report.chain) < 1e-20
+    (1x1o, True)
+    """
+
+    def __init__(
+        self,
+        inputs: Array | Sequence[Array],
+        targets: Array,
+        *,
+        sites: Irreps | str | Sequence[Irreps | str],
+        out: Irreps | str = "0e",
+        start: Irreps | str = "0e",
+        start_values: Array | None = None,
+        weights: Array | None = None,
+        ridge: float = 0.0,
+        proximal: float = 0.0,
+    ) -> None:
+        for name, weight in (("ridge", ridge), ("proximal", proximal)):
+            if not 0 <= weight < math.inf:
+                raise SettingsError(f"{name}: expected zero or more, got {weight}")
+        self.ridge, self.proximal = ridge, proximal
+        self.out, self.start = Irreps(out), Irreps(start)
+        self.shared = isinstance(sites, str | Irreps)
+        self.legs = [Irreps(leg) for leg in ([sites] if self.shared else sites)]
+        values = [as_block(x) for x in ([inputs] if self.shared else inputs)]
+        if not values or len(values) != len(self.legs):
+            raise IrrepsError(
+                f"inputs: expected one array for each of {len(self.legs)} legs, got {len(values)}"
+            )
+        self.kind = kind_of(*values)
+        self.n_samples = int(values[0].shape[0]) if values[0].ndim else 0
+        names = ["all sites" if self.shared else f"site {site}" for site in range(len(values))]
+        for name, x, leg in zip(names, values, self.legs, strict=True):
+            _check(name, x, (self.n_samples, leg.dim), f" from the leg {leg}")
+        self.targets = self._targets(targets)
+        self._root = self._weights(weights)
+        first = self._first(start_values)
+        xp, components = self.kind.xp, self.out.dim
+        self._sites = [to_blocks(x, leg) for x, leg in zip(values, self.legs, strict=True)]
+        # Right environments carry the components of the output as if they were more samples.
+        self._repeated = [
+            {ir: xp.concat([v] * components, axis=-1) for ir, v in blocks.items()}
+            if components > 1
+            else blocks
+            for blocks in self._sites
+        ]
+        each = [self.kind.eye(components)] * self.n_samples
+        last = xp.reshape(xp.stack(each, axis=-1), (components, -1)).T
+        self._left: Carried[Blocks] = Carried(to_blocks(first, self.start), self._step_left)
+        self._right: Carried[Blocks] = Carried(to_blocks(last, self.out), self._step_right)
+
+    def _targets(self, targets: Array) -> Array:
+        y = self.kind.array(as_block(targets))
+        if y.ndim == 1 and self.out.dim == 1:
+            y = y[:, None]
+        _check("targets", y, (self.n_samples, self.out.dim), f" from the output {self.out}")
+        return y
+
+    def _weights(self, weights: Array | None) -> Array:
+        if weights is None:
+            return self.kind.ones((self.n_samples,))
+        w = self.kind.array(as_block(weights))
+        _check("weights", w, (self.n_samples,), "")
+        if bool((w < 0).any()):
+            raise DataError(f"weights: expected zero or more, got {float(w.min())}")
+        return self.kind.xp.sqrt(w)
+
+    def _first(self, values: Array | None) -> Array:
+        if values is None:
+            if str(self.start) != "1x0e":
+                raise DataError(f"start_values: expected an array for the start {self.start}")
+            return self.kind.ones((self.n_samples, 1))
+        first = self.kind.array(as_block(values))
+        _check("start", first, (self.n_samples, self.start.dim), f" from the leg {self.start}")
+        return first
+
+    def _site(self, blocks: list[Blocks], site: int) -> Blocks:
+        return blocks[0 if self.shared else site]
+
+    def _step_left(self, site: int, core: Core, env: Blocks) -> Blocks:
+        return propagate(core, env, self._site(self._sites, site), to=2)
+
+    def _step_right(self, number: int, core: Core, env: Blocks) -> Blocks:
+        return propagate(core, env, self._site(self._repeated, -1 - number), to=0)
+
+    def left(self, chain: Chain, site: int) -> Blocks:
+        """What the bond left of a site is fed with: {ir: (multiplicity, 2 l + 1, samples)}."""
+        return self._left.after(chain.cores[:site])
+
+    def right(self, chain: Chain, site: int) -> Blocks:
+        """What the bond right of a site is fed with, once for each component of the output.
+
+        Returns
+        -------
+        {ir: (multiplicity, 2 l + 1, components * samples)}
+        """
+        return self._right.after(chain.cores[:site:-1])
+
+    def enlarged_left(self, chain: Chain, site: int, irreps: Iterable[Irrep]) -> Blocks:
+        """Couplings of the left bond and a site to irreps, ordered as by ``matricize(core, 2)``."""
+        env, own = self.left(chain, site), self._site(self._sites, site)
+        bond, leg, _ = chain[site].legs
+        legs = (bond, leg, Irreps([(1, ir) for ir in sorted(irreps)]))
+        return {
+            ir: self._couple([(env[r.path[0]], own[r.path[1]], r.path, 1.0) for r in rows], 2)
+            for ir, rows in stacking(legs, 2).items()
+        }
+
+    def enlarged_right(self, chain: Chain, site: int, irreps: Iterable[Irrep]) -> Blocks:
+        """Couplings of a site and the right bond to irreps, ordered as by ``matricize(core, 0)``."""
+        env, own = self.right(chain, site), self._site(self._repeated, site)
+        _, leg, bond = chain[site].legs
+        legs = (Irreps([(1, ir) for ir in sorted(irreps)]), leg, bond)
+        return {
+            ir: self._couple([(own[r.path[1]], env[r.path[2]], r.path, r.weight) for r in rows], 0)
+            for ir, rows in stacking(legs, 0).items()
+        }
+
+    def _couple(
+        self, terms: Sequence[tuple[Array, Array, tuple[Irrep, ...], float]], to: int
+    ) -> Array:
+        parts = []
+        for x, y, path, weight in terms:
+            coupled = couple(x, y, coupling_matrix(path, to, self.kind)) / weight
+            parts.append(coupled.reshape(-1, *coupled.shape[2:]))
+        return self.kind.xp.concat(parts)
+
+    def triangle(self, sides: Sequence[Sides], targets: Array) -> Array:
+        """Triangular factor of a weighted design and its targets.
+
+        Parameters
+        ----------
+        sides : sequence of (u, w)
+            One for each core or pair that is free; the columns run over these, within them over
+            the irreps that u and w share, then over (a, b).
+        targets : (samples, out.dim)
+
+        Returns
+        -------
+        (n, columns + 1), n at most columns + 1
+            R of [Phi, y] = Q R.
+        """
+        xp, components = self.kind.xp, self.out.dim
+        columns = sum(len(u[ir]) * len(w[ir]) for u, w in sides for ir in u if ir in w)
+        step = max(1, max(ROWS, 2 * columns) // components)
+        triangle = None
+        for first in range(0, self.n_samples, step):
+            part = slice(first, first + step)
+            root = self._root[part]
+            y = targets[part].T * root
+            rows = [self._columns(u, w, ir, part, root) for u, w in sides for ir in _common(u, w)]
+            block = xp.concat([*rows, xp.reshape(y, (1, -1))]).T
+            if triangle is not None:
+                block = xp.concat([triangle, block])
+            triangle = _triangular(block)
+        return triangle
+
+    def _columns(self, u: Blocks, w: Blocks, ir: Irrep, part: slice, root: Array) -> Array:
+        """Columns of an irrep, (a b, components * samples), for some of the samples."""
+        xp, components = self.kind.xp, self.out.dim
+        shape = (len(w[ir]), ir.dim, components, self.n_samples)
+        left = u[ir][..., part] * (root / math.sqrt(ir.dim))
+        right = xp.reshape(w[ir], shape)[..., part]
+        columns = xp.einsum("ams,bmos->abos", left, right)
+        return xp.reshape(columns, (len(left) * len(right), components * left.shape[-1]))
+
+    def solve(self, chain: Chain) -> LocalSolution:
+        """Best center core, all others fixed.
+
+        Raises
+        ------
+        CoreError
+            If the chain has no center, or is of another kind than the samples.
+        IrrepsError
+            If its legs are not those of the samples.
+        """
+        self.check(chain)
+        if chain.center is None:
+            raise CoreError("a local solve needs a canonical chain: canonicalize(center) it first")
+        core, site = chain[chain.center], chain.center
+        old = matricize(core, 2)
+        sides = self.enlarged_left(chain, site, old), self.right(chain, site)
+        matrices, solved = self._solve(sides, old)
+        blocks = tensorize(matrices, core.legs, 2, self.kind).blocks
+        new = Core.trusted(core.legs, blocks, self.kind)
+        return LocalSolution(new, solved.loss, solved.condition, "qr", solved.gradient)
+
+    def solve_pair(self, chain: Chain, site: int) -> LocalSolution:
+        """Best pair of cores, all others fixed; raises as :meth:`solve`.
+
+        The loss is that of the pair.  What a truncation of the pair adds to it is not linear and
+        may be large: :meth:`loss` of the chain that comes out says how much.
+        """
+        self.check(chain)
+        if chain.center not in (site, site + 1):
+            raise CoreError(f"sites {site}, {site + 1}: expected the center, it is {chain.center}")
+        pair = merge(chain[site], chain[site + 1])
+        sides = (
+            self.enlarged_left(chain, site, pair.matrices),
+            self.enlarged_right(chain, site + 1, pair.matrices),
+        )
+        matrices, solved = self._solve(sides, pair.matrices)
+        new = Pair(pair.legs, matrices)
+        return LocalSolution(new, solved.loss, solved.condition, "qr", solved.gradient)
+
+    def _solve(self, sides: Sides, old: Mapping[Irrep, Array]) -> tuple[dict[Irrep, Array], Solved]:
+        triangle = self.triangle([sides], self.targets)
+        solved = least_squares(triangle, to_vector(old), self.ridge, self.proximal)
+        shapes = {ir: tuple(old[ir].shape) for ir in sorted(old)}
+        return from_vector(solved.x, shapes), solved
+
+    def predict(self, chain: Chain) -> Array:
+        """Values of a chain on the samples, (samples, out.dim)."""
+        self.check(chain)
+        return from_blocks(self._left.after(chain.cores), self.out)
+
+    def residuals(self, chain: Chain) -> Array:
+        """Targets less predictions, (samples, out.dim)."""
+        return self.targets - self.predict(chain)
+
+    def loss(self, chain: Chain) -> float:
+        """Objective of a chain: weighted squared residuals and ridge ||T||^2."""
+        weighted = self.residuals(chain) * self._root[:, None]
+        penalty = self.ridge * chain.norm() ** 2 if self.ridge else 0.0
+        return float(to_numpy((weighted * weighted).sum())) + penalty
+
+    @property
+    def size(self) -> float:
+        """Objective of a chain that is zero: the weighted squared targets."""
+        weighted = self.targets * self._root[:, None]
+        return float(to_numpy((weighted * weighted).sum()))
+
+    def check(self, chain: Chain) -> None:
+        """Raise an :class:`IrrepsError` or a :class:`CoreError` unless the chain fits the samples."""
+        if not self.shared and len(chain) != len(self.legs):
+            raise IrrepsError(f"expected a chain of {len(self.legs)} sites, got {len(chain)}")
+        ends = [("start", self.start, chain.start), ("out", self.out, chain.out)]
+        legs = self.legs * len(chain) if self.shared else self.legs
+        sites = zip(legs, chain.sites, strict=True)
+        for name, mine, other in [
+            *ends,
+            *((f"site {k}", mine, other) for k, (mine, other) in enumerate(sites)),
+        ]:
+            if mine != other:
+                raise IrrepsError(f"{name}: the samples have the leg {mine}, the chain has {other}")
+        if chain.kind != self.kind:
+            raise CoreError(
+                f"expected a chain of the kind of the samples, {self.kind}, got {chain.kind}; "
+                "convert it with .to(backend=, dtype=, device=)"
+            )
+
+
+class Solved(NamedTuple):
+    """Solution of linear least squares.
+
+    Attributes
+    ----------
+    x : (columns,)
+    loss : float
+        Squared residuals with the ridge, without the proximal term.
+    condition : float
+        Ratio of the largest and the smallest singular value that counts, columns of norm one.
+    gradient : float
+        Norm of half the gradient of the loss at the start.
+    """
+
+    x: Array
+    loss: float
+    condition: float
+    gradient: float
+
+
+def least_squares(
+    triangle: Array, start: Array, ridge: float = 0.0, proximal: float = 0.0
+) -> Solved:
+    r"""Minimize :math:`|\Phi x - y|^2 + \lambda |x|^2 + \mu |x - x_0|^2`.
+
+    Where that leaves x open, the solution of least norm.
+
+    Parameters
+    ----------
+    triangle : (n, columns + 1)
+        Of [Phi, y]; see :meth:`Regression.triangle`.
+    start : (columns,)
+        x_0.
+    ridge, proximal : float
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> least_squares(np.array([[1.0, 1.0, 2.0], [0.0, 0.0, 0.5]]), np.zeros(2)).x
+    array([1., 1.])
+    """
+    kind = kind_of(triangle)
+    xp = kind.xp
+    phi, y = triangle[:, :-1], triangle[:, -1]
+    columns = phi.shape[1]
+    a, b = phi, y
+    if ridge + proximal > 0:
+        weight = math.sqrt(ridge + proximal)
+        a = xp.concat([phi, weight * kind.eye(columns)])
+        b = xp.concat([y, (proximal / weight) * start])
+    # Singular values tell open directions from determined ones only among columns of one size.
+    # A column that cancels to rounding is open too; it must not be scaled up.
+    tolerance = max(1000, columns) * kind.eps
+    norms = xp.linalg.vector_norm(a, axis=0)
+    seen = norms > tolerance * xp.max(norms)
+    a = xp.where(seen, a, xp.zeros_like(a))
+    norms = xp.where(seen, norms, xp.ones_like(norms))
+    u, s, vh = thin_svd(a / norms, kind)
+    n = int((s > tolerance * s[0]).sum())
+    x = (vh[:n].T @ ((u[:, :n].T @ b) / s[:n])) / norms
+    if n < columns:
+        # What spans the rows in the scaled unknowns, carried back, is orthogonal to all that is
+        # open; the part of x in its span has the least norm.
+        rows, _ = xp.linalg.qr((vh[:n] * norms).T)
+        x = rows @ (rows.T @ x)
+    rest = phi @ x - y
+    slope = phi.T @ (phi @ start - y) + ridge * start
+    loss = float(to_numpy((rest * rest).sum())) + ridge * float(to_numpy((x * x).sum()))
+    condition = float(s[0] / s[n - 1]) if n else 1.0
+    return Solved(x, loss, condition, float(to_numpy(xp.linalg.vector_norm(slope))))
+
+
+def _triangular(matrix: Array) -> Array:
+    r = kind_of(matrix).xp.linalg.qr(matrix, mode="r")
+    # torch hands back both factors, the first one empty.
+    return r[1] if isinstance(r, tuple) else r
+
+
+def _common(u: Blocks, w: Blocks) -> list[Irrep]:
+    return [ir for ir in sorted(u) if ir in w]
+
+
+def _check(name: str, values: Array, shape: tuple[int, ...], source: str) -> None:
+    if tuple(values.shape) != shape or not values.shape[0]:
+        raise DataError(f"{name}: expected shape {shape}{source}, got {tuple(values.shape)}")
+    if not is_finite(values):
+        rows = to_numpy(~kind_of(values).xp.isfinite(values)).reshape(len(values), -1).any(axis=1)
+        raise DataError(
+            f"{name}: expected finite values, got inf or nan in {rows.sum()} of {len(rows)} "
+            f"samples, the first one is sample {rows.argmax()}"
+        )
+
+
+def to_vector(matrices: Mapping[Irrep, Array]) -> Array:
+    """Entries of sqrt(2 j + 1) Theta_j, irrep after irrep, row after row."""
+    xp = kind_of(*matrices.values()).xp
+    ordered = [math.sqrt(ir.dim) * matrices[ir] for ir in sorted(matrices)]
+    return xp.concat([xp.reshape(matrix, (-1,)) for matrix in ordered])
+
+
+def from_vector(vector: Array, shapes: Mapping[Irrep, tuple[int, int]]) -> dict[Irrep, Array]:
+    """Inverse of :func:`to_vector`, with the shapes in the order of the vector."""
+    matrices, at = {}, 0
+    for ir, (rows, columns) in shapes.items():
+        part = vector[at : at + rows * columns]
+        matrices[ir] = part.reshape(rows, columns) / math.sqrt(ir.dim)
+        at += rows * columns
+    return matrices
 
 
 def to_blocks(values: Array, leg: Irreps) -> Blocks:
@@ -52,194 +464,35 @@ def to_blocks(values: Array, leg: Irreps) -> Blocks:
 
     Examples
     --------
+    >>> import numpy as np
     >>> blocks = to_blocks(np.arange(8.0).reshape(2, 4), Irreps("1x0e+1x1o"))
     >>> blocks[Irrep("1o")][0, :, 0]
     array([1., 2., 3.])
     """
-    xp = kind_of(values).xp
-    columns = values.T
-    blocks = {}
-    for ir in leg.unique:
-        index = leg.indices(ir)
-        # Contiguous, as couplings run over the samples.
-        blocks[ir] = xp.stack([columns[int(i)] for i in index.ravel()]).reshape(*index.shape, -1)
-    return blocks
+    # Stacked row by row, as couplings run over contiguous samples.
+    xp, rows = kind_of(values).xp, values.T
+    return {
+        ir: xp.reshape(
+            xp.stack([rows[i] for i in leg.indices(ir).ravel().tolist()]),
+            (leg.count(ir), ir.dim, -1),
+        )
+        for ir in leg.unique
+    }
 
 
 def from_blocks(blocks: Blocks, leg: Irreps) -> Array:
     """Inverse of :func:`to_blocks`: (samples, leg.dim)."""
-    one = next(iter(blocks.values()))
+    one: Array = next(iter(blocks.values()))
     dense = kind_of(one).zeros((leg.dim, one.shape[-1]))
     for ir, block in blocks.items():
         dense[leg.indices(ir)] = block
     return dense.T
 
 
-class Solved(NamedTuple):
-    """Solution of a linear least-squares problem."""
+def chain_values(chain: Chain, first: Array, inputs: Sequence[Array]) -> Array:
+    """Values of a chain, (samples, out.dim), from the vectors of its start and of each site."""
+    env = to_blocks(first, chain.start)
+    for core, x in zip(chain, inputs, strict=True):
+        env = propagate(core, env, to_blocks(x, core.legs[1]), to=2)
+    return from_blocks(env, chain.out)
 
-    x: Array
-    loss: float
-    condition: float
-    gradient: float
-
-
-class Regression:
-    r"""Least squares of chains on samples: local problems of one-site and two-site sweeps.
-    """
-
-    def __init__(
-        self,
-        inputs: Array | Sequence[Array],
-        targets: Array,
-        *,
-        sites: Irreps | str | Sequence[Irreps | str],
-        out: Irreps | str = "0e",
-        start: Irreps | str = "0e",
-        start_values: Array | None = None,
-        weights: Array | None = None,
-        ridge: float = 0.0,
-        proximal: float = 0.0,
-    ) -> None:
-        self.out, self.start = Irreps(out), Irreps(start)
-        shared = not isinstance(inputs, (list, tuple))
-        self.legs = [Irreps(sites)] if shared else [Irreps(s) for s in sites]
-        arrays = [as_block(x) for x in ([inputs] if shared else inputs)]
-        self.shared = shared
-        self.kind = kind_of(*arrays)
-        xp = self.kind.xp
-        self.n_samples = arrays[0].shape[0]
-        y = as_block(targets)
-        self.targets = self.kind.array(y).reshape(self.n_samples, self.out.dim)
-        w = self.kind.ones((self.n_samples,)) if weights is None else self.kind.array(weights)
-        self._root = xp.sqrt(w)
-        self.ridge, self.proximal = ridge, proximal
-        self._sites = [to_blocks(x, leg) for x, leg in zip(arrays, self.legs)]
-        n_out = self.out.dim
-        self._tiled = self._sites if n_out == 1 else [
-            {ir: xp.concat([v] * n_out, axis=-1) for ir, v in b.items()} for b in self._sites]
-        first = self.kind.ones((self.n_samples, 1)) if start_values is None else start_values
-        eye = self.kind.eye(n_out)
-        last = xp.reshape(xp.stack([eye] * self.n_samples, axis=-1), (n_out, -1))  # (component, o s)
-        last = to_blocks(last.T, self.out)
-        self._left = Carried(to_blocks(first, self.start), self._step_left)
-        self._right = Carried(last, self._step_right)
-
-    def _step_left(self, site, core, env):
-        return propagate(core, env, self._site(site), to=2)
-
-    def _step_right(self, number, core, env):
-        return propagate(core, env, self._tile(-1 - number), to=0)
-
-    def _site(self, site): return self._sites[0 if self.shared else site]
-    def _tile(self, site): return self._tiled[0 if self.shared else site]
-
-    def left(self, chain, site):
-        return self._left.after(chain.cores[:site])
-
-    def right(self, chain, site):
-        return self._right.after(chain.cores[:site:-1]) if site >= 0 else None
-
-    def enlarged_left(self, chain, site, wanted):
-        core = chain[site]
-        env, v = self.left(chain, site), self._site(site)
-        legs = (core.legs[0], core.legs[1], Irreps([(1, ir) for ir in sorted(wanted)]))
-        out = {}
-        for ir, rows in stacking(legs, 2).items():
-            parts = [couple(env[r.path[0]], v[r.path[1]], coupling_matrix(r.path, 2, self.kind)) for r in rows]
-            out[ir] = self.kind.xp.concat([p.reshape(-1, *p.shape[2:]) for p in parts])
-        return out
-
-    def enlarged_right(self, chain, site, wanted):
-        core = chain[site]
-        env, v = self.right(chain, site), self._tile(site - len(chain))
-        legs = (Irreps([(1, ir) for ir in sorted(wanted)]), core.legs[1], core.legs[2])
-        out = {}
-        for ir, rows in stacking(legs, 0).items():
-            parts = [couple(v[r.path[1]], env[r.path[2]], coupling_matrix(r.path, 0, self.kind)) / r.weight for r in rows]
-            out[ir] = self.kind.xp.concat([p.reshape(-1, *p.shape[2:]) for p in parts])
-        return out
-
-    def triangle(self, sides, targets):
-        xp = self.kind.xp
-        n_out = self.out.dim
-        columns = sum(u[ir].shape[0]*w[ir].shape[0] for u, w in sides for ir in u if ir in w)
-        step = max(1, max(ROWS, 2*(columns+1)) // n_out)
-        tri = None
-        for first in range(0, self.n_samples, step):
-            part = slice(first, first+step)
-            parts = []
-            for u, w in sides:
-                for ir in sorted(u):
-                    if ir not in w: continue
-                    b = w[ir].reshape(*w[ir].shape[:2], n_out, self.n_samples)[..., part]
-                    p = xp.einsum("ams,bmos->abos", u[ir][..., part], b) / math.sqrt(ir.dim)
-                    parts.append(p.reshape(u[ir].shape[0]*w[ir].shape[0], p.shape[2]*p.shape[3]))
-            parts.append(targets[part].T.reshape(1, -1))
-            rows = xp.concat(parts).T
-            root = self._root[part]
-            rows = rows * (root if n_out == 1 else xp.concat([root]*n_out))[:, None]
-            tri = xp.linalg.qr(rows if tri is None else xp.concat([tri, rows]), mode="r")
-            tri = tri[1] if isinstance(tri, tuple) else tri
-        return tri
-
-    def _solve(self, sides, matrices):
-        common = {ir: m for ir, m in matrices.items()}
-        x0 = self.kind.xp.concat([(math.sqrt(ir.dim)*m).reshape(-1) for ir, m in sorted(common.items())])
-        tri = self.triangle([sides], self.targets)
-        s = least_squares(tri, self.ridge, self.proximal, x0, self.n_samples*self.out.dim)
-        out, at = {}, 0
-        for ir, m in sorted(common.items()):
-            n = m.shape[0]*m.shape[1]
-            out[ir] = s.x[at:at+n].reshape(m.shape)/math.sqrt(ir.dim)
-            at += n
-        return out, s
-
-    def solve(self, chain):
-        site = chain.center
-        core = chain[site]
-        old = matricize(core, 2)
-        sides = self.enlarged_left(chain, site, old), self.right(chain, site)
-        new, s = self._solve(sides, old)
-        core = Core.trusted(core.legs, tensorize(new, core.legs, 2, self.kind).blocks, self.kind)
-        return LocalSolution(core, s.loss, s.condition, "qr", s.gradient)
-
-    def solve_pair(self, chain, site):
-        pair = merge(chain[site], chain[site+1])
-        sides = self.enlarged_left(chain, site, pair.matrices), self.enlarged_right(chain, site+1, pair.matrices)
-        new, s = self._solve(sides, pair.matrices)
-        return LocalSolution(Pair(pair.legs, new), s.loss, s.condition, "qr", s.gradient)
-
-    def predict(self, chain):
-        return from_blocks(self._left.after(chain.cores), self.out)
-
-    def residuals(self, chain):
-        return self.targets - self.predict(chain)
-
-    def loss(self, chain):
-        r = self.residuals(chain) * self._root[:, None]
-        return float(to_numpy((r*r).sum())) + self.ridge * chain.norm()**2
-
-
-def least_squares(tri, ridge, proximal, x0, n_rows):
-    kind = kind_of(tri); xp = kind.xp
-    R, q = tri[:, :-1], tri[:, -1]
-    n = R.shape[1]
-    A, b = R, q
-    pen = ridge + proximal
-    if pen > 0:
-        A = xp.concat([R, math.sqrt(pen)*kind.eye(n)]); b = xp.concat([q, (proximal/math.sqrt(pen))*x0])
-    scale = xp.linalg.vector_norm(A, axis=0)
-    scale = xp.where(scale > 0, scale, xp.ones_like(scale))
-    U, S, Vh = xp.linalg.svd(A/scale, full_matrices=False)
-    tol = max(n_rows, n)*kind.eps
-    keep = int((S > tol*S[0]).sum())
-    x = (Vh[:keep].T @ ((U[:, :keep].T @ b)/S[:keep]))/scale
-    if keep < n:
-        U2, S2, V2 = xp.linalg.svd(A/scale, full_matrices=True)
-        N = V2[keep:].T/scale[:, None]
-        Q, _ = xp.linalg.qr(N)
-        x = x - Q @ (Q.T @ x)
-    r = R @ x - q
-    g = R.T @ (R@x0 - q) + ridge*x0
-    return Solved(x, float((r*r).sum()) + ridge*float((x*x).sum()), float(S[0]/S[max(keep-1,0)]), float(xp.linalg.vector_norm(g)))

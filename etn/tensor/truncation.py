@@ -115,7 +115,7 @@ class Truncation:
     Multiplets are ranked by sqrt(2 l + 1) s, their share in the dense norm, and are never split.
     The tolerances drop the end of the ranking.  Of the others each stays, from the largest on, for
     which all caps have room: where one irrep is full, the next multiplets of other irreps follow.
-    ``a & b`` has the tighter one of every limit, so that what it keeps obeys both rules.
+    ``a & b`` has the smaller one of every cap and the larger one of every tolerance.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ class Truncation:
         is passed over.
     rel_tol, abs_tol : float
         Drop the smallest multiplets as long as the norm of all that these two drop stays at or
-        below ``rel_tol`` times the norm of the tensor, or ``abs_tol``.
+        below ``rel_tol`` times the norm of the tensor or, if that is larger, ``abs_tol``.
     cost_aware : bool
         Rank by s instead: the squared share of the norm for each of the 2 l + 1 states that a
         multiplet adds to the cost of a contraction.
@@ -164,10 +164,10 @@ class Truncation:
             value = getattr(self, name)
             if value is None or isinstance(value, Irreps):
                 continue
-            if not isinstance(value, Integral) or int(value) < 1:
-                raise SettingsError(
-                    f"Truncation: {name} must be a whole number of at least 1, got {value!r}"
-                )
+            if not isinstance(value, Integral):
+                raise SettingsError(f"Truncation: {name} must be a whole number, got {value!r}")
+            if int(value) < 1:
+                raise SettingsError(f"Truncation: {name} must be at least 1, got {value}")
             object.__setattr__(self, name, int(value))
         for name in ("rel_tol", "abs_tol"):
             value = getattr(self, name)
@@ -177,9 +177,9 @@ class Truncation:
     def __and__(self, other: Truncation) -> Truncation:
         """The rule with the tighter one of every limit; ``cost_aware`` if one of them is.
 
-        For rules of one ranking it keeps just what both keep, if only the irreps are capped
-        (``max_bond``) or only the number of multiplets (``max_multiplets``).  If both are, it keeps
-        at least that: what a full irrep gives up, the next multiplets take.
+        All caps of both hold.  For rules of one ranking it keeps just what both keep, if only the
+        irreps are capped (``max_bond``) or only the number of multiplets (``max_multiplets``).
+        If both are, it keeps at least that: what a full irrep gives up, the next multiplets take.
         """
         return Truncation(
             max_bond=_least(self.max_bond, other.max_bond),

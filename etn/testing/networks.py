@@ -428,6 +428,7 @@ class ChainLaws(Laws):
         for chain, _ in self._chains():
             for one in (chain, chain.canonicalize(len(chain) - 1)):
                 header, arrays = chain_to_arrays(one)
+                assert all(isinstance(array, np.ndarray) for array in arrays.values())
                 with tempfile.TemporaryDirectory() as folder:
                     path = Path(folder) / "chain.etn"
                     save(path, kind="chain", header=header, arrays=arrays)

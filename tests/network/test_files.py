@@ -61,5 +61,5 @@ def test_other_things_are_refused(tmp_path):
         save(3, tmp_path / "a.etn")
     assert not (tmp_path / "a.etn").exists()
     io.save(tmp_path / "b.etn", kind="potential", header={}, arrays={})
-    with pytest.raises(ModelFileError, match="kinds core, chain, .* kind 'potential'"):
+    with pytest.raises(ModelFileError, match=r"kinds core, chain, .* kind 'potential'"):
         load(tmp_path / "b.etn")

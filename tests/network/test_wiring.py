@@ -10,7 +10,7 @@ import pytest
 
 from etn.errors import CoreError
 from etn.network import Chain
-from etn.network.wiring import Wiring, as_wiring, chain_wiring
+from etn.network.wiring import Wiring, as_wiring
 from etn.tensor import Core
 
 
@@ -50,7 +50,7 @@ def test_separate_parts_make_an_outer_product():
 def test_a_chain_names_its_legs_and_contracts_to_its_dense_tensor():
     sites = ["1x0e+1x1o", "2x0e", "1x1o+1x0e"]
     chain = Chain.random(sites, start="2x0e", out="1x1o", max_bond=2, seed=3)
-    wiring = chain_wiring(chain)
+    wiring = chain.wiring()
     assert wiring.labels == (("start", "x0", "b1"), ("b1", "x1", "b2"), ("b2", "x2", "out"))
     assert wiring.open == ("start", "x0", "x1", "x2", "out")
     assert [wiring.legs[label] for label in wiring.bonds] == list(chain.bonds)
@@ -59,7 +59,7 @@ def test_a_chain_names_its_legs_and_contracts_to_its_dense_tensor():
 
 def test_more_legs_than_letters():
     chain = Chain.random(["1x0e"] * 40, max_bond=2, seed=0)
-    assert float(chain_wiring(chain).dense().squeeze()) == pytest.approx(
+    assert float(chain.wiring().dense().squeeze()) == pytest.approx(
         float(np.prod([core.to_dense().item() for core in chain]))
     )
 

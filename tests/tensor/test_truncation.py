@@ -75,7 +75,7 @@ def test_combining_is_commutative_associative_and_idempotent(a, b, c):
 
 @given(rules, rules, spectra)
 @settings(max_examples=200)
-def test_what_both_rules_ask_for_holds(a, b, spectrum):
+def test_the_caps_of_both_rules_hold(a, b, spectrum):
     count = kept(a & b, spectrum)
     assert obeys(a, count)
     assert obeys(b, count)
@@ -204,11 +204,11 @@ def test_caps_are_written_in_one_way():
 @pytest.mark.parametrize(
     ("limits", "message"),
     [
-        ({"max_bond": 0}, "max_bond must be a whole number of at least 1, got 0"),
+        ({"max_bond": 0}, "max_bond must be at least 1, got 0"),
         ({"max_bond": 2.5}, "max_bond must be a whole number"),
-        ({"max_multiplets": -1}, "max_multiplets must be a whole number of at least 1, got -1"),
-        ({"max_multiplets": np.int64(0)}, "max_multiplets must be a whole number"),
-        ({"max_dim": "4"}, "max_dim must be a whole number of at least 1, got '4'"),
+        ({"max_multiplets": -1}, "max_multiplets must be at least 1, got -1"),
+        ({"max_multiplets": np.int64(0)}, "max_multiplets must be at least 1, got 0"),
+        ({"max_dim": "4"}, "max_dim must be a whole number, got '4'"),
         ({"rel_tol": -1e-3}, "rel_tol must be zero or positive, got -0.001"),
         ({"rel_tol": math.nan}, "rel_tol must be zero or positive, got nan"),
         ({"abs_tol": math.inf}, "abs_tol must be zero or positive, got inf"),

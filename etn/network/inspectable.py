@@ -1,0 +1,60 @@
+"""What every network can show of itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from etn.network.info import NetworkInfo
+    from etn.network.wiring import Wiring
+
+
+class Inspectable:
+    """Views of a network that follow from its cores and the names of their legs.
+
+    Chains, trees and networks on any graph inherit from it; each knows its own :meth:`wiring`.
+
+    Examples
+    --------
+    >>> from etn.network import Chain
+    >>> chain = Chain.random(["1x0e+1x1o"] * 2, max_bond=1, seed=0)
+    >>> chain.info().n_parameters
+    4
+    """
+
+    __slots__ = ()
+
+    def wiring(self) -> Wiring:
+        """Cores and the names of their legs."""
+        raise NotImplementedError
+
+    def info(self) -> NetworkInfo:
+        """Sizes, memory and cost; see :func:`etn.network.info`."""
+        from etn.network.info import info
+
+        return info(self)
+
+    def to_sympy(self, **options: Any) -> Any:
+        """The contraction as an exact polynomial; see :func:`etn.network.to_sympy`."""
+        from etn.network.symbolic import to_sympy
+
+        return to_sympy(self, **options)
+
+    def to_quimb(self) -> Any:
+        """The dense cores as a quimb network; see :func:`etn.interfaces.quimb.to_quimb`."""
+        from etn.interfaces.quimb import to_quimb
+
+        return to_quimb(self)
+
+    def draw(self, **options: Any) -> Figure:
+        """A drawing by quimb; see :func:`etn.interfaces.drawing.draw`."""
+        from etn.interfaces.drawing import draw
+
+        return draw(self, **options)
+
+    def _repr_html_(self) -> str:
+        from etn.network.show import html
+
+        return html(self)

@@ -45,12 +45,16 @@ def run(code: str, namespace: dict[str, object]) -> int:
         if not isinstance(node, ast.Expr):
             exec(compile(ast.Module([node], []), str(README), "exec"), namespace)
             continue
-        value = eval(compile(ast.Expression(node.value), str(README), "eval"), namespace)
+        kept = ast.parse("_ = None").body[0]
+        kept.value = node.value
+        exec(compile(ast.Module([kept], []), str(README), "exec"), namespace)
         comment = re.search(r"#\s*(-?[\d.]+(?: / \d+)?)(?:,|$)", lines[node.end_lineno - 1])
         if comment:
             numerator, _, denominator = comment[1].partition(" / ")
             expected = float(numerator) / float(denominator or 1)
-            assert float(value) == pytest.approx(expected, rel=1e-8), lines[node.end_lineno - 1]
+            assert float(namespace["_"]) == pytest.approx(expected, rel=1e-8), lines[
+                node.end_lineno - 1
+            ]
             compared += 1
     return compared
 

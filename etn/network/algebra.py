@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from etn.backend import Array, Kind
+from etn.backend import Array, Kind, as_block, is_finite, kind_of, to_numpy
+from etn.errors import CoreError
 from etn.o3 import Irrep, Irreps
 from etn.tensor import Core, Truncation, coupling
 from etn.tensor.factor import cut, tensorize, thin_svd
@@ -78,12 +79,20 @@ def overlap(one: Sequence[Core], two: Sequence[Core]) -> Array:
     return total
 
 
-def train_of_dense(
-    dense: Array, legs: Sequence[Irreps], truncation: Truncation | None, kind: Kind
-) -> tuple[list[Core], float]:
-    """Cores of a dense invariant tensor by successive singular value decompositions.
+def dense_train(cores: Sequence[Core]) -> Array:
+    """Dense tensor of shape (first bond, site, ..., site, last bond)."""
+    dense = cores[0].to_dense()
+    for core in cores[1:]:
+        dense = core.kind.xp.tensordot(dense, core.to_dense(), axes=1)
+    return dense
 
-    The first two legs are coupled to every irrep j they contain; on an invariant tensor the
+
+def train_of_dense(
+    dense: Array, legs: Sequence[Irreps], truncation: Truncation | None, tolerance: float | None
+) -> tuple[list[Core], float]:
+    """Cores of a dense equivariant tensor by successive singular value decompositions.
+
+    The first two legs are coupled to every irrep j they contain; on an equivariant tensor the
     matrix M_j[couplings, (m, other legs)] has singular values sqrt(2 j + 1) s, each with a left
     vector of the couplings alone, so its left vectors are the first core, left-orthogonal.  The
     rest is a tensor with one leg fewer.
@@ -93,7 +102,9 @@ def train_of_dense(
     dense : array of shape (leg.dim for leg in legs)
     legs : irreps of the start, the sites and the out leg
     truncation : Truncation or None
-    kind : Kind
+    tolerance : float or None
+        Part of the norm that may be lost because it is not equivariant; 1e4 times the rounding
+        unit if None.
 
     Returns
     -------
@@ -101,7 +112,40 @@ def train_of_dense(
         Canonical around the last one.
     discarded : float
         Norm of all that the truncation dropped.
+
+    Raises
+    ------
+    CoreError
+        If the shape is not that of the legs, a value is not finite, or more than the tolerance
+        is not equivariant.
     """
+    dense = as_block(dense)
+    kind = kind_of(dense)
+    expected = tuple(leg.dim for leg in legs)
+    carried = ", ".join(map(str, legs))
+    if tuple(dense.shape) != expected or len(legs) < 3:
+        raise CoreError(
+            f"dense tensor: expected shape {expected} from the legs ({carried}), got "
+            f"{tuple(dense.shape)}"
+        )
+    if not is_finite(dense):
+        raise CoreError("dense tensor: expected finite values, got inf or nan")
+    cores, discarded = _split(dense, legs, truncation, kind)
+    norm = kind.xp.linalg.vector_norm
+    residual = float(to_numpy(norm(dense - dense_train(cores))))
+    size = float(to_numpy(norm(dense)))
+    allowed = 1e4 * kind.eps if tolerance is None else tolerance
+    if residual > discarded + allowed * size:
+        raise CoreError(
+            f"dense tensor: it is not equivariant between the legs ({carried}): {residual:.3g} of "
+            f"its norm {size:.3g} is left over, at most {allowed * size:.1g} was expected"
+        )
+    return cores, discarded
+
+
+def _split(
+    dense: Array, legs: Sequence[Irreps], truncation: Truncation | None, kind: Kind
+) -> tuple[list[Core], float]:
     xp = kind.xp
     cores, squared = [], 0.0
     bond = legs[0]

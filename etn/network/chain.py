@@ -15,10 +15,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from etn.backend import Array, Kind, as_block, is_finite, kind_of, to_numpy
+from etn.backend import Array, Kind
 from etn.errors import CoreError, IrrepsError
-from etn.network.algebra import direct_sum, overlap, train_of_dense
+from etn.network.algebra import dense_train, direct_sum, overlap, train_of_dense
 from etn.network.bonds import reachable_bonds
+from etn.network.gauge import canonical, spectra, truncated
 from etn.network.inspectable import Inspectable
 from etn.network.show import chain_diagram
 from etn.network.wiring import Wiring
@@ -29,7 +30,6 @@ from etn.tensor import (
     Truncation,
     absorb,
     isometry_error,
-    qr,
     svd,
 )
 
@@ -166,30 +166,9 @@ class Chain(Inspectable):
             If the shape is not that of the legs, a value is not finite, or the tensor is not
             equivariant; the residual is reported.
         """
-        dense = as_block(dense)
-        kind = kind_of(dense)
         legs = [Irreps(leg) for leg in (start, *sites, out)]
-        expected = tuple(leg.dim for leg in legs)
-        if tuple(dense.shape) != expected or len(legs) < 3:
-            raise CoreError(
-                f"dense tensor: expected shape {expected} from the legs "
-                f"({', '.join(map(str, legs))}), got {tuple(dense.shape)}"
-            )
-        if not is_finite(dense):
-            raise CoreError("dense tensor: expected finite values, got inf or nan")
-        cores, discarded = train_of_dense(dense, legs, truncation, kind)
-        chain = cls(cores, center=len(cores) - 1, discarded_weight=discarded)
-        norm = kind.xp.linalg.vector_norm
-        residual = float(to_numpy(norm(dense - chain.to_dense())))
-        size = float(to_numpy(norm(dense)))
-        allowed = 1e4 * kind.eps if tolerance is None else tolerance
-        if residual > discarded + allowed * size:
-            raise CoreError(
-                f"dense tensor: it is not equivariant between the legs "
-                f"({', '.join(map(str, legs))}): {residual:.3g} of its norm {size:.3g} is left "
-                f"over, at most {allowed * size:.1g} was expected"
-            )
-        return chain
+        cores, discarded = train_of_dense(dense, legs, truncation, tolerance)
+        return cls(cores, center=len(cores) - 1, discarded_weight=discarded)
 
     def __len__(self) -> int:
         return len(self.cores)
@@ -256,15 +235,7 @@ class Chain(Inspectable):
         Only the cores between the old and the new center are factorised.
         """
         center = self._check_site(center)
-        cores = list(self.cores)
-        for site in range(0 if self.center is None else self.center, center):
-            cores[site], bond = qr(cores[site], 2)
-            cores[site + 1] = absorb(cores[site + 1], bond, 0)
-        last = len(cores) - 1 if self.center is None else self.center
-        for site in range(last, center, -1):
-            cores[site], bond = qr(cores[site], 0)
-            cores[site - 1] = absorb(cores[site - 1], bond, 2)
-        return self._with(cores, center)
+        return self._with(canonical(self.cores, self.center, center), center)
 
     def orthogonality_error(self) -> float:
         """Largest entry of (isometry condition - identity) over all cores off the center."""
@@ -299,14 +270,7 @@ class Chain(Inspectable):
 
     def spectra(self) -> list[Spectrum]:
         """Singular values of every bond."""
-        chain = self.canonicalize(len(self) - 1)
-        found = []
-        core = chain.cores[-1]
-        for left in reversed(chain.cores[:-1]):
-            factors = svd(core, 0)
-            found.append(factors.spectrum)
-            core = absorb(left, factors.bond, 2)
-        return found[::-1]
+        return spectra(self.canonicalize(len(self) - 1).cores)
 
     def entropy(self, bond: int) -> float:
         """Entanglement entropy of a bond, natural logarithm; see :meth:`Spectrum.entropy`."""
@@ -324,13 +288,10 @@ class Chain(Inspectable):
         Chain
             With its center where that of this chain is, else at site 0.
         """
-        cores = list(self.canonicalize(len(self) - 1).cores)
-        squared = self.discarded_weight**2
-        for site in range(len(cores) - 1, 0, -1):
-            cores[site], _, bond, discarded = svd(cores[site], 0, truncation)
-            cores[site - 1] = absorb(cores[site - 1], bond, 2)
-            squared += discarded**2
-        chain = Chain(cores, center=0, discarded_weight=math.sqrt(squared))
+        cores, discarded = truncated(self.canonicalize(len(self) - 1).cores, truncation)
+        chain = Chain(
+            cores, center=0, discarded_weight=math.hypot(self.discarded_weight, discarded)
+        )
         return chain.canonicalize(self.center or 0)
 
     def inner(self, other: Chain) -> Array:
@@ -435,10 +396,7 @@ class Chain(Inspectable):
 
     def to_dense(self) -> Array:
         """Dense tensor of shape (start.dim, sites[0].dim, ..., sites[-1].dim, out.dim)."""
-        dense = self.cores[0].to_dense()
-        for core in self.cores[1:]:
-            dense = self.kind.xp.tensordot(dense, core.to_dense(), axes=1)
-        return dense
+        return dense_train(self.cores)
 
     def wiring(self) -> Wiring:
         """Cores and the names of their legs: start, x0, x1, ..., out and the bonds b1, b2, ..."""

@@ -169,9 +169,7 @@ def as_wiring(network: Wiring | Wired) -> Wiring:
         return network
     method: Any = getattr(network, "wiring", None)
     if not callable(method):
-        raise CoreError(
-            f"expected a Wiring or a network with a method wiring(), got {network!r}"
-        )
+        raise CoreError(f"expected a Wiring or a network with a method wiring(), got {network!r}")
     wiring = method()
     assert isinstance(wiring, Wiring)
     return wiring

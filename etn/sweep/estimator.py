@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from etn.backend import Array, as_block, kind_of, to_numpy
 from etn.errors import CoreError, DataError, SettingsError
@@ -13,7 +16,7 @@ from etn.o3 import Irreps
 from etn.sweep.callbacks import Callback
 from etn.sweep.grow import grow
 from etn.sweep.refine import Refinement, refine
-from etn.sweep.regression import Regression
+from etn.sweep.regression import Regression, check_inputs, evaluate_samples
 from etn.sweep.report import Report
 from etn.sweep.schedule import Schedule
 
@@ -63,7 +66,7 @@ class ChainRegressor:
     loss_ : float
         Objective of the chain.
     n_features_in_ : int
-        Components of one sample, over all sites that read different vectors.
+        Components of a sample: of the one vector that all sites read, or of all of theirs.
 
     Notes
     -----
@@ -163,7 +166,7 @@ class ChainRegressor:
         if self.n_starts < 1:
             raise SettingsError(f"n_starts: expected at least 1, got {self.n_starts}")
         schedule = self.schedule or Schedule(
-            sites=(2, 2, 2, 1), max_sweeps=8, max_bond=self.max_bond, tol=self.tol
+            sites=(2, 2, 2, 1, 1), max_sweeps=8, max_bond=self.max_bond, tol=self.tol
         )
         inputs = _inputs(X, legs)
         shared = len(inputs) < len(legs)
@@ -183,7 +186,7 @@ class ChainRegressor:
                 legs,
                 out=self.out,
                 max_bond=4 if self.max_bond is None else self.max_bond,
-                seed=_generator(self.seed, number),
+                seed=np.random.default_rng([self.seed, number]),
             ).to(**vars(problem.kind))
             report = grow(
                 start,
@@ -218,21 +221,15 @@ class ChainRegressor:
         if not hasattr(self, "chain_"):
             raise CoreError("predict: there is no chain yet: fit(X, y) first")
         chain = self.chain_
-        inputs = _inputs(X, list(chain.sites))
-        shared = len(inputs) < len(chain)
-        if shared != self._shared:
+        legs = list(chain.sites)
+        inputs = _inputs(X, legs)
+        if (len(inputs) < len(legs)) != self._shared:
             expected = ("vectors of their own", "one vector")[self._shared]
             raise DataError(f"X: the chain was fitted to sites that read {expected}")
-        values = [as_block(x) for x in inputs]
-        zeros = kind_of(*values).zeros((len(values[0]), chain.out.dim))
-        samples = Regression(
-            values[0] if shared else values,
-            zeros,
-            sites=chain.sites[0] if shared else chain.sites,
-            out=chain.out,
-        )
-        predicted = samples.predict(chain)
-        return predicted[:, 0] if chain.out.dim == 1 else predicted
+        values = check_inputs(inputs, legs[: len(inputs)])
+        first = kind_of(*values).ones((len(values[0]), 1))
+        y = evaluate_samples(chain, first, values * len(legs) if self._shared else values)
+        return y[:, 0] if chain.out.dim == 1 else y
 
     def score(
         self, X: Array | Sequence[Array], y: Array, sample_weight: Array | None = None
@@ -243,11 +240,68 @@ class ChainRegressor:
         orientation of the axes.
         """
         predicted = to_numpy(self.predict(X))
-        target = to_numpy(as_block(y)).reshape(predicted.shape)
-        weight = 1.0 if sample_weight is None else to_numpy(as_block(sample_weight))
-        rows = target.reshape(len(target), -1)
-        weights = (rows[:, :1] * 0 + 1) * (weight if sample_weight is None else weight[:, None])
-        mean = (weights * rows).sum(axis=0) / weights.sum()
-        left = (weights * (rows - predicted.reshape(rows.shape)) ** 2).sum()
-        total = (weights * (rows - mean) ** 2).sum()
-        return float(1 - left / total)
+        target = to_numpy(as_block(y))
+        if target.size != predicted.size:
+            raise DataError(f"y: expected shape {predicted.shape}, got {target.shape}")
+        target, predicted = (a.reshape(len(a), -1).astype(float) for a in (target, predicted))
+        weight = np.ones(len(target)) if sample_weight is None else to_numpy(sample_weight)
+        mean = np.average(target, axis=0, weights=weight)
+        left = weight @ np.sum((target - predicted) ** 2, axis=1)
+        return float(1 - left / (weight @ np.sum((target - mean) ** 2, axis=1)))
+
+    def __sklearn_tags__(self) -> Any:
+        """What scikit-learn wants to know; only scikit-learn asks."""
+        tags = importlib.import_module("sklearn.utils")
+        return tags.Tags(
+            estimator_type="regressor",
+            target_tags=tags.TargetTags(required=True),
+            regressor_tags=tags.RegressorTags(),
+        )
+
+    def __repr__(self) -> str:
+        defaults = inspect.signature(type(self).__init__).parameters
+        given = [f"{k}={v!r}" for k, v in self.get_params().items() if v != defaults[k].default]
+        return f"ChainRegressor({', '.join(given)})"
+
+    def _legs(self) -> list[Irreps]:
+        if isinstance(self.sites, str | Irreps):
+            if self.n_sites is None or self.n_sites < 1:
+                raise SettingsError(
+                    f"n_sites: expected at least 1 with one leg {self.sites} for all sites, "
+                    f"got {self.n_sites}"
+                )
+            return [Irreps(self.sites)] * self.n_sites
+        legs = [Irreps(leg) for leg in self.sites]
+        if not legs or self.n_sites not in (None, len(legs)):
+            raise SettingsError(f"n_sites: expected {len(legs)} as legs given, got {self.n_sites}")
+        return legs
+
+
+def _names() -> list[str]:
+    return [
+        name for name in inspect.signature(ChainRegressor.__init__).parameters if name != "self"
+    ]
+
+
+def _inputs(X: Array | Sequence[Array], legs: Sequence[Irreps]) -> list[Array]:
+    """One array for each site, or a single one that all sites read."""
+    if isinstance(X, list | tuple):
+        if len(X) != len(legs):
+            raise DataError(f"X: expected a list of {len(legs)} arrays, one a site, got {len(X)}")
+        return list(X)
+    values = as_block(X)
+    dims, shape = [leg.dim for leg in legs], tuple(values.shape)
+    equal = len(set(legs)) == 1
+    if equal and shape[1:] == (len(legs), dims[0]):
+        return [values[:, site] for site in range(len(legs))]
+    if shape[1:] == (sum(dims),):
+        ends = np.cumsum(dims).tolist()
+        return [values[:, end - dim : end] for end, dim in zip(ends, dims, strict=True)]
+    if equal and shape[1:] == (dims[0],):
+        return [values]
+    expected = [f"(samples, {dims[0]})", f"(samples, {len(dims)}, {dims[0]})"] if equal else []
+    expected += [f"(samples, {sum(dims)})", f"a list of {len(legs)} arrays"]
+    raise DataError(
+        f"X: expected {' or '.join(expected)} from the legs {', '.join(map(str, legs))}, "
+        f"got shape {shape}"
+    )

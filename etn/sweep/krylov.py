@@ -124,13 +124,13 @@ def _krylov(
         known = basis[: m + 1]
         vector = apply(vector)
         length = float(norm(vector))
+        if not math.isfinite(length):
+            raise CoreError("Lanczos: the operator returned values that are not finite")
         overlaps = known @ vector
         vector = vector - overlaps @ known
         # Twice is enough: rounding is then the only loss of orthogonality.
         vector = vector - (known @ vector) @ known
         beta = float(norm(vector))
-        if not math.isfinite(beta):
-            raise CoreError("Lanczos: the operator returned values that are not finite")
         projected[m, m] = float(overlaps[m])
         first = beta if m == 0 else first
         values, vectors = np.linalg.eigh(projected[: m + 1, : m + 1])

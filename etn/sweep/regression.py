@@ -112,16 +112,10 @@ class Regression:
         self.out, self.start = Irreps(out), Irreps(start)
         self.shared = isinstance(sites, str | Irreps)
         self.legs = [Irreps(leg) for leg in ([sites] if self.shared else sites)]
-        values = [as_block(x) for x in ([inputs] if self.shared else inputs)]
-        if not values or len(values) != len(self.legs):
-            raise IrrepsError(
-                f"inputs: expected one array for each of {len(self.legs)} legs, got {len(values)}"
-            )
+        arrays = [inputs] if self.shared else list(inputs)
+        values = check_inputs(arrays, self.legs)
         self.kind = kind_of(*values)
-        self.n_samples = int(values[0].shape[0]) if values[0].ndim else 0
-        names = ["all sites" if self.shared else f"site {site}" for site in range(len(values))]
-        for name, x, leg in zip(names, values, self.legs, strict=True):
-            _check(name, x, (self.n_samples, leg.dim), f" from the leg {leg}")
+        self.n_samples = len(values[0])
         self.targets = self._targets(targets)
         self._root = self._weights(weights)
         first = self._first(start_values)
@@ -422,6 +416,30 @@ def _common(u: Blocks, w: Blocks) -> list[Irrep]:
     return [ir for ir in sorted(u) if ir in w]
 
 
+def check_inputs(inputs: Sequence[Array], legs: Sequence[Irreps]) -> list[Array]:
+    """Arrays of one kind, one of shape (samples, leg.dim) for each leg.
+
+    Raises
+    ------
+    DataError
+        If an array has another shape, or a value that is not finite.
+    IrrepsError
+        If the number of legs is not that of the arrays.
+    CoreError
+        If the arrays are of different kinds.
+    """
+    if not inputs or len(inputs) != len(legs):
+        raise IrrepsError(
+            f"inputs: expected one array for each of {len(legs)} legs, got {len(inputs)}"
+        )
+    values = [as_block(x) for x in inputs]
+    n_samples = int(values[0].shape[0]) if values[0].ndim else 0
+    for site, (x, leg) in enumerate(zip(values, legs, strict=True)):
+        _check(f"site {site}", x, (n_samples, leg.dim), f" from the leg {leg}")
+    kind_of(*values)
+    return values
+
+
 def _check(name: str, values: Array, shape: tuple[int, ...], source: str) -> None:
     if tuple(values.shape) != shape or not values.shape[0]:
         raise DataError(f"{name}: expected shape {shape}{source}, got {tuple(values.shape)}")
@@ -489,10 +507,9 @@ def from_blocks(blocks: Blocks, leg: Irreps) -> Array:
     return dense.T
 
 
-def chain_values(chain: Chain, first: Array, inputs: Sequence[Array]) -> Array:
+def evaluate_samples(chain: Chain, first: Array, inputs: Sequence[Array]) -> Array:
     """Values of a chain, (samples, out.dim), from the vectors of its start and of each site."""
     env = to_blocks(first, chain.start)
     for core, x in zip(chain, inputs, strict=True):
         env = propagate(core, env, to_blocks(x, core.legs[1]), to=2)
     return from_blocks(env, chain.out)
-

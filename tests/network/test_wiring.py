@@ -75,7 +75,7 @@ def test_networks_are_recognized():
     assert as_wiring(Ring()) is ring
     chain = Chain.random(["1x0e"] * 2, seed=0)
     assert as_wiring(chain).cores == chain.cores
-    with pytest.raises(CoreError, match="expected a Chain, a Wiring or a network"):
+    with pytest.raises(CoreError, match="expected a Wiring or a network"):
         as_wiring(3)
 
 

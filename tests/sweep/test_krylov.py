@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -107,7 +109,7 @@ def test_the_limit_on_products_holds_and_the_value_is_an_upper_bound():
     assert values[0] == pytest.approx(start @ h @ start / (start @ start))
     assert min(values) >= -1
     # Nothing is lost at a restart; the first vector of a basis is the best one so far.
-    assert all(b <= a + 1e-14 for a, b in zip(values, values[1:], strict=False))
+    assert all(b <= a + 1e-14 for a, b in pairwise(values))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 
 from etn.interfaces.quimb import to_quimb
 from etn.network.chain import Chain
-from etn.network.wiring import Wired, Wiring, as_wiring
+from etn.network.views.wiring import Wired, Wiring, as_wiring
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

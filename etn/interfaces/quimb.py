@@ -24,7 +24,7 @@ import numpy as np
 from etn.backend import Array, to_numpy
 from etn.errors import CoreError
 from etn.network.chain import Chain
-from etn.network.wiring import Wired, Wiring, as_wiring
+from etn.network.views.wiring import Wired, Wiring, as_wiring
 from etn.o3 import Irreps
 from etn.o3.irreps import IrrepsLike
 from etn.tensor import Core

@@ -20,9 +20,9 @@ from etn.errors import CoreError, IrrepsError
 from etn.network.algebra import dense_train, direct_sum, overlap, train_of_dense
 from etn.network.bonds import reachable_bonds
 from etn.network.gauge import canonical, spectra, truncated
-from etn.network.inspectable import Inspectable
-from etn.network.show import chain_diagram
-from etn.network.wiring import Wiring
+from etn.network.views.inspectable import Inspectable
+from etn.network.views.show import chain_diagram
+from etn.network.views.wiring import Wiring
 from etn.o3 import Irrep, Irreps
 from etn.tensor import (
     Core,

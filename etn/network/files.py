@@ -12,10 +12,10 @@ from etn import io
 from etn.backend import to_numpy
 from etn.errors import ModelFileError
 from etn.network.chain import Chain
-from etn.network.graph import Network
+from etn.network.graphs.network import Network
 from etn.network.operator import Operator
 from etn.network.storage import chain_from_arrays, chain_to_arrays
-from etn.network.tree import Tree
+from etn.network.trees.tree import Tree
 from etn.o3 import Irrep
 from etn.tensor import Core
 

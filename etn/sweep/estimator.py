@@ -15,8 +15,9 @@ from etn.network import Chain
 from etn.o3 import Irreps
 from etn.sweep.callbacks import Callback
 from etn.sweep.grow import grow
+from etn.sweep.inputs import check_inputs, evaluate_samples
 from etn.sweep.refine import Refinement, refine
-from etn.sweep.regression import Regression, check_inputs, evaluate_samples
+from etn.sweep.regression import Regression
 from etn.sweep.report import Report
 from etn.sweep.schedule import Schedule
 

@@ -21,7 +21,8 @@ from etn.backend import Array, kind_of, to_numpy
 from etn.errors import SettingsError
 from etn.network import Blocks, Chain
 from etn.o3 import Irrep
-from etn.sweep.regression import Regression, from_vector, to_vector
+from etn.sweep.linear import from_vector, to_vector
+from etn.sweep.regression import Regression
 from etn.tensor import Core, matricize, tensorize
 
 # Damping at which a step is as short as rounding.
@@ -118,7 +119,8 @@ def refine(
     chain = chain.canonicalize(len(chain) // 2 if center is None else center)
     # What rounding leaves of a perfect fit.
     floor = (1e3 * chain.kind.eps) ** 2 * problem.size
-    losses, used = [problem.loss(chain)], []
+    losses = [problem.loss(chain)]
+    used: list[float] = []
     growth, idle = 2.0, 0
     while not (reason := _settled(losses[-1], floor, idle, rel_tol)) and len(used) < max_steps:
         model = _Linearized(chain, problem)

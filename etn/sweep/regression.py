@@ -17,17 +17,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
-from etn.backend import Array, as_block, is_finite, kind_of, to_numpy
+from etn.backend import Array, as_block, kind_of, to_numpy
 from etn.errors import CoreError, DataError, IrrepsError, SettingsError
 from etn.network import Blocks, Chain
 from etn.network.environment import couple, coupling_matrix, propagate
 from etn.o3 import Irrep, Irreps
-from etn.sweep.eigen import Carried
+from etn.sweep.carried import Carried
+from etn.sweep.inputs import check_inputs, check_values, from_blocks, to_blocks
+from etn.sweep.linear import Solved, from_vector, least_squares, to_vector, triangular
 from etn.sweep.problem import LocalSolution
 from etn.tensor import Core, Pair, matricize, merge, tensorize
-from etn.tensor.factor import stacking, thin_svd
+from etn.tensor.factor import stacking
 
 Sides = tuple[Blocks, Blocks]
 """u and w of a design: {j: (a, 2 j + 1, samples)} and {j: (b, 2 j + 1, components * samples)}."""
@@ -111,7 +112,7 @@ class Regression:
         self.ridge, self.proximal = ridge, proximal
         self.out, self.start = Irreps(out), Irreps(start)
         self.shared = isinstance(sites, str | Irreps)
-        self.legs = [Irreps(leg) for leg in ([sites] if self.shared else sites)]
+        self.legs = _legs(sites)
         arrays = [inputs] if self.shared else list(inputs)
         values = check_inputs(arrays, self.legs)
         self.kind = kind_of(*values)
@@ -128,8 +129,8 @@ class Regression:
             else blocks
             for blocks in self._sites
         ]
-        each = [self.kind.eye(components)] * self.n_samples
-        last = xp.reshape(xp.stack(each, axis=-1), (components, -1)).T
+        each = self.kind.eye(components)[:, :, None] * self.kind.ones((self.n_samples,))
+        last = xp.reshape(each, (components, -1)).T
         self._left: Carried[Blocks] = Carried(to_blocks(first, self.start), self._step_left)
         self._right: Carried[Blocks] = Carried(to_blocks(last, self.out), self._step_right)
 
@@ -137,14 +138,14 @@ class Regression:
         y = self.kind.array(as_block(targets))
         if y.ndim == 1 and self.out.dim == 1:
             y = y[:, None]
-        _check("targets", y, (self.n_samples, self.out.dim), f" from the output {self.out}")
+        check_values("targets", y, (self.n_samples, self.out.dim), f" from the output {self.out}")
         return y
 
     def _weights(self, weights: Array | None) -> Array:
         if weights is None:
             return self.kind.ones((self.n_samples,))
         w = self.kind.array(as_block(weights))
-        _check("weights", w, (self.n_samples,), "")
+        check_values("weights", w, (self.n_samples,), "")
         if bool((w < 0).any()):
             raise DataError(f"weights: expected zero or more, got {float(w.min())}")
         return self.kind.xp.sqrt(w)
@@ -155,7 +156,9 @@ class Regression:
                 raise DataError(f"start_values: expected an array for the start {self.start}")
             return self.kind.ones((self.n_samples, 1))
         first = self.kind.array(as_block(values))
-        _check("start", first, (self.n_samples, self.start.dim), f" from the leg {self.start}")
+        check_values(
+            "start", first, (self.n_samples, self.start.dim), f" from the leg {self.start}"
+        )
         return first
 
     def _site(self, blocks: list[Blocks], site: int) -> Blocks:
@@ -181,7 +184,7 @@ class Regression:
         return self._right.after(chain.cores[:site:-1])
 
     def enlarged_left(self, chain: Chain, site: int, irreps: Iterable[Irrep]) -> Blocks:
-        """Couplings of the left bond and a site to irreps, ordered as by ``matricize(core, 2)``."""
+        """Couplings of the left bond and a site, ordered as by ``matricize(core, 2)``."""
         env, own = self.left(chain, site), self._site(self._sites, site)
         bond, leg, _ = chain[site].legs
         legs = (bond, leg, Irreps([(1, ir) for ir in sorted(irreps)]))
@@ -191,7 +194,7 @@ class Regression:
         }
 
     def enlarged_right(self, chain: Chain, site: int, irreps: Iterable[Irrep]) -> Blocks:
-        """Couplings of a site and the right bond to irreps, ordered as by ``matricize(core, 0)``."""
+        """Couplings of a site and the right bond, ordered as by ``matricize(core, 0)``."""
         env, own = self.right(chain, site), self._site(self._repeated, site)
         _, leg, bond = chain[site].legs
         legs = (Irreps([(1, ir) for ir in sorted(irreps)]), leg, bond)
@@ -236,7 +239,7 @@ class Regression:
             block = xp.concat([*rows, xp.reshape(y, (1, -1))]).T
             if triangle is not None:
                 block = xp.concat([triangle, block])
-            triangle = _triangular(block)
+            triangle = triangular(block)
         return triangle
 
     def _columns(self, u: Blocks, w: Blocks, ir: Irrep, part: slice, root: Array) -> Array:
@@ -315,7 +318,7 @@ class Regression:
         return float(to_numpy((weighted * weighted).sum()))
 
     def check(self, chain: Chain) -> None:
-        """Raise an :class:`IrrepsError` or a :class:`CoreError` unless the chain fits the samples."""
+        """Raise an IrrepsError or a CoreError unless the chain fits the samples."""
         if not self.shared and len(chain) != len(self.legs):
             raise IrrepsError(f"expected a chain of {len(self.legs)} sites, got {len(chain)}")
         ends = [("start", self.start, chain.start), ("out", self.out, chain.out)]
@@ -334,182 +337,11 @@ class Regression:
             )
 
 
-class Solved(NamedTuple):
-    """Solution of linear least squares.
-
-    Attributes
-    ----------
-    x : (columns,)
-    loss : float
-        Squared residuals with the ridge, without the proximal term.
-    condition : float
-        Ratio of the largest and the smallest singular value that counts, columns of norm one.
-    gradient : float
-        Norm of half the gradient of the loss at the start.
-    """
-
-    x: Array
-    loss: float
-    condition: float
-    gradient: float
-
-
-def least_squares(
-    triangle: Array, start: Array, ridge: float = 0.0, proximal: float = 0.0
-) -> Solved:
-    r"""Minimize :math:`|\Phi x - y|^2 + \lambda |x|^2 + \mu |x - x_0|^2`.
-
-    Where that leaves x open, the solution of least norm.
-
-    Parameters
-    ----------
-    triangle : (n, columns + 1)
-        Of [Phi, y]; see :meth:`Regression.triangle`.
-    start : (columns,)
-        x_0.
-    ridge, proximal : float
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> least_squares(np.array([[1.0, 1.0, 2.0], [0.0, 0.0, 0.5]]), np.zeros(2)).x
-    array([1., 1.])
-    """
-    kind = kind_of(triangle)
-    xp = kind.xp
-    phi, y = triangle[:, :-1], triangle[:, -1]
-    columns = phi.shape[1]
-    a, b = phi, y
-    if ridge + proximal > 0:
-        weight = math.sqrt(ridge + proximal)
-        a = xp.concat([phi, weight * kind.eye(columns)])
-        b = xp.concat([y, (proximal / weight) * start])
-    # Singular values tell open directions from determined ones only among columns of one size.
-    # A column that cancels to rounding is open too; it must not be scaled up.
-    tolerance = max(1000, columns) * kind.eps
-    norms = xp.linalg.vector_norm(a, axis=0)
-    seen = norms > tolerance * xp.max(norms)
-    a = xp.where(seen, a, xp.zeros_like(a))
-    norms = xp.where(seen, norms, xp.ones_like(norms))
-    u, s, vh = thin_svd(a / norms, kind)
-    n = int((s > tolerance * s[0]).sum())
-    x = (vh[:n].T @ ((u[:, :n].T @ b) / s[:n])) / norms
-    if n < columns:
-        # What spans the rows in the scaled unknowns, carried back, is orthogonal to all that is
-        # open; the part of x in its span has the least norm.
-        rows, _ = xp.linalg.qr((vh[:n] * norms).T)
-        x = rows @ (rows.T @ x)
-    rest = phi @ x - y
-    slope = phi.T @ (phi @ start - y) + ridge * start
-    loss = float(to_numpy((rest * rest).sum())) + ridge * float(to_numpy((x * x).sum()))
-    condition = float(s[0] / s[n - 1]) if n else 1.0
-    return Solved(x, loss, condition, float(to_numpy(xp.linalg.vector_norm(slope))))
-
-
-def _triangular(matrix: Array) -> Array:
-    r = kind_of(matrix).xp.linalg.qr(matrix, mode="r")
-    # torch hands back both factors, the first one empty.
-    return r[1] if isinstance(r, tuple) else r
-
-
 def _common(u: Blocks, w: Blocks) -> list[Irrep]:
     return [ir for ir in sorted(u) if ir in w]
 
 
-def check_inputs(inputs: Sequence[Array], legs: Sequence[Irreps]) -> list[Array]:
-    """Arrays of one kind, one of shape (samples, leg.dim) for each leg.
-
-    Raises
-    ------
-    DataError
-        If an array has another shape, or a value that is not finite.
-    IrrepsError
-        If the number of legs is not that of the arrays.
-    CoreError
-        If the arrays are of different kinds.
-    """
-    if not inputs or len(inputs) != len(legs):
-        raise IrrepsError(
-            f"inputs: expected one array for each of {len(legs)} legs, got {len(inputs)}"
-        )
-    values = [as_block(x) for x in inputs]
-    n_samples = int(values[0].shape[0]) if values[0].ndim else 0
-    for site, (x, leg) in enumerate(zip(values, legs, strict=True)):
-        _check(f"site {site}", x, (n_samples, leg.dim), f" from the leg {leg}")
-    kind_of(*values)
-    return values
-
-
-def _check(name: str, values: Array, shape: tuple[int, ...], source: str) -> None:
-    if tuple(values.shape) != shape or not values.shape[0]:
-        raise DataError(f"{name}: expected shape {shape}{source}, got {tuple(values.shape)}")
-    if not is_finite(values):
-        rows = to_numpy(~kind_of(values).xp.isfinite(values)).reshape(len(values), -1).any(axis=1)
-        raise DataError(
-            f"{name}: expected finite values, got inf or nan in {rows.sum()} of {len(rows)} "
-            f"samples, the first one is sample {rows.argmax()}"
-        )
-
-
-def to_vector(matrices: Mapping[Irrep, Array]) -> Array:
-    """Entries of sqrt(2 j + 1) Theta_j, irrep after irrep, row after row."""
-    xp = kind_of(*matrices.values()).xp
-    ordered = [math.sqrt(ir.dim) * matrices[ir] for ir in sorted(matrices)]
-    return xp.concat([xp.reshape(matrix, (-1,)) for matrix in ordered])
-
-
-def from_vector(vector: Array, shapes: Mapping[Irrep, tuple[int, int]]) -> dict[Irrep, Array]:
-    """Inverse of :func:`to_vector`, with the shapes in the order of the vector."""
-    matrices, at = {}, 0
-    for ir, (rows, columns) in shapes.items():
-        part = vector[at : at + rows * columns]
-        matrices[ir] = part.reshape(rows, columns) / math.sqrt(ir.dim)
-        at += rows * columns
-    return matrices
-
-
-def to_blocks(values: Array, leg: Irreps) -> Blocks:
-    """Components of each irrep of dense vectors.
-
-    Parameters
-    ----------
-    values : (samples, leg.dim)
-    leg : Irreps
-
-    Returns
-    -------
-    {ir: (multiplicity, 2 l + 1, samples)}
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> blocks = to_blocks(np.arange(8.0).reshape(2, 4), Irreps("1x0e+1x1o"))
-    >>> blocks[Irrep("1o")][0, :, 0]
-    array([1., 2., 3.])
-    """
-    # Stacked row by row, as couplings run over contiguous samples.
-    xp, rows = kind_of(values).xp, values.T
-    return {
-        ir: xp.reshape(
-            xp.stack([rows[i] for i in leg.indices(ir).ravel().tolist()]),
-            (leg.count(ir), ir.dim, -1),
-        )
-        for ir in leg.unique
-    }
-
-
-def from_blocks(blocks: Blocks, leg: Irreps) -> Array:
-    """Inverse of :func:`to_blocks`: (samples, leg.dim)."""
-    one: Array = next(iter(blocks.values()))
-    dense = kind_of(one).zeros((leg.dim, one.shape[-1]))
-    for ir, block in blocks.items():
-        dense[leg.indices(ir)] = block
-    return dense.T
-
-
-def evaluate_samples(chain: Chain, first: Array, inputs: Sequence[Array]) -> Array:
-    """Values of a chain, (samples, out.dim), from the vectors of its start and of each site."""
-    env = to_blocks(first, chain.start)
-    for core, x in zip(chain, inputs, strict=True):
-        env = propagate(core, env, to_blocks(x, core.legs[1]), to=2)
-    return from_blocks(env, chain.out)
+def _legs(sites: Irreps | str | Sequence[Irreps | str]) -> list[Irreps]:
+    if isinstance(sites, str | Irreps):
+        return [Irreps(sites)]
+    return [Irreps(leg) for leg in sites]

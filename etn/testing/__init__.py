@@ -5,15 +5,20 @@ Nothing here needs pytest: :meth:`Laws.check` checks all laws of a suite.
 """
 
 from etn.testing.batches import dense_leg, dense_value, random_batch, random_blocks
-from etn.testing.networks import ChainLaws, CoreLaws
+from etn.testing.chains import ChainLaws
+from etn.testing.cores import CoreLaws
+from etn.testing.graphs import NetworkLaws
 from etn.testing.potentials import PotentialLaws
 from etn.testing.suite import Laws
+from etn.testing.trees import TreeLaws
 
 __all__ = [
     "ChainLaws",
     "CoreLaws",
     "Laws",
+    "NetworkLaws",
     "PotentialLaws",
+    "TreeLaws",
     "dense_leg",
     "dense_value",
     "random_batch",

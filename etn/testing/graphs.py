@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn.backend import to_numpy
-from etn.network.graph import Network
+from etn.network.graphs.network import Network
 from etn.o3.rotation import irreps_d
 from etn.tensor import Core
-from etn.testing.networks import orthogonals
-from etn.testing.suite import Laws
+from etn.testing.suite import Laws, orthogonals
 
 Array = NDArray[np.float64]
 

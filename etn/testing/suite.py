@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from importlib.util import find_spec
+from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from etn.backend import to_numpy
+from etn.network import Chain, Network, Tree
+from etn.o3.rotation import random_rotation
+from etn.tensor import Core
+
+T = TypeVar("T", Core, Chain, Tree, Network)
 
 
 class Laws:
@@ -80,3 +86,20 @@ class Laws:
             if np.isfinite(deviation)
             else f"deviation {deviation}: expected finite numbers"
         )
+
+
+def orthogonals(rng: np.random.Generator) -> Iterator[NDArray[np.float64]]:
+    """A rotation, one with reflection, and the inversion."""
+    yield random_rotation(rng)
+    yield random_rotation(rng, reflect=True)
+    yield -np.eye(3)
+
+
+def as_double(values: Any) -> NDArray[np.float64]:
+    """What a law computes with: NumPy, so that it rests on one library, and float64."""
+    return to_numpy(values).astype(float)
+
+
+def on_both(made: T) -> list[T]:
+    """The same object in NumPy and in torch; nothing where torch is not installed."""
+    return [made.to("numpy"), made.to("torch")] if find_spec("torch") else []

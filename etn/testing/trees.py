@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.util import find_spec
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from etn.backend import to_numpy
-from etn.network.recouple import rounding
-from etn.network.topology import Edge, Nested, balanced, comb
-from etn.network.tree import Tree
+from etn.network.trees.recouple import rounding
+from etn.network.trees.topology import Edge, Nested, balanced, comb
+from etn.network.trees.tree import Tree
 from etn.o3 import Irreps
 from etn.o3.rotation import irreps_d
 from etn.tensor import Core, Spectrum, Truncation, absorb, isometry_error
-from etn.testing.networks import orthogonals
-from etn.testing.suite import Laws
+from etn.testing.suite import Laws, as_double, orthogonals
 
 Array = NDArray[np.float64]
 
@@ -270,12 +268,8 @@ class TreeLaws(Laws):
                 _assert_same(Tree(one.topology.nested, one.cores, center=one.center), one)
 
 
-def _double(array: Any) -> Array:
-    return np.asarray(to_numpy(array), dtype=float)
-
-
 def _dense(tree: Tree) -> Array:
-    return _double(tree.to_dense())
+    return as_double(tree.to_dense())
 
 
 def _contract(tree: Tree, nodes: Iterable[Edge], output: Sequence[Edge]) -> Array:
@@ -285,7 +279,7 @@ def _contract(tree: Tree, nodes: Iterable[Edge], output: Sequence[Edge]) -> Arra
     for node in nodes:
         around = tree.topology.around(node)
         operands += [
-            _double(tree[node].to_dense()),
+            as_double(tree[node].to_dense()),
             [numbers.setdefault(edge, len(numbers)) for edge in around],
         ]
     out = [numbers[edge] for edge in output]

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from etn.interfaces.drawing import draw
 from etn.network import Chain
-from etn.network.wiring import Wiring
+from etn.network.views.wiring import Wiring
 from etn.tensor import Core
 
 pytest.importorskip("quimb")

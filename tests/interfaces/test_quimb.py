@@ -11,7 +11,7 @@ import pytest
 from etn.errors import CoreError
 from etn.interfaces.quimb import from_quimb, to_quimb
 from etn.network import Chain
-from etn.network.wiring import Wiring
+from etn.network.views.wiring import Wiring
 from etn.o3 import Irreps
 from etn.tensor import Core
 

@@ -8,7 +8,7 @@ import pytest
 from etn import io
 from etn.errors import ModelFileError
 from etn.network import Chain, Network, Operator, Tree, heisenberg, load, save
-from etn.network.topology import comb
+from etn.network.trees.topology import comb
 from etn.tensor import Core, Truncation
 
 CORE = Core.random(["2x0e+1x1o", "1x0e+1x1o+1x1e", "2x0e+1x1o"], seed=0)

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from etn.backend import Kind
 from etn.network import Chain, Operator, aklt, operator_leg, pair_sum
 from etn.network.operator import operator_basis
 from etn.o3 import Irrep, Irreps, clebsch_gordan
@@ -98,7 +99,7 @@ def assert_reduced(block, bond, w_bond, elements):
                 expected = np.einsum("wba,mqn->bnamwq", reduced, cg)
                 np.testing.assert_allclose(found, expected, atol=1e-11)
                 nonzero += np.abs(expected).max() > 1e-3
-    assert nonzero > 3
+    assert nonzero >= 3
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
@@ -215,18 +216,12 @@ def test_vectors_and_matrices():
     assert not h.from_vector(h.to_vector(matrices))[missing].any()
 
 
-def test_flops_count_the_products():
-    _, h, *_ = one_site("long range", 1)
-    products = 0
-
-    class Counted(np.ndarray):
-        pass
-
-    for _, m, view in h._right:
-        products += 2 * view.shape[0] * m.shape[0] * m.shape[1]
-    for _, m, buffer in h._left:
-        products += 2 * m.shape[0] * m.shape[1] * buffer.shape[1]
-    assert h.flops == products > 0
+def test_flops():
+    j = Irrep("1e")
+    left, right = {(j, j): np.ones((2, 3, 3))}, {(j, j): np.ones((2, 4, 4))}
+    h = EffectiveHamiltonian(left, right, {j: (3, 4)}, Kind())
+    # (3, 4) (4, 2 · 4), then (3, 3 · 2) (3 · 2, 4).
+    assert h.flops == 2 * 3 * 4 * 8 + 2 * 3 * 6 * 4
 
 
 def test_only_wanted_irreps_are_built():

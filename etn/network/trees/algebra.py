@@ -13,8 +13,8 @@ from typing import NamedTuple
 from etn.backend import Array, is_finite, kind_of, to_numpy
 from etn.errors import CoreError
 from etn.network.algebra import couple_first_legs
-from etn.network.recouple import rounding
-from etn.network.topology import Edge, Topology
+from etn.network.trees.recouple import rounding
+from etn.network.trees.topology import Edge, Topology
 from etn.o3 import Irrep, Irreps
 from etn.tensor import Core, Truncation
 from etn.tensor.factor import cut, tensorize, thin_svd

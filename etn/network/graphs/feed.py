@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 
 from etn.backend import Array, Kind, as_block, is_finite, kind_of
 from etn.errors import CoreError
-from etn.network.contraction import Labels, Term
-from etn.network.formula import listed
+from etn.network.graphs.contraction import Labels, Term
+from etn.network.graphs.formula import listed
 from etn.o3 import Irreps
 
 SAMPLES = "(samples)"

@@ -24,7 +24,7 @@ import numpy as np
 
 from etn.backend import to_numpy
 from etn.errors import CoreError, SettingsError
-from etn.network.wiring import Wired, Wiring, as_wiring
+from etn.network.views.wiring import Wired, Wiring, as_wiring
 from etn.o3 import Irreps, clebsch_gordan
 from etn.tensor import Core
 from etn.tensor.core import Path

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from etn.network.show import elide
-from etn.network.wiring import Wired, Wiring, as_wiring
+from etn.network.views.show import elide
+from etn.network.views.wiring import Wired, Wiring, as_wiring
 from etn.o3 import Irreps
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from etn.network.info import NetworkInfo
-    from etn.network.wiring import Wiring
+    from etn.network.views.info import NetworkInfo
+    from etn.network.views.wiring import Wiring
 
 
 class Inspectable:
@@ -31,14 +31,14 @@ class Inspectable:
         raise NotImplementedError
 
     def info(self) -> NetworkInfo:
-        """Sizes, memory and cost; see :func:`etn.network.info`."""
-        from etn.network.info import info
+        """Sizes, memory and cost; see :func:`etn.network.views.info`."""
+        from etn.network.views.info import info
 
         return info(self)
 
     def to_sympy(self, **options: Any) -> Any:
         """The contraction as an exact polynomial; see :func:`etn.network.to_sympy`."""
-        from etn.network.symbolic import to_sympy
+        from etn.network.views.symbolic import to_sympy
 
         return to_sympy(self, **options)
 
@@ -55,6 +55,6 @@ class Inspectable:
         return draw(self, **options)
 
     def _repr_html_(self) -> str:
-        from etn.network.show import html
+        from etn.network.views.show import html
 
         return html(self)

@@ -20,11 +20,8 @@ import numpy as np
 from etn.backend import Array, Kind, as_block
 from etn.errors import CoreError, IrrepsError
 from etn.network.chain import Chain
-from etn.network.inspectable import Inspectable
-from etn.network.recouple import move, swap
-from etn.network.topology import Edge, Leaves, Nested, Topology, balanced, comb
-from etn.network.tree_algebra import direct_sum, fillable_bonds, overlap, tree_of_dense
-from etn.network.tree_gauge import (
+from etn.network.trees.algebra import direct_sum, fillable_bonds, overlap, tree_of_dense
+from etn.network.trees.gauge import (
     Cores,
     canonical,
     check_cores,
@@ -33,7 +30,10 @@ from etn.network.tree_gauge import (
     spectra,
     truncated,
 )
-from etn.network.wiring import Wiring
+from etn.network.trees.recouple import move, swap
+from etn.network.trees.topology import Edge, Leaves, Nested, Topology, balanced, comb
+from etn.network.views.inspectable import Inspectable
+from etn.network.views.wiring import Wiring
 from etn.o3 import Irreps
 from etn.tensor import Core, Spectrum, Truncation, svd
 

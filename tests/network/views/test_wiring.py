@@ -10,7 +10,7 @@ import pytest
 
 from etn.errors import CoreError
 from etn.network import Chain
-from etn.network.wiring import Wiring, as_wiring
+from etn.network.views.wiring import Wiring, as_wiring
 from etn.tensor import Core
 
 
@@ -117,7 +117,8 @@ def test_the_output_must_be_the_open_legs():
 
 def test_looking_at_networks_loads_no_heavy_package():
     code = (
-        "import sys, etn.network.wiring, etn.network.info, etn.network.show, etn.network.symbolic\n"
+        "import sys, etn.network.views.wiring, etn.network.views.info\n"
+        "import etn.network.views.show, etn.network.views.symbolic\n"
         "import etn.interfaces.quimb, etn.interfaces.drawing\n"
         "print([m for m in ('torch', 'sympy', 'quimb', 'matplotlib', 'ase') if m in sys.modules])"
     )

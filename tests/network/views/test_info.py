@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from etn.network import Chain
-from etn.network.info import info
-from etn.network.wiring import Wiring
+from etn.network.views.info import info
+from etn.network.views.wiring import Wiring
 from etn.o3 import Irreps
 from etn.tensor import Core
 

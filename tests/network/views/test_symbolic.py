@@ -11,8 +11,8 @@ from sympy import Rational, sqrt, symbols
 
 from etn.errors import CoreError, SettingsError
 from etn.network import Chain
-from etn.network.symbolic import coefficient_values, to_sympy
-from etn.network.wiring import Wiring, as_wiring
+from etn.network.views.symbolic import coefficient_values, to_sympy
+from etn.network.views.wiring import Wiring, as_wiring
 from etn.o3 import Irreps
 from etn.tensor import Core
 

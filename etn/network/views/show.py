@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from etn.o3 import Irreps
 
 if TYPE_CHECKING:
-    from etn.network.wiring import Wired, Wiring
+    from etn.network.views.wiring import Wired, Wiring
 
 T = TypeVar("T")
 
@@ -87,7 +87,7 @@ def html(network: Wiring | Wired) -> str:
     (5, True)
     """
     from etn.network.chain import Chain
-    from etn.network.wiring import as_wiring
+    from etn.network.views.wiring import as_wiring
 
     wiring = as_wiring(network)
     order = max(core.order for core in wiring.cores)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from etn.backend import to_numpy
 from etn.errors import CoreError, IrrepsError
-from etn.network.topology import Edge, Topology
+from etn.network.trees.topology import Edge, Topology
 from etn.tensor import Core, Spectrum, Truncation, absorb, isometry_error, qr, svd
 from etn.tensor.factor import thin_svd
 

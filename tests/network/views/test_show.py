@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 import pytest
 
 from etn.network import Chain
-from etn.network.show import chain_diagram, elide, html
-from etn.network.wiring import Wiring
+from etn.network.views.show import chain_diagram, elide, html
+from etn.network.views.wiring import Wiring
 from etn.o3 import Irreps
 from etn.tensor import Core
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 
 from etn.backend import Array, Kind
 from etn.errors import CoreError
-from etn.network.contraction import Cost, Labels, Term, contract, letters, path_info
-from etn.network.feed import SAMPLES, check_open, feed, feed_result, remaining
-from etn.network.formula import join, listed, open_trace, parse, words
-from etn.network.inspectable import Inspectable
-from etn.network.wiring import Wiring
+from etn.network.graphs.contraction import Cost, Labels, Term, contract, letters, path_info
+from etn.network.graphs.feed import SAMPLES, check_open, feed, feed_result, remaining
+from etn.network.graphs.formula import join, listed, open_trace, parse, words
+from etn.network.views.inspectable import Inspectable
+from etn.network.views.wiring import Wiring
 from etn.o3 import Irreps
 from etn.tensor import Core
 from etn.tensor.core import Path

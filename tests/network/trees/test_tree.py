@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from etn.errors import CoreError, IrrepsError
 from etn.network import Chain
-from etn.network.topology import Topology, balanced, comb
-from etn.network.tree import Tree
+from etn.network.trees.topology import Topology, balanced, comb
+from etn.network.trees.tree import Tree
 from etn.o3 import Irrep, Irreps
 from etn.tensor import Core, Truncation
 from etn.testing.trees import TreeLaws

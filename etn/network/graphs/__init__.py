@@ -1,0 +1,1 @@
+"""Networks of cores on any graph, written as a formula."""

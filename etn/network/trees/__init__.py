@@ -1,0 +1,1 @@
+"""Trees: networks on any binary coupling tree."""

@@ -1,0 +1,1 @@
+"""Views of networks: how the legs are joined, sizes, drawings in text, polynomials."""

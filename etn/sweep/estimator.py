@@ -228,7 +228,10 @@ class ChainRegressor:
             expected = ("vectors of their own", "one vector")[self._shared]
             raise DataError(f"X: the chain was fitted to sites that read {expected}")
         values = check_inputs(inputs, legs[: len(inputs)])
-        first = kind_of(*values).ones((len(values[0]), 1))
+        kind = kind_of(*values)
+        if kind != chain.kind:
+            raise CoreError(f"X: expected arrays of the kind of the fit, {chain.kind}, got {kind}")
+        first = kind.ones((len(values[0]), 1))
         y = evaluate_samples(chain, first, values * len(legs) if self._shared else values)
         return y[:, 0] if chain.out.dim == 1 else y
 

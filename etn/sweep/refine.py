@@ -194,7 +194,7 @@ class _Linearized:
             )
             if part.complement is not None:
                 wide = u if leg == 2 else w
-                free = {ir: xp.tensordot(q.T, wide[ir], 1) for ir, q in part.complement.items()}
+                free = {ir: xp.tensordot(q.T, wide[ir], axes=1) for ir, q in part.complement.items()}
                 u, w = (free, w) if leg == 2 else (u, free)
             shapes = {ir: (len(u[ir]), len(w[ir])) for ir in sorted(u) if ir in w}
             n = sum(a * b for a, b in shapes.values())

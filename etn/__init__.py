@@ -3,9 +3,9 @@
 The subpackages, from the bottom up:
 
 - :mod:`etn.o3`: irreps, couplings, rotations and harmonics;
-- :mod:`etn.tensor`: equivariant cores and their factorisations;
-- :mod:`etn.network`: chains of cores, their canonical forms and environments;
-- :mod:`etn.sweep`: the DMRG sweep engine and its local problems;
+- :mod:`etn.tensor`: equivariant cores, their factorisations and truncation, on NumPy or torch;
+- :mod:`etn.network`: chains, trees and graphs of cores, operators on chains;
+- :mod:`etn.sweep`: the DMRG sweep engine and its local problems: regression, eigenstates;
 - :mod:`etn.potential`: data sets, features, baselines, potentials and their fit;
 - :mod:`etn.interfaces`: use in other programs.
 
@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from etn import (
+        backend,
         datasets,
         errors,
         interfaces,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from etn.network import Chain
     from etn.o3 import Irrep, Irreps
     from etn.potential import Baseline, Basis, Dataset, PolynomialPotential, fit, load
-    from etn.tensor import Core
+    from etn.tensor import Core, Truncation
 
 __version__ = "0.1.0"
 
@@ -55,7 +56,9 @@ __all__ = [
     "Irrep",
     "Irreps",
     "PolynomialPotential",
+    "Truncation",
     "__version__",
+    "backend",
     "datasets",
     "errors",
     "fit",
@@ -81,6 +84,7 @@ _HOMES = {
     "Irrep": "etn.o3",
     "Irreps": "etn.o3",
     "PolynomialPotential": "etn.potential",
+    "Truncation": "etn.tensor",
     "fit": "etn.potential",
     "load": "etn.potential",
 }

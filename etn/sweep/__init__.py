@@ -1,11 +1,11 @@
 """Sweeps: one engine, its schedule, callbacks and reports, and the local problems it solves."""
 
 from etn.sweep.callbacks import Callback, Checkpoint, EarlyStop, Progress, State
-from etn.sweep.eigen import EigenProblem, ground_state
+from etn.sweep.eigen import EigenProblem, ground_state, lowest_states
 from etn.sweep.engine import Step, itinerary, sweep
 from etn.sweep.grow import grow
 from etn.sweep.least_squares import Batch, LeastSquares
-from etn.sweep.problem import LocalProblem, LocalSolution
+from etn.sweep.problem import EnrichedProblem, LocalProblem, LocalSolution, PairProblem
 from etn.sweep.report import Report, SweepRecord
 from etn.sweep.schedule import Rule, Schedule
 from etn.sweep.workers import share
@@ -16,9 +16,11 @@ __all__ = [
     "Checkpoint",
     "EarlyStop",
     "EigenProblem",
+    "EnrichedProblem",
     "LeastSquares",
     "LocalProblem",
     "LocalSolution",
+    "PairProblem",
     "Progress",
     "Report",
     "Rule",
@@ -29,6 +31,7 @@ __all__ = [
     "ground_state",
     "grow",
     "itinerary",
+    "lowest_states",
     "share",
     "sweep",
 ]

@@ -142,7 +142,7 @@ class EarlyStop(Callback):
         best = values[0]
         idle = 0
         for value in values[1:]:
-            idle = 0 if value < best * (1 - self.rel_tol) else idle + 1
+            idle = 0 if value < best - self.rel_tol * abs(best) else idle + 1
             best = min(best, value)
         if idle >= self.patience:
             name = self.measure if self.measure in records[-1].measures else "loss"

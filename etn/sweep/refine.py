@@ -17,7 +17,7 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from etn.backend import Array, kind_of, to_numpy
+from etn.backend import Array, to_numpy
 from etn.errors import SettingsError
 from etn.network import Blocks, Chain
 from etn.o3 import Irrep
@@ -163,57 +163,84 @@ class _Step(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """How a core may move: by complement · X on one of its legs, {ir: (couplings, free)}."""
+    """How a core may move: by complement · X on one of its legs.
+
+    Attributes
+    ----------
+    leg : int
+        Towards the center; the last one for the center itself.
+    matrices : {ir: (couplings of the other legs, multiplicity)}
+    complement : {ir: (couplings, free)} or None
+        None for the center, which is free in all directions.
+    columns : slice
+        Of the Jacobian.
+    shapes : {ir: shape of X}, rows on the left side
+    """
 
     leg: int
     matrices: Blocks
-    complement: Blocks | None  # of the center: everything
+    complement: Blocks | None
+    columns: slice
+    shapes: dict[Irrep, tuple[int, int]]
 
 
 class _Linearized:
-    """Predictions of a chain to first order in all its cores."""
+    """Predictions of a canonical chain to first order in all its cores.
+
+    Attributes
+    ----------
+    jacobian : (n, columns)
+        Triangular factor, one column for each unknown in units of its core, and the ridge.
+    rhs : (n,)
+        The residuals in the same basis.
+    """
 
     def __init__(self, chain: Chain, problem: Regression) -> None:
-        self.chain = chain
         assert chain.center is not None
-        self.center = center = chain.center
-        self.kind = chain.kind
+        self.chain, self.kind, self.center = chain, chain.kind, chain.center
         xp = self.kind.xp
         self.parts: list[_Part] = []
-        self.shapes: list[dict[Irrep, tuple[int, int]]] = []
-        sides, sizes, penalty, target = [], [], [], []
-        norm = chain.norm()
-        for site, core in enumerate(chain):
-            leg = 2 if site <= center else 0
-            matrices = matricize(core, leg)
-            part = _Part(leg, matrices, None if site == center else _complements(matrices))
-            u, w = (
-                (problem.enlarged_left(chain, site, matrices), problem.right(chain, site))
-                if leg == 2
-                else (problem.left(chain, site), problem.enlarged_right(chain, site, matrices))
-            )
-            if part.complement is not None:
-                wide = u if leg == 2 else w
-                free = {ir: xp.tensordot(q.T, wide[ir], axes=1) for ir, q in part.complement.items()}
-                u, w = (free, w) if leg == 2 else (u, free)
+        sides, at = [], 0
+        for site in range(len(chain)):
+            leg, matrices, complement, (u, w) = self._free(problem, site)
             shapes = {ir: (len(u[ir]), len(w[ir])) for ir in sorted(u) if ir in w}
             n = sum(a * b for a, b in shapes.values())
-            self.parts.append(part)
-            self.shapes.append(shapes)
+            self.parts.append(_Part(leg, matrices, complement, slice(at, at + n), shapes))
             sides.append((u, w))
-            at_center = site == center
-            unit = norm if at_center and norm > 0 else 1.0
-            sizes.append(self.kind.ones((n,)) * unit)
-            penalty.append(self.kind.ones((n,)) * (problem.ridge if at_center else 0.0))
-            target.append(-to_vector(matrices) if at_center else self.kind.zeros((n,)))
+            at += n
         triangle = problem.triangle(sides, problem.residuals(chain))
-        self.units = xp.concat(sizes)
-        ridge = xp.sqrt(xp.concat(penalty))
-        self.rhs = xp.concat([triangle[:, -1], ridge * xp.concat(target)])
-        ridge_rows = ridge[:, None] * self.kind.eye(len(ridge))
-        # In units of the cores.
-        self.jacobian = xp.concat([triangle[:, :-1], ridge_rows]) * self.units
-        self.scale = float(to_numpy((self.jacobian**2).sum())) / max(len(ridge), 1)
+        rows, rhs = [triangle[:, :-1]], [triangle[:, -1]]
+        center = self.parts[self.center]
+        if problem.ridge:
+            root = math.sqrt(problem.ridge)
+            rows.append(root * self.kind.eye(at)[center.columns])
+            rhs.append(-root * to_vector(center.matrices))
+        self.units = self.kind.ones((at,))
+        self.units[center.columns] *= chain.norm() or 1.0
+        self.jacobian = xp.concat(rows) * self.units
+        self.rhs = xp.concat(rhs)
+        self.scale = float(to_numpy((self.jacobian**2).sum())) / at
+
+    def _free(
+        self, problem: Regression, site: int
+    ) -> tuple[int, Blocks, Blocks | None, tuple[Blocks, Blocks]]:
+        """Leg, matrices, complement and the two sides of the design of a core."""
+        chain, xp = self.chain, self.kind.xp
+        leg = 2 if site <= self.center else 0
+        matrices = matricize(chain[site], leg)
+        if leg == 2:
+            u, w = problem.enlarged_left(chain, site, matrices), problem.right(chain, site)
+        else:
+            u, w = problem.left(chain, site), problem.enlarged_right(chain, site, matrices)
+        if site == self.center:
+            return leg, matrices, None, (u, w)
+        complement = {
+            ir: xp.linalg.qr(matrix, mode="complete")[0][:, matrix.shape[1] :]
+            for ir, matrix in matrices.items()
+        }
+        wide = u if leg == 2 else w
+        free = {ir: xp.tensordot(q.T, wide[ir], axes=1) for ir, q in complement.items()}
+        return leg, matrices, complement, (free, w) if leg == 2 else (u, free)
 
     def step(self, damping: float) -> _Step:
         """Least squares with damping: its rows make the triangular factor invertible."""
@@ -228,24 +255,14 @@ class _Linearized:
 
     def move(self, x: Array) -> Chain:
         """The chain with all cores changed."""
-        cores, at = [], 0
-        for core, part, shapes in zip(self.chain, self.parts, self.shapes, strict=True):
-            n = sum(a * b for a, b in shapes.values())
-            change = from_vector(x[at : at + n], shapes)
-            at += n
+        cores = []
+        for core, part in zip(self.chain, self.parts, strict=True):
             new = dict(part.matrices)
-            for ir, delta in change.items():
-                q = None if part.complement is None else part.complement[ir]
-                free = delta if part.leg == 2 else delta.T
-                new[ir] = new[ir] + (free if q is None else q @ free)
+            for ir, change in from_vector(x[part.columns], part.shapes).items():
+                free = change if part.leg == 2 else change.T
+                new[ir] = new[ir] + (
+                    free if part.complement is None else part.complement[ir] @ free
+                )
             blocks = tensorize(new, core.legs, part.leg, self.kind).blocks
             cores.append(Core.trusted(core.legs, blocks, self.kind))
         return Chain(cores)
-
-
-def _complements(matrices: Blocks) -> Blocks:
-    """Orthonormal columns orthogonal to those of each matrix."""
-    found = {}
-    for ir, matrix in matrices.items():
-        found[ir] = kind_of(matrix).xp.linalg.qr(matrix, mode="complete")[0][:, matrix.shape[1] :]
-    return found

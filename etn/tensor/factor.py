@@ -357,7 +357,11 @@ def absorb(core: Core, bond: BondMatrix, leg: int) -> Core:
 
 
 def absorb_back(factors: Factors | Singular, leg: int = -1) -> Core:
-    """The core that was factorised: isometry · bond."""
+    """The core that was factorised: isometry · bond, as far as it was kept.
+
+    Irreps of the leg of which nothing was kept are missing; ``core.replace(result.blocks)`` puts
+    zeros in their place.
+    """
     back = {ir: matrix.T for ir, matrix in factors.bond.items()}
     return absorb(factors.isometry, back, leg)
 

@@ -16,6 +16,12 @@ def record(loss, *, n_sites=2, sweep=1, **measures):
     return SweepRecord(n_sites, sweep, loss, (loss,), 1e3, "cholesky", 0.1, 10, "2x0e", named)
 
 
+def test_energies_below_zero_stop_as_well():
+    stop = EarlyStop(rel_tol=1e-3)
+    assert stop.verdict([record(-26.8), record(-26.9)]) == ""
+    assert "fell by less" in stop.verdict([record(-26.8), record(-26.80001)])
+
+
 def test_early_stop_watches_the_validation_loss():
     stop = EarlyStop(rel_tol=0.1)
     assert stop.verdict([record(9, valid_loss=5.0)]) == ""

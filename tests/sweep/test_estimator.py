@@ -57,10 +57,10 @@ def test_shared_features_with_one_start(max_bond):
 def test_shared_features_at_six_sites():
     """Harder: joint refinement may end in a local minimum, and more starts help."""
     errors = []
-    for seed in range(6):
-        train, test = planted(seed, shared=True, n=3000, n_sites=6)
-        errors.append(error(ChainRegressor(LEG, 6, max_bond=LEG, n_starts=4).fit(*train), test))
-    assert sum(e < 1e-6 for e in errors) >= 5
+    for seed in range(4):
+        train, test = planted(seed, shared=True, n=2000, n_sites=6)
+        errors.append(error(ChainRegressor(LEG, 6, max_bond=LEG, n_starts=3).fit(*train), test))
+    assert sum(e < 1e-6 for e in errors) >= 3
 
 
 @pytest.mark.parametrize("out", ["1o", "2e", "1x2e+2x0e+1x1o"])

@@ -10,6 +10,8 @@ from etn.errors import IrrepsError, SettingsError
 from etn.network import Chain
 from etn.o3 import Irreps
 from etn.sweep import Schedule, grow
+from etn.sweep.inputs import from_blocks
+from etn.sweep.linear import to_vector
 from etn.sweep.refine import _Linearized, refine
 from etn.sweep.regression import Regression
 from etn.tensor import absorb
@@ -72,15 +74,9 @@ def test_the_linear_model_is_the_derivative(rng, center):
     assert (model.jacobian @ x) @ model.rhs == pytest.approx(np.sum(slope * residuals), rel=1e-6)
     # Off the center no direction changes the norm to first order.
     norms = [model.move(s * h * x * model.units).norm() ** 2 for s in (1, -1)]
-    own = np.concatenate([np.full(_count(s), k == center) for k, s in enumerate(model.shapes)])
-    from etn.sweep.linear import to_vector
-
-    inner = 2 * (x * model.units)[own] @ to_vector(model.parts[center].matrices)
+    part = model.parts[center]
+    inner = 2 * (x * model.units)[part.columns] @ to_vector(part.matrices)
     assert (norms[0] - norms[1]) / (2 * h) == pytest.approx(inner, rel=1e-6)
-
-
-def _count(shapes):
-    return sum(a * b for a, b in shapes.values())
 
 
 def test_no_direction_is_a_change_of_gauge(rng):
@@ -177,9 +173,8 @@ def test_torch_takes_the_steps_of_numpy(rng):
     torch = pytest.importorskip("torch")
     problem, chain = small(rng, ridge=0.1)
     one = refine(chain, problem, max_steps=5)
-    state = [torch.tensor(from_blocks_of(problem, site)) for site in range(3)]
     other = Regression(
-        state,
+        [torch.tensor(from_blocks(problem._sites[site], problem.legs[site])) for site in range(3)],
         problem.targets,
         sites=problem.legs,
         out=problem.out,
@@ -189,12 +184,6 @@ def test_torch_takes_the_steps_of_numpy(rng):
     two = refine(chain.to("torch"), other, max_steps=5)
     assert two.chain.kind == other.kind
     np.testing.assert_allclose(two.losses, one.losses, rtol=1e-8)
-
-
-def from_blocks_of(problem, site):
-    from etn.sweep.inputs import from_blocks
-
-    return from_blocks(problem._sites[site], problem.legs[site])
 
 
 def test_nothing_to_do(rng):

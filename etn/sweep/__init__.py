@@ -3,9 +3,12 @@
 from etn.sweep.callbacks import Callback, Checkpoint, EarlyStop, Progress, State
 from etn.sweep.eigen import EigenProblem, ground_state, lowest_states
 from etn.sweep.engine import Step, itinerary, sweep
+from etn.sweep.estimator import ChainRegressor
 from etn.sweep.grow import grow
 from etn.sweep.least_squares import Batch, LeastSquares
 from etn.sweep.problem import EnrichedProblem, LocalProblem, LocalSolution, PairProblem
+from etn.sweep.refine import Refinement, refine
+from etn.sweep.regression import Regression
 from etn.sweep.report import Report, SweepRecord
 from etn.sweep.schedule import Rule, Schedule
 from etn.sweep.workers import share
@@ -13,6 +16,7 @@ from etn.sweep.workers import share
 __all__ = [
     "Batch",
     "Callback",
+    "ChainRegressor",
     "Checkpoint",
     "EarlyStop",
     "EigenProblem",
@@ -22,6 +26,8 @@ __all__ = [
     "LocalSolution",
     "PairProblem",
     "Progress",
+    "Refinement",
+    "Regression",
     "Report",
     "Rule",
     "Schedule",
@@ -32,6 +38,7 @@ __all__ = [
     "grow",
     "itinerary",
     "lowest_states",
+    "refine",
     "share",
     "sweep",
 ]

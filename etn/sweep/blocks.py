@@ -216,6 +216,17 @@ def enlarge(
     -------
     BlockOperators
         Basis of irrep j: the couplings in the order of :func:`etn.tensor.matricize`.
+
+    Examples
+    --------
+    The first spin of two carries the identity, its own Hamiltonian (zero) and the spin vector:
+
+    >>> from etn.network import heisenberg
+    >>> operator, bond, spin = heisenberg(2), Irreps("1x0e"), Irrep("1e")
+    >>> first = site_tables(operator, "left")[0]
+    >>> operators = enlarge(end_block(bond, operator), bond, first, [spin])
+    >>> operators[spin, spin].shape
+    (3, 1, 1)
     """
     irreps, left = bond.unique, tables.side == "left"
     plan = tables.plan(irreps, tuple(wanted))
@@ -223,27 +234,36 @@ def enlarge(
     dims = [0] * len(wanted)
     slots: list[slice] = []
     for j, l, copies in plan.stack:
-        start, stop = dims[j], dims[j] + counts[l] * copies
-        # The first leg of a coupling runs slowest: the block if it stands left, or the site.
-        step = counts[l]
-        slots += (
-            [slice(start + c, stop, copies) for c in range(copies)]
-            if left
-            else [slice(at, at + step) for at in range(start, stop, step)]
-        )
+        n = counts[l]
+        start, stop = dims[j], dims[j] + n * copies
+        # The first leg of a coupling runs slowest: the block if it stands left, else the site.
+        if left:
+            slots += [slice(start + c, stop, copies) for c in range(copies)]
+        else:
+            slots += [slice(start + c * n, start + (c + 1) * n) for c in range(copies)]
         dims[j] = stop
     out = {key: tables.kind.zeros((w, dims[j2], dims[j])) for key, (j, j2, w) in plan.outs.items()}
     for key, table, writes in plan.products:
         if key in block:
             w, bras, kets = block[key].shape
             moved = table @ block[key].reshape(w, -1)
+            # Each part of the result has one source: nothing needs to be added up.
             for name, ket, bra, rows in writes:
                 out[name][:, slots[bra], slots[ket]] = moved[rows].reshape(-1, bras, kets)
     return out
 
 
 def project(enlarged: BlockOperators, isometry: Mapping[Irrep, Array]) -> BlockOperators:
-    """Operators in the basis that an isometry keeps: {j: (couplings, kept)}."""
+    """Operators in the basis that an isometry keeps: {j: (couplings, kept)}.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> scalar = Irrep("0e")
+    >>> energies = {(scalar, scalar): np.diag([1.0, 3.0])[None]}
+    >>> project(energies, {scalar: np.array([[0.6], [0.8]])})[scalar, scalar]
+    array([[[2.28]]])
+    """
     out: BlockOperators = {}
     for (j, j2), m in enlarged.items():
         if j in isometry and j2 in isometry:

@@ -84,7 +84,7 @@ class EigenProblem:
         self.max_products = max_products
         sides: tuple[Side, Side] = ("left", "right")
         self._tables = {side: site_tables(operator, side) for side in sides}
-        self._recent: dict[Side, tuple[BlockOperators, int, set[Irrep], BlockOperators]] = {}
+        self._recent: dict[Side, tuple[BlockOperators, set[Irrep], BlockOperators]] = {}
         self._left = Carried(end_block(state.start, operator), self._step_left)
         self._right = Carried(end_block(state.out, operator), self._step_right)
         self._others = [OtherState(other, state) for other in orthogonal_to]
@@ -103,10 +103,10 @@ class EigenProblem:
     ) -> BlockOperators:
         recent = self._recent.get(side)
         # The block that was enlarged to solve a site is the one that the center moves over next.
-        if recent and recent[0] is block and recent[1] == site and recent[2].issuperset(wanted):
-            return recent[3]
+        if recent and recent[0] is block and recent[1].issuperset(wanted):
+            return recent[2]
         found = enlarge(block, bond, self._tables[side][site], wanted)
-        self._recent[side] = (block, site, set(wanted), found)
+        self._recent[side] = (block, set(wanted), found)
         return found
 
     def _blocks(self, chain: Chain, first: int, last: int) -> tuple[BlockOperators, BlockOperators]:

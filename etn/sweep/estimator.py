@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -128,7 +128,7 @@ class ChainRegressor:
         """Parameters by name, as given."""
         return {name: getattr(self, name) for name in _names()}
 
-    def set_params(self, **params: Any) -> ChainRegressor:
+    def set_params(self, **params: Any) -> Self:
         """Set parameters by name.
 
         Raises
@@ -142,7 +142,7 @@ class ChainRegressor:
             setattr(self, name, value)
         return self
 
-    def fit(self, X: Array | Sequence[Array], y: Array, sample_weight: Array | None = None) -> Any:
+    def fit(self, X: Array | Sequence[Array], y: Array, sample_weight: Array | None = None) -> Self:
         """Fit; an interrupted fit leaves the estimator as it was.
 
         Parameters

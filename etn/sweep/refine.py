@@ -74,9 +74,10 @@ def refine(
         + \mu \Bigl( \sum_{k \ne c} |\delta_k|^2 + |\delta_C|^2 / |C|^2 \Bigr),
 
     with r the residuals, C the center core and :math:`\lambda` the ridge.  A step that lowers the
-    loss is taken, and :math:`\mu` follows the ratio of the gain to the predicted one (Nielsen,
-    IMM-REP-1999-05, section 3.3); else it is tried again with more damping.  The bonds keep their
-    irreps.  With N rows and P unknowns in all a step takes about 2 N P^2 + 4 P^3 flops.
+    loss is taken, and :math:`\mu` follows the ratio of the gain to the predicted one (H. B.
+    Nielsen, Damping parameter in Marquardt's method, IMM-REP-1999-05); else it is tried again with
+    more damping.  The bonds keep their irreps.  With N rows and P unknowns in all a step takes
+    about 2 N P^2 + 4 P^3 flops.
 
     Parameters
     ----------

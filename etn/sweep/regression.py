@@ -46,6 +46,9 @@ class Regression:
     values of that factor.  Normal equations are never formed: the result has the accuracy of the
     design, not of its square.
 
+    The environments of all samples stay in memory, for each bond as many numbers a sample as the
+    bond has components; rows of the design do not.
+
     Where the data leave directions open, as they must when all sites read the same vector, the
     solution is the one of least norm ||T||, or with a proximal term the one next to the chain.
     A direction counts as open if its singular value in the design with columns of norm one is at

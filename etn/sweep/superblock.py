@@ -33,6 +33,22 @@ class EffectiveHamiltonian:
     left, right : BlockOperators
     shapes : {j: (dimension left, dimension right)}
     kind : Kind
+
+    Examples
+    --------
+    Two spins, coupled to zero:
+
+    >>> import numpy as np
+    >>> from etn.network import heisenberg
+    >>> from etn.o3 import Irreps
+    >>> from etn.sweep.blocks import end_block, enlarge, site_tables
+    >>> operator, bond, spin = heisenberg(2), Irreps("1x0e"), Irrep("1e")
+    >>> left, right = (
+    ...     enlarge(end_block(bond, operator), bond, site_tables(operator, side)[site], [spin])
+    ...     for site, side in enumerate(("left", "right"))
+    ... )
+    >>> EffectiveHamiltonian(left, right, {spin: (1, 1)}, operator.chain.kind)(np.ones(1))
+    array([-2.])
     """
 
     def __init__(
@@ -63,6 +79,7 @@ class EffectiveHamiltonian:
             at = 0
             for (j, a, b), length in zip(terms, lengths, strict=True):
                 w, _, inner = a.shape
+                # To split an axis never copies: both are views.
                 part = matrix[:, at : at + length].reshape(rows, inner, w)
                 part[...] = xp.permute_dims(a, (1, 2, 0)) * math.sqrt(j2.dim / j.dim)
                 right_matrix = xp.permute_dims(b, (2, 0, 1)).reshape(b.shape[2], w * columns)

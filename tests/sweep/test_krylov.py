@@ -89,6 +89,25 @@ def test_the_scale_of_the_operator_does_not_matter():
     assert pairs[0].value * 1e12 == pytest.approx(pairs[1].value, rel=1e-10)
 
 
+def test_the_basis_stays_orthogonal():
+    """An eigenvalue far away converges at once, and would come back as a ghost."""
+    h, _ = symmetric([*np.linspace(-1, -0.999, 50), 1e3])
+    start = np.random.default_rng(1).normal(size=51)
+    pair = lowest_eigenpair(lambda v: h @ v, start, tol=1e-16, max_products=60, max_basis=60)
+    assert pair.value == pytest.approx(-1, abs=1e-11)
+    assert np.linalg.norm(h @ pair.vector - pair.value * pair.vector) < 1e-10
+
+
+def test_an_exhausted_space_ends_the_search():
+    """Beyond it there is nothing but rounding, here in a space where the operator is zero."""
+    h, vectors = symmetric([1, 2, 3, 4, 5, 6])
+    remove = complement(list(vectors[:, :4].T))
+    start = remove(np.random.default_rng(6).normal(size=6))
+    pair = lowest_eigenpair(lambda v: remove(h @ remove(v)), start, tol=0, max_products=50)
+    assert pair.value == pytest.approx(5, abs=1e-12)
+    assert pair.products == 2
+
+
 def test_zero_and_one_dimension():
     pair = lowest_eigenpair(lambda v: 0 * v, np.ones(4))
     assert (pair.value, pair.residual, pair.products) == (0, 0, 1)
@@ -123,8 +142,9 @@ def test_other_kinds_of_arrays(kind):
     assert pair.value == pytest.approx(-2, abs=tol)
     overlap = np.asarray(pair.vector, dtype=float) @ vectors[:, 0]
     assert abs(overlap) == pytest.approx(1, abs=tol)
-    # The tolerance ends at the rounding unit, not never.
-    assert pair.products < 60
+    # No tolerance is finer than the rounding unit.
+    same = lowest_eigenpair(lambda v: matrix @ v, kind.ones((12,)), tol=kind.eps, max_products=60)
+    assert pair.products == same.products < 12
 
 
 @pytest.mark.parametrize("backend", ["numpy", "torch"])

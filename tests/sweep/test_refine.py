@@ -144,6 +144,19 @@ def test_shared_features_from_random_cores(seed):
     assert found.converged
     assert found.reason == "settled: the samples are met to rounding"
     assert error(found.chain, test) < 1e-10
+    # Near the solution the damping falls, and the steps double the digits.
+    assert found.damping[-1] < 1e-2 * max(found.damping)
+    assert found.losses[-2] < 1e-3 * found.losses[-3]
+
+
+def test_it_does_not_depend_on_the_unit_of_the_targets():
+    (x, y), _ = planted(1, n=300)
+    start = Chain.random([LEG] * 4, max_bond=1, seed=0)
+    one, two = (
+        refine(unit * start, Regression(x, unit * y, sites=LEG), max_steps=6) for unit in (1.0, 1e4)
+    )
+    np.testing.assert_allclose(two.losses, 1e8 * np.array(one.losses), rtol=1e-6)
+    np.testing.assert_allclose(two.damping, one.damping, rtol=1e-4)
 
 
 def test_it_rescues_two_site_sweeps_on_shared_features():

@@ -240,6 +240,14 @@ def test_open_directions_stay_open_whatever_the_size_of_the_columns():
     np.testing.assert_array_equal(nothing.x, [0.0, 0.0])
 
 
+@pytest.mark.parametrize("n", [1, 4])
+def test_fewer_samples_than_unknowns_are_met_exactly(rng, n):
+    problem, chain, _ = problem_and_chain(rng, n=n, out="1x0e")
+    assert problem.solve(chain).loss < 1e-24 * problem.size
+    pair = problem.solve_pair(chain, 1)
+    assert problem.loss(replaced(chain, 1, pair.core)) < 1e-24 * problem.size
+
+
 def test_rows_in_blocks_give_the_same_solution(rng, monkeypatch):
     problem, chain, _ = problem_and_chain(rng, n=900)
     whole = problem.solve(chain)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from etn.backend import Array
@@ -13,15 +13,13 @@ from etn.sweep.blocks import BlockOperators, Side, end_block, enlarge, project, 
 from etn.sweep.callbacks import Callback
 from etn.sweep.carried import Carried, OtherState, embed
 from etn.sweep.grow import grow
-from etn.sweep.krylov import complement, lowest_eigenpair
+from etn.sweep.krylov import lowest_eigenpair
 from etn.sweep.problem import LocalSolution
 from etn.sweep.report import Report
 from etn.sweep.schedule import Schedule
 from etn.sweep.superblock import EffectiveHamiltonian
 from etn.tensor import Core, Pair, matricize, merge, tensorize
 from etn.tensor.pair import couplings, pair_shapes
-
-__all__ = ["Carried", "EigenProblem", "ground_state", "lowest_states"]
 
 
 class EigenProblem:
@@ -161,22 +159,13 @@ class EigenProblem:
         start: Mapping[Irrep, Array],
         others: Sequence[Mapping[Irrep, Array]],
     ) -> tuple[dict[Irrep, Array], float, float]:
-        apply: Callable[[Array], Array] = hamiltonian
-        vector = hamiltonian.to_vector(start)
-        if others:
-            remove = complement([hamiltonian.to_vector(other) for other in others])
-            norm = hamiltonian.kind.xp.linalg.vector_norm
-            before, vector = float(norm(vector)), remove(vector)
-            if not float(norm(vector)) > 1e3 * hamiltonian.kind.eps * before:
-                raise CoreError(
-                    f"DMRG: nothing of the state is orthogonal to the {len(others)} given states; "
-                    "there is no further state, or start from another seed or with a wider bond"
-                )
-
-            def apply(v: Array) -> Array:
-                return remove(hamiltonian(remove(v)))
-
-        pair = lowest_eigenpair(apply, vector, tol=self.tol, max_products=self.max_products)
+        pair = lowest_eigenpair(
+            hamiltonian,
+            hamiltonian.to_vector(start),
+            tol=self.tol,
+            max_products=self.max_products,
+            orthogonal_to=[hamiltonian.to_vector(other) for other in others],
+        )
         return hamiltonian.from_vector(pair.vector), pair.value, pair.first_residual
 
     def enrichment(self, chain: Chain, direction: int) -> dict[Irrep, Array]:

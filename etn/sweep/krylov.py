@@ -42,6 +42,7 @@ def lowest_eigenpair(
     tol: float = 1e-8,
     max_products: int = 20,
     max_basis: int = 20,
+    orthogonal_to: Sequence[Array] = (),
 ) -> Eigenpair:
     r"""Lowest eigenpair of a symmetric operator in the Krylov space of a vector.
 
@@ -66,6 +67,9 @@ def lowest_eigenpair(
         Most applications of H.
     max_basis : int
         Most vectors that are kept, at least 2.
+    orthogonal_to : sequence of arrays of shape (n,)
+        Vectors of norm one, or parts of such, to which the result is orthogonal.  They may depend
+        on each other; what is at the level of rounding counts as zero.
 
     Returns
     -------
@@ -76,7 +80,8 @@ def lowest_eigenpair(
     SettingsError
         If a limit is too small.
     CoreError
-        If the start vector is zero or a value is not finite.
+        If the start vector is zero, nothing of it is orthogonal to the given vectors, or a value
+        is not finite.
 
     Notes
     -----
@@ -100,67 +105,71 @@ def lowest_eigenpair(
     if not 0 < norm < math.inf:
         raise CoreError(f"Lanczos: expected a start vector with a finite norm, got norm {norm}")
     tol = max(tol, kind.eps)
-    pair, done = _krylov(apply, start / norm, kind, min(max_basis, max_products), tol)
+    others = _orthonormal(orthogonal_to, start, kind)
+    vector = start / norm
+    vector = vector - (others @ vector) @ others
+    left = float(kind.xp.linalg.vector_norm(vector))
+    if left <= 1e3 * kind.eps:
+        raise CoreError(
+            "Lanczos: nothing of the start is orthogonal to the "
+            f"{len(orthogonal_to)} given states; there is no further state, or start from another "
+            "seed or with a wider bond"
+        )
+    size = min(max_basis, max_products)
+    pair, done = _krylov(apply, vector / left, others, kind, size, tol)
     while not done and pair.products < max_products:
         size = min(max_basis, max_products - pair.products)
-        again, done = _krylov(apply, pair.vector, kind, size, tol)
+        again, done = _krylov(apply, pair.vector, others, kind, size, tol)
         pair = again._replace(
             products=pair.products + again.products, first_residual=pair.first_residual
         )
     return pair
 
 
+def _orthonormal(vectors: Sequence[Array], like: Array, kind: Kind) -> Array:
+    """Orthonormal basis of the space that some vectors span, as rows."""
+    if not vectors:
+        return kind.zeros((0, like.shape[0]))
+    _, sizes, basis = thin_svd(kind.xp.stack(vectors), kind)
+    return basis[sizes > 1e2 * kind.eps]
+
+
 def _krylov(
-    apply: Callable[[Array], Array], vector: Array, kind: Kind, size: int, tol: float
+    apply: Callable[[Array], Array],
+    vector: Array,
+    others: Array,
+    kind: Kind,
+    size: int,
+    tol: float,
 ) -> tuple[Eigenpair, bool]:
     """Lowest eigenpair in one Krylov space of a unit vector, and whether it has converged."""
-    size = min(size, vector.shape[0])
-    basis = kind.zeros((size, vector.shape[0]))
+    n_others, n = others.shape
+    size = min(size, n - n_others)
+    # The others are in the basis for the sake of orthogonality only.
+    basis = kind.xp.concat([others, kind.zeros((size, n))])
     projected = np.zeros((size, size))
     norm = kind.xp.linalg.vector_norm
     first = 0.0
     for m in range(size):
-        basis[m] = vector
-        known = basis[: m + 1]
+        basis[n_others + m] = vector
+        known = basis[: n_others + m + 1]
         vector = apply(vector)
-        length = float(norm(vector))
-        if not math.isfinite(length):
+        if not math.isfinite(float(norm(vector))):
             raise CoreError("Lanczos: the operator returned values that are not finite")
         overlaps = known @ vector
         vector = vector - overlaps @ known
         # Twice is enough: rounding is then the only loss of orthogonality.
         vector = vector - (known @ vector) @ known
         beta = float(norm(vector))
-        projected[m, m] = float(overlaps[m])
+        projected[m, m] = float(overlaps[-1])
         first = beta if m == 0 else first
         values, vectors = np.linalg.eigh(projected[: m + 1, : m + 1])
         residual = beta * abs(float(vectors[m, 0]))
-        # Where nothing but rounding is left, the space holds its eigenvectors exactly.
-        done = residual <= tol * float(np.abs(values).max()) or beta <= 10 * kind.eps * length
+        done = residual <= tol * float(np.abs(values).max())
         if done or m + 1 == size:
             break
         projected[m + 1, m] = projected[m, m + 1] = beta
         vector = vector / beta
-    best = kind.array(vectors[:, 0]) @ known
+    best = kind.array(vectors[:, 0]) @ known[n_others:]
     pair = Eigenpair(float(values[0]), best / norm(best), residual, m + 1, first)
     return pair, done
-
-
-def complement(vectors: Sequence[Array]) -> Callable[[Array], Array]:
-    """Projection on what is orthogonal to some vectors, which may depend on each other.
-
-    Parameters
-    ----------
-    vectors : sequence of arrays of shape (n,)
-        Of norm one, or parts of such; a part at the level of rounding counts as zero.
-
-    Examples
-    --------
-    >>> remove = complement([np.array([1.0, 0.0, 0.0]), np.array([0.6, 0.8, 0.0])])
-    >>> abs(remove(np.array([1.0, 2.0, 3.0]))).round(12)
-    array([0., 0., 3.])
-    """
-    kind = kind_of(*vectors)
-    basis, sizes, _ = thin_svd(kind.xp.stack(vectors, axis=1), kind)
-    basis = basis[:, sizes > 1e2 * kind.eps]
-    return lambda vector: vector - basis @ (basis.T @ vector)

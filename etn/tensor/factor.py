@@ -105,11 +105,13 @@ def matricize(core: Core, leg: int = -1) -> dict[Irrep, Array]:
     """
     leg = _leg(core, leg)
     xp = core.kind.xp
+    others = [k for k in range(core.order) if k != leg]
     matrices = {}
     for ir, stack in stacking(core.legs, leg).items():
         mul = core.legs[leg].count(ir)
         rows = [
-            xp.reshape(xp.moveaxis(core.blocks[row.path], leg, -1), (-1, mul)) * row.weight
+            xp.reshape(xp.permute_dims(core.blocks[row.path], (*others, leg)), (-1, mul))
+            * row.weight
             for row in stack
         ]
         matrices[ir] = rows[0] if len(rows) == 1 else xp.concat(rows)
@@ -132,14 +134,16 @@ def tensorize(
     leg %= len(legs)
     new = Irreps([(matrices[ir].shape[1], ir) for ir in sorted(matrices)])
     legs = (*legs[:leg], new, *legs[leg + 1 :])
+    others = [k for k in range(len(legs)) if k != leg]
+    back = tuple([*others, leg].index(k) for k in range(len(legs)))
     blocks: dict[Path, Block] = dict.fromkeys(allowed_paths(legs))
     for ir, stack in stacking(legs, leg).items():
         for row in stack:
-            shape = [legs[k].count(row.path[k]) for k in range(len(legs)) if k != leg]
+            shape = [legs[k].count(row.path[k]) for k in others]
             part = kind.xp.reshape(
                 matrices[ir][row.start : row.stop] * (1 / row.weight), (*shape, -1)
             )
-            blocks[row.path] = kind.xp.moveaxis(part, -1, leg)
+            blocks[row.path] = kind.xp.permute_dims(part, back)
     return Core.trusted(legs, blocks, kind)
 
 

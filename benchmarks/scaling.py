@@ -125,11 +125,11 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float64", choices=["float32", "float64"])
     parser.add_argument("--samples", type=int, default=512)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=9)
     options = parser.parse_args()
     kind = Kind(options.backend, options.dtype, options.device)
     bonds = measure(
-        [(2, bond) for bond in (8, 16, 32, 64, 128)], options.samples, options.repeats, kind
+        [(2, bond) for bond in (16, 32, 64, 128, 256)], options.samples, options.repeats, kind
     )
     degrees = measure(
         [(l_max, 8) for l_max in (1, 2, 3, 4, 5, 6)], options.samples, options.repeats, kind

@@ -20,6 +20,7 @@ from etn.errors import CoreError, IrrepsError
 from etn.network.algebra import dense_train, direct_sum, overlap, train_of_dense
 from etn.network.bonds import reachable_bonds
 from etn.network.gauge import canonical, spectra, truncated
+from etn.network.linear import Linear
 from etn.network.views.inspectable import Inspectable
 from etn.network.views.show import chain_diagram
 from etn.network.views.wiring import Wiring
@@ -34,7 +35,7 @@ from etn.tensor import (
 )
 
 
-class Chain(Inspectable):
+class Chain(Inspectable, Linear):
     """An equivariant tensor train.  Immutable: methods return a new chain.
 
     Parameters
@@ -309,23 +310,12 @@ class Chain(Inspectable):
         self._same_legs(other)
         return Chain(direct_sum(self.cores, other.cores))
 
-    def __sub__(self, other: Chain) -> Chain:
-        return self + -other
-
-    def __neg__(self) -> Chain:
-        return -1.0 * self
-
     def __mul__(self, factor: float) -> Chain:
         site = self.center or 0
         cores = list(self.cores)
         cores[site] = cores[site].scale(factor)
         scaled = abs(float(factor)) * self.discarded_weight
         return Chain(cores, center=self.center, discarded_weight=scaled)
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, divisor: float) -> Chain:
-        return self * (1 / divisor)
 
     def map_site(self, site: int, matrix: Core) -> Chain:
         """Apply an equivariant map to a site leg: x'[n'] = sum_n x[n] a[n, n'].

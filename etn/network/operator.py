@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from etn.backend import Array, Kind
 from etn.errors import CoreError, IrrepsError
 from etn.network.chain import Chain
+from etn.network.linear import Linear
 from etn.o3 import Irrep, Irreps, recoupling_4
 from etn.tensor import Core, Truncation, tensorize
 from etn.tensor.core import Path
@@ -63,7 +64,7 @@ def reduced_element(k: Irrep, bra: Irrep) -> float:
     return math.sqrt(k.dim / bra.dim)
 
 
-class Operator:
+class Operator(Linear):
     """A sum of products of local operators on a chain of sites.
 
     Parameters
@@ -122,14 +123,8 @@ class Operator:
         sites = self._same_sites(other)
         return Operator(self.chain + other.chain, sites)
 
-    def __sub__(self, other: Operator) -> Operator:
-        sites = self._same_sites(other)
-        return Operator(self.chain - other.chain, sites)
-
     def __mul__(self, factor: float) -> Operator:
         return Operator(self.chain * factor, self.sites)
-
-    __rmul__ = __mul__
 
     def _same_sites(self, other: Operator) -> tuple[Irreps, ...]:
         if self.sites != other.sites:

@@ -20,6 +20,7 @@ import numpy as np
 from etn.backend import Array, Kind, as_block
 from etn.errors import CoreError, IrrepsError
 from etn.network.chain import Chain
+from etn.network.linear import Linear
 from etn.network.trees.algebra import direct_sum, fillable_bonds, overlap, tree_of_dense
 from etn.network.trees.gauge import (
     Cores,
@@ -38,7 +39,7 @@ from etn.o3 import Irreps
 from etn.tensor import Core, Spectrum, Truncation, svd
 
 
-class Tree(Inspectable):
+class Tree(Inspectable, Linear):
     """An equivariant tensor network on a binary tree.  Immutable: methods return a new tree.
 
     Parameters
@@ -483,22 +484,11 @@ class Tree(Inspectable):
         self._check_same_legs(other)
         return Tree(self.topology, direct_sum(self.topology, self._by_node(), other._by_node()))
 
-    def __sub__(self, other: Tree) -> Tree:
-        return self + -other
-
-    def __neg__(self) -> Tree:
-        return -1.0 * self
-
     def __mul__(self, factor: float) -> Tree:
         node = self.center or self.topology.root
         cores = self._by_node() | {node: self[node].scale(factor)}
         scaled = abs(float(factor)) * self.discarded_weight
         return Tree(self.topology, cores, center=self.center, discarded_weight=scaled)
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, divisor: float) -> Tree:
-        return self * (1 / divisor)
 
     def _check_same_legs(self, other: Tree) -> None:
         if self.topology != other.topology:

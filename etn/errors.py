@@ -34,3 +34,7 @@ class ModelFileError(EtnError, ValueError):
 
 class RunFolderError(EtnError, ValueError):
     """A run folder that would be overwritten, or that cannot be resumed."""
+
+
+class ExtrapolationError(EtnError, ValueError):
+    """A structure too far from the training data for the potential to be relied on."""

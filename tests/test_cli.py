@@ -22,7 +22,7 @@ from etn.cli import app
 from etn.cli.display import TimeLeft
 from etn.potential import Dataset, Frame, load
 from etn.potential.run import OUTPUTS
-from etn.potential.settings import FitSettings
+from etn.potential.settings import SIZED, FitSettings
 from etn.sweep import Schedule
 
 SMALL = [
@@ -95,14 +95,43 @@ def test_options_are_the_settings(finished, data):
 
 
 def test_every_setting_is_an_option_with_its_default():
-    text = " ".join(run("fit", "--help", env={**os.environ, "COLUMNS": "400"}).stdout.split())
+    text = " ".join(run("fit", "--help", env={**os.environ, "COLUMNS": "800"}).stdout.split())
     for name, field in FitSettings.model_fields.items():
         if name != "train":
             assert f"--{name.replace('_', '-')} " in text
             assert field.description in text
-    assert f"Default: {FitSettings.model_fields['l_max'].default}." in text
+    assert f"Default: {FitSettings.model_fields['r_max'].default:g}." in text
+    assert text.count("Default: of the size.") == len(SIZED)
     for option in ("--out", "--config", "--resume", "--force", "--quiet"):
         assert option in text
+
+
+def test_the_plan_tells_the_size_and_what_may_be_wrong(data, tmp_path):
+    text = invoke(
+        "fit", data / "test.xyz", "--test", data / "test.xyz", "--r-max", "3.2", "--n-max", "7",
+        "--max-sweeps", "1", "--out", tmp_path / "run",
+    ).stdout  # fmt: skip
+    text = " ".join(text.split())
+    assert "warning test: 3 of 3 frames are in the training set too (test.xyz:0 is test" in text
+    assert "size auto, less than small: medium has " in text
+    assert "(given: n_max, max_sweeps) model body order 4" in text
+    stored = FitSettings.load(tmp_path / "run" / "settings.yaml")
+    assert (stored.n_max, stored.l_max, stored.max_bond) == (7, 2, (3, 2, 1))
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert "training set too" in report["warnings"][0]
+
+
+def test_size_on_the_command_line_wins_over_the_numbers_of_a_file(finished, tmp_path):
+    out, _ = finished
+    for options, expected in (([], (8, 3)), (["--l-max", "1"], (8, 1))):
+        values = ["--size", "small", "--r-max", "2.9", "--body-order", "3", *options]
+        folder = tmp_path / str(len(options))
+        result = invoke(
+            "fit", "--config", out / "settings.yaml", *values, "--out", folder, "--quiet"
+        )
+        assert (result.exit_code, result.output) == (0, "")
+        stored = FitSettings.load(folder / "settings.yaml")
+        assert (stored.n_max, stored.l_max) == expected
 
 
 def test_settings_file_gives_the_same_fit_and_options_win(finished, data, tmp_path):
@@ -226,6 +255,8 @@ def test_info_describes_the_model(finished):
         assert text in result.stdout
     assert str(model.n_parameters) in result.stdout
     assert str(model.chain.show()) in result.stdout
+    unknowns = len(model.uncertainty.spread)
+    assert f"error bars and grades, {unknowns} unknowns" in result.stdout
     assert f"etn {etn.__version__}" in result.stdout
     errors = model.evaluate(Dataset.read(FitSettings.load(out / "settings.yaml").test))
     assert f"forces MAE (eV/Å) {errors.forces.mae:.4g}" in result.stdout
@@ -234,6 +265,21 @@ def test_info_describes_the_model(finished):
 def test_info_of_a_model_without_a_note(finished, tmp_path):
     load(finished[0] / "model.etn").save(tmp_path / "plain.etn")
     assert invoke("info", tmp_path / "plain.etn").exit_code == 0
+
+
+def test_select_writes_the_frames_it_names(finished, data, tmp_path):
+    out, pool = tmp_path / "chosen.xyz", data / "test.xyz"
+    result = invoke("select", finished[0] / "model.etn", pool, "--n", "2", "--out", out)
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    lines = result.stdout.splitlines()
+    assert lines[0].split() == ["frame", "config_type", "atoms", "gamma", "gain"]
+    named = [int(line.split()[0].partition(":")[2]) for line in lines[1:3]]
+    assert f"2 of 3 frames written to {out}" in lines[-1]
+    frames, chosen = Dataset.read(pool), Dataset.read(out)
+    for index, frame in zip(named, chosen, strict=True):
+        np.testing.assert_allclose(frame.positions, frames[index].positions, atol=1e-7)
+        assert frame.energy == pytest.approx(frames[index].energy)
 
 
 def test_version_and_help():
@@ -350,6 +396,18 @@ def unknown_option(folder):
     return ["fit", folder / "train.xyz", "--rmax", "5"], "--r"
 
 
+def unknown_size(folder):
+    return ["fit", folder / "train.xyz", "--size", "huge"], "'small', 'medium', 'large' or 'auto'"
+
+
+def one_structure_with_two_energies(folder):
+    frame = Dataset.read(folder / "train.xyz")[0]
+    labels = {"forces": frame.forces, "stress": frame.stress}
+    shape = (frame.numbers, frame.positions, frame.cell, frame.pbc)
+    Dataset([Frame(*shape, energy=frame.energy + 100.0, **labels)]).write(folder / "bad.xyz")
+    return ["fit", folder / "train.xyz", folder / "bad.xyz"], "is the same structure as train.xyz:0"
+
+
 def unknown_setting(folder):
     (folder / "my.yaml").write_text("rmax: 5\n")
     return ["fit", folder / "train.xyz", "--config", folder / "my.yaml"], 'did you mean "r_max"?'
@@ -408,6 +466,33 @@ def evaluate_to_unknown_format(folder):
     return ["evaluate", model, folder / "test.xyz", "--out", folder / "a.pdf"], ".json or .csv"
 
 
+def select_more_than_there_are(folder):
+    command = ["select", folder / "run" / "model.etn", folder / "test.xyz", "--n", "99"]
+    return [*command, "--out", folder / "a.xyz"], "n: expected a number from 1 to the 3 frames"
+
+
+def select_unseen_element(folder):
+    command = ["select", folder / "run" / "model.etn", "etn:NbMoTaW/test", "--n", "2"]
+    return [*command, "--out", folder / "a.xyz"], "unknown to this potential"
+
+
+def select_to_unknown_format(folder):
+    command = ["select", folder / "run" / "model.etn", folder / "test.xyz", "--n", "2"]
+    return [*command, "--out", folder / "a.pdf"], ".xyz or .extxyz"
+
+
+def select_onto_the_pool(folder):
+    command = ["select", folder / "run" / "model.etn", folder / "test.xyz", "--n", "2"]
+    return [*command, "--out", folder / "test.xyz"], "is part of the pool"
+
+
+def select_without_uncertainty(folder):
+    model = load(folder / "run" / "model.etn")
+    model.with_chain(model.chain).save(folder / "bare.etn")
+    command = ["select", folder / "bare.etn", folder / "test.xyz", "--n", "2"]
+    return [*command, "--out", folder / "a.xyz"], "model.with_uncertainty(train)"
+
+
 def folder_holds_a_run(folder):
     return ["fit", folder / "train.xyz", "--out", folder / "run"], "already holds a run"
 
@@ -457,6 +542,8 @@ BAD_INPUT = [
     tiny_r_max,
     unknown_option,
     unknown_setting,
+    unknown_size,
+    one_structure_with_two_energies,
     missing_config,
     no_training_data,
     unknown_embedded_set,
@@ -467,6 +554,11 @@ BAD_INPUT = [
     missing_model,
     evaluate_unseen_element,
     evaluate_to_unknown_format,
+    select_more_than_there_are,
+    select_unseen_element,
+    select_to_unknown_format,
+    select_onto_the_pool,
+    select_without_uncertainty,
     folder_holds_a_run,
     resume_without_a_run,
     resume_with_other_settings,

@@ -1,4 +1,4 @@
-"""The command ``etn``: fit, evaluate and inspect potentials.
+"""The command ``etn``: fit, evaluate and inspect potentials, and select data for them.
 
 Importing this module loads typer only; each command loads what it needs.
 """
@@ -16,6 +16,7 @@ from etn.cli.evaluate import evaluate, info
 from etn.cli.fit import fit, with_settings
 from etn.cli.memory import keep_freed_memory
 from etn.cli.options import INPUT_ERROR, INTERRUPTED, Debug
+from etn.cli.select import select
 from etn.errors import EtnError
 
 __all__ = ["app", "main"]
@@ -77,6 +78,7 @@ def app() -> typer.Typer:
     group.command("fit", epilog=_EPILOG)(with_settings(fit))
     group.command("evaluate")(evaluate)
     group.command("info")(info)
+    group.command("select")(select)
     return group
 
 

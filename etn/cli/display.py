@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -130,8 +131,11 @@ class Display(Callback):
         for name, dataset in plan.datasets.items():
             if name != "train":
                 self.print(f"{name:<15}{dataset!r}")
+        for text in plan.warnings:
+            self.print(_wrapped("warning", text))
         basis = model.basis
         self.print(
+            f"{_wrapped('size', plan.size)}\n"
             f"{'model':<15}body order {model.body_order}, bonds up to {model.max_bond}\n"
             f"{'basis':<15}r_max {basis.r_max:g} Å, n_max {basis.n_max}, l_max {basis.l_max}\n"
         )
@@ -172,6 +176,12 @@ class Display(Callback):
             spent = time.perf_counter() - self._start
             self._bar.update(self._task, total=spent + left, completed=spent)
         self._bar.update(self._task, description=text, left=self._time_left())
+
+
+def _wrapped(name: str, text: str) -> str:
+    return textwrap.fill(
+        text, 100, initial_indent=f"{name:<15}", subsequent_indent=" " * 15, break_on_hyphens=False
+    )
 
 
 def _head(has_valid: bool) -> list[str]:

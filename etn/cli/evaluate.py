@@ -91,6 +91,11 @@ def info(
     ]
     if chain is not None:
         rows.append(("bonds", "  ".join(map(str, chain.bonds))))
+    if potential.has_uncertainty:
+        unknowns = len(potential.uncertainty.spread)
+        rows.append(("uncertainty", f"error bars and grades, {unknowns} unknowns"))
+    elif chain is not None:
+        rows.append(("uncertainty", "none"))
     note = load_file(model).header["note"]
     for name in ("train", "valid", "test"):
         errors = note.get("errors", {}).get(name, {})

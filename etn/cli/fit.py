@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def with_settings(function: Callable[..., None]) -> Callable[..., None]:
     """Give a command one option for each setting of a fit, in place of ``**settings``."""
-    from etn.potential.settings import FitSettings
+    from etn.potential.settings import SIZED, FitSettings
 
     signature = inspect.signature(function, eval_str=True)
     own = [p for p in signature.parameters.values() if p.kind != p.VAR_KEYWORD]
@@ -32,10 +32,11 @@ def with_settings(function: Callable[..., None]) -> Callable[..., None]:
         extra: Any = field.json_schema_extra
         number = {float: "FLOAT", int: "INT"}.get(field.annotation, "TEXT")  # type: ignore[arg-type]
         unit = f" ({extra['unit']})" if extra["unit"] else ""
+        default = "of the size" if name in SIZED else _shown(field.default)
         option = typer.Option(
             f"{flag}/--no-{name.replace('_', '-')}" if is_switch else flag,
             metavar=None if is_switch else extra["form"] or number,
-            help=f"{field.description}{unit} Default: {_shown(field.default)}.",
+            help=f"{field.description}{unit} Default: {default}.",
             rich_help_panel="Settings of the fit",
             show_default=False,
         )
@@ -103,12 +104,12 @@ def fit(
     """Fit a potential to energies, forces and stress, and write a run folder."""
     from etn.cli.display import Display
     from etn.potential.run import CHECKPOINT, SETTINGS, run_fit
-    from etn.potential.settings import FitSettings
+    from etn.potential.settings import FitSettings, overlay
     from etn.potential.values import read_yaml
 
     given = {name: value for name, value in settings.items() if value is not None}
     if config is not None:
-        given = {**read_yaml(config), **given}
+        given = overlay(read_yaml(config), given)
     if train:
         given["train"] = train
     folder = Path(out) if out is not None else _default_folder(given)

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 
-from etn.errors import DataError
+from etn.errors import DataError, ExtrapolationError, SettingsError
 from etn.potential.frame import Frame
 from etn.potential.model import PolynomialPotential
 
 if TYPE_CHECKING:
+    import numpy as np
     from ase import Atoms
+    from numpy.typing import NDArray
 
 __all__ = ["EtnCalculator"]
 
@@ -32,9 +34,21 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
     ----------
     model : PolynomialPotential or path-like
         A potential, or the model file of one.
+    gamma_stop : float, optional
+        Largest extrapolation grade of an atom at which results are given; see
+        :class:`etn.potential.Uncertainty`. Between 2 and 10 is usual.
+    gamma_save : (float, path-like), optional
+        Append every structure with a grade above the number to the extended XYZ file, with the
+        grades as the column ``gamma``: structures worth labelling. One that stops a run is among
+        them if it is above both.
 
     Raises
     ------
+    ExtrapolationError
+        From a calculation, if a grade is above `gamma_stop`.
+    SettingsError
+        If grades are asked for and the potential has no uncertainty, or a threshold is not
+        positive.
     DataError
         From a calculation, if the structure has elements that the potential does not know, or
         coincident atoms.
@@ -52,6 +66,19 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
     >>> atoms.calc = EtnCalculator(model)
     >>> atoms.get_potential_energy(), atoms.get_forces().shape, atoms.get_stress().shape
     (-14.8, (4, 3), (6,))
+
+    A fitted potential also tells how far every atom is from its training data:
+
+    >>> from etn import Dataset, fit
+    >>> from etn.sweep import Schedule
+    >>> train = Dataset.read("etn:Mo/train", index="::20")
+    >>> model = PolynomialPotential(Basis.for_dataset(train, r_max=4.0, n_max=4, l_max=1),
+    ...                             body_order=3, max_bond=2)
+    >>> atoms = bulk("Mo", cubic=True)
+    >>> atoms.calc = EtnCalculator(
+    ...     fit(model, train, schedule=Schedule(max_sweeps=1)).model, gamma_stop=5.0)
+    >>> atoms.calc.get_gamma(atoms).shape
+    (2,)
     """
 
     implemented_properties: ClassVar[list[str]] = [
@@ -60,14 +87,47 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
         "energies",
         "forces",
         "stress",
+        "gamma",
     ]
     ignored_changes: ClassVar[set[str]] = set(all_changes) - set(_RELEVANT)
 
-    def __init__(self, model: PolynomialPotential | str | os.PathLike[str], **options: Any) -> None:
+    def __init__(
+        self,
+        model: PolynomialPotential | str | os.PathLike[str],
+        *,
+        gamma_stop: float | None = None,
+        gamma_save: tuple[float, str | os.PathLike[str]] | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
+        self.results: dict[str, Any] = {}
         if not isinstance(model, PolynomialPotential):
             model = PolynomialPotential.load(model)
         self.model = model
+        pair: Any = gamma_save
+        if pair is not None and not (isinstance(pair, tuple | list) and len(pair) == 2):
+            raise SettingsError(
+                f"gamma_save: expected a threshold and a file, such as (2.0, 'far.xyz'), got "
+                f"{gamma_save!r}"
+            )
+        self.gamma_stop, self.gamma_save = gamma_stop, gamma_save
+        thresholds = {"gamma_stop": gamma_stop, "gamma_save": gamma_save and gamma_save[0]}
+        for name, threshold in thresholds.items():
+            if threshold is None:
+                continue
+            if not threshold > 0:
+                raise SettingsError(f"{name}: expected a threshold above zero, got {threshold}")
+            _ = model.uncertainty  # raises where there is none
+
+    def get_gamma(self, atoms: Atoms | None = None) -> NDArray[np.float64]:
+        """Extrapolation grade of every atom, (atoms,).
+
+        Raises
+        ------
+        SettingsError
+            If the potential has no uncertainty.
+        """
+        return self.get_property("gamma", atoms)
 
     def calculate(
         self,
@@ -75,7 +135,10 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = all_changes,
     ) -> None:
-        """Calculate all properties; ASE calls this when the structure has changed."""
+        """Calculate all properties; ASE calls this when the structure has changed.
+
+        Grades are calculated only if they are asked for or a threshold is set.
+        """
         super().calculate(atoms, properties, system_changes)
         atoms = self.atoms
         frame = Frame(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, name="atoms")
@@ -86,8 +149,15 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
                 f"{', '.join(self.model.elements)}, but the structure holds {', '.join(unknown)}; "
                 "use a potential that was fitted to data with all these elements"
             )
+        if system_changes:
+            self.results = {}
+        graded = "gamma" in properties or self.gamma_stop is not None or self.gamma_save is not None
+        if graded and "gamma" not in self.results:
+            self.results["gamma"] = self._grades(frame)
+        if list(properties) == ["gamma"]:
+            return
         (prediction,) = self.model.predict([frame])
-        self.results = {
+        self.results |= {
             "energy": prediction.energy,
             "free_energy": prediction.energy,
             "energies": prediction.energies,
@@ -100,3 +170,22 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
                 "stress: the cell of the structure has no volume, so that there is no stress; "
                 "give three cell vectors (atoms.center(vacuum=...) adds them)"
             )
+
+    def _grades(self, frame: Frame) -> NDArray[np.float64]:
+        """Grades of the atoms; saves the structure and stops where the options say so."""
+        (gamma,) = self.model.uncertainty.gamma([frame])
+        atom = int(gamma.argmax())
+        if self.gamma_save is not None and gamma[atom] > self.gamma_save[0]:
+            import ase.io
+
+            atoms = frame.to_atoms()
+            atoms.arrays["gamma"] = gamma
+            ase.io.write(self.gamma_save[1], atoms, format="extxyz", append=True)
+        if self.gamma_stop is not None and gamma[atom] > self.gamma_stop:
+            raise ExtrapolationError(
+                f"atom {atom} ({frame.symbols[atom]}) has the extrapolation grade "
+                f"{gamma[atom]:.3g}, above gamma_stop = {self.gamma_stop:g}: the structure is too "
+                "far from the training data; label it and fit again (gamma_save keeps it), or "
+                "raise gamma_stop"
+            )
+        return gamma

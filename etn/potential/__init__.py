@@ -10,6 +10,8 @@ from etn.potential.model import PolynomialPotential, load
 from etn.potential.pairs import Pairs
 from etn.potential.radial import Radial
 from etn.potential.rows import Rows, Weights
+from etn.potential.select import Selection, maxvol, select
+from etn.potential.uncertainty import Uncertainty
 
 __all__ = [
     "Baseline",
@@ -23,8 +25,12 @@ __all__ = [
     "Prediction",
     "Radial",
     "Rows",
+    "Selection",
+    "Uncertainty",
     "Weights",
     "compute_metrics",
     "fit",
     "load",
+    "maxvol",
+    "select",
 ]

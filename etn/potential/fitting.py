@@ -10,6 +10,7 @@ from etn.network import Chain
 from etn.potential.dataset import Dataset
 from etn.potential.model import PolynomialPotential
 from etn.potential.rows import Rows, Weights
+from etn.potential.uncertainty import Uncertainty
 from etn.sweep import Callback, LeastSquares, Report, Schedule, State, grow
 
 
@@ -37,6 +38,7 @@ def fit(
     missing: str = "error",
     seed: int = 0,
     resume: State | None = None,
+    uncertainty: bool = True,
 ) -> FitReport:
     """Fit the chain of a potential to energies, forces and stress.
 
@@ -64,6 +66,9 @@ def fit(
         Of the random start and of the validation split.
     resume : State, optional
         Continue an interrupted fit.
+    uncertainty : bool
+        Whether to end with ``model.uncertainty``, error bars and extrapolation grades: takes
+        about as long as two solves at an end of the chain.
 
     Returns
     -------
@@ -125,10 +130,8 @@ def fit(
         select="valid loss",
         resume=resume,
     )
-    return FitReport(
-        report.records,
-        report.chain,
-        report.converged,
-        report.reason,
-        model.with_chain(report.chain),
-    )
+    model = model.with_chain(report.chain)
+    if uncertainty:
+        found = Uncertainty.fit(model, rows, ridge=ridge, valid=held_out)
+        model = model.with_chain(report.chain, uncertainty=found)
+    return FitReport(report.records, report.chain, report.converged, report.reason, model)

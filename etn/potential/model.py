@@ -24,6 +24,8 @@ from etn.potential.frame import Frame
 from etn.potential.metrics import Metrics, Prediction, compute_metrics
 from etn.potential.pairs import Pairs
 from etn.potential.predict import respond, vacuum_energies
+from etn.potential.rows import Rows, Weights
+from etn.potential.uncertainty import Uncertainty
 
 if TYPE_CHECKING:
     from etn.interfaces.ase import EtnCalculator
@@ -53,6 +55,8 @@ class PolynomialPotential:
         Zero by default.
     chain : Chain, optional
         A fitted chain; without it the potential is the baseline.
+    uncertainty : Uncertainty, optional
+        Of this chain.
 
     Raises
     ------
@@ -76,6 +80,7 @@ class PolynomialPotential:
         max_bond: int | Sequence[int] | Irreps | str = (5, 4, 3, 3, 2),
         baseline: Baseline | None = None,
         chain: Chain | None = None,
+        uncertainty: Uncertainty | None = None,
     ) -> None:
         if body_order < 3:
             raise SettingsError(f"body_order: expected at least 3, got {body_order}")
@@ -84,6 +89,7 @@ class PolynomialPotential:
         self.max_bond = bond_irreps(max_bond, basis)
         self.baseline = baseline or Baseline(dict.fromkeys(basis.elements, 0.0))
         self.chain = chain
+        self._uncertainty = uncertainty
         if chain is not None and (
             chain.start != basis.start or any(leg != basis.leg for leg in chain.sites)
         ):
@@ -97,15 +103,67 @@ class PolynomialPotential:
                 f"got {len(chain)}"
             )
 
-    def with_chain(self, chain: Chain) -> PolynomialPotential:
-        """The same potential with another chain."""
+    def with_chain(
+        self, chain: Chain, *, uncertainty: Uncertainty | None = None
+    ) -> PolynomialPotential:
+        """The same potential with another chain, and the uncertainty of that one."""
         return PolynomialPotential(
             self.basis,
             body_order=self.body_order,
             max_bond=self.max_bond,
             baseline=self.baseline,
             chain=chain,
+            uncertainty=uncertainty,
         )
+
+    def with_uncertainty(
+        self,
+        train: Dataset,
+        *,
+        valid: Dataset | None = None,
+        weights: Weights | Mapping[str, float] | None = None,
+        ridge: float = 3e-3,
+    ) -> PolynomialPotential:
+        """The same potential with error bars and extrapolation grades; fits do this themselves.
+
+        Parameters
+        ----------
+        train : Dataset
+            The data that the potential was fitted to.
+        valid, weights, ridge
+            As in :func:`etn.potential.fit`.
+
+        Raises
+        ------
+        SettingsError
+            If the potential is not fitted, or a setting is out of range.
+        """
+        rows = Rows(train, self.basis, self.baseline, Weights.of(weights))
+        uncertainty = Uncertainty.fit(self, rows, ridge=ridge, valid=valid)
+        assert self.chain is not None
+        return self.with_chain(self.chain, uncertainty=uncertainty)
+
+    @property
+    def has_uncertainty(self) -> bool:
+        """Whether error bars and extrapolation grades are known."""
+        return self._uncertainty is not None
+
+    @property
+    def uncertainty(self) -> Uncertainty:
+        """Error bars and extrapolation grades.
+
+        Raises
+        ------
+        SettingsError
+            If the potential has none: a model file of an earlier version, a chain set by hand.
+        """
+        if self._uncertainty is None:
+            raise SettingsError(
+                "uncertainty: this potential has none (not fitted, or a model file of an earlier "
+                "version); fit it anew, or make it from the training data: "
+                "model = model.with_uncertainty(train); model.save(path)"
+            )
+        return self._uncertainty
 
     @property
     def elements(self) -> tuple[str, ...]:
@@ -188,6 +246,9 @@ class PolynomialPotential:
         arrays: dict[str, Any] = {}
         if self.chain is not None:
             header["chain"], arrays = chain_to_arrays(self.chain)
+        if self._uncertainty is not None:
+            header["uncertainty"], more = self._uncertainty.to_arrays()
+            arrays |= more
         save_file(path, kind=KIND, header=header, arrays=arrays)
 
     @classmethod
@@ -200,13 +261,17 @@ class PolynomialPotential:
             If the file is missing, damaged, of a newer format or of another kind.
         """
         stored = load_file(path, kind=KIND)
-        header = stored.header
+        header, arrays = stored.header, stored.arrays
+        basis = Basis(**{**header["basis"], "elements": tuple(header["basis"]["elements"])})
         return cls(
-            Basis(**{**header["basis"], "elements": tuple(header["basis"]["elements"])}),
+            basis,
             body_order=header["body_order"],
             max_bond=header["max_bond"],
             baseline=Baseline(**header["baseline"]),
-            chain=chain_from_arrays(header["chain"], stored.arrays) if "chain" in header else None,
+            chain=chain_from_arrays(header["chain"], arrays) if "chain" in header else None,
+            uncertainty=Uncertainty.from_arrays(basis, header["uncertainty"], arrays)
+            if "uncertainty" in header
+            else None,
         )
 
     def calculator(self, **options: Any) -> EtnCalculator:

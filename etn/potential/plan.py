@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from etn.errors import DataError, SettingsError
 from etn.potential.baseline import Baseline
 from etn.potential.basis import Basis
+from etn.potential.checks import check_data, check_unknowns
 from etn.potential.dataset import Dataset
 from etn.potential.model import PolynomialPotential
 from etn.potential.pairs import Pairs
+from etn.potential.presets import count_rows, count_unknowns
 from etn.potential.settings import FitSettings
 
 __all__ = ["Plan", "check_reach"]
@@ -33,11 +35,16 @@ class Plan:
     Attributes
     ----------
     settings : FitSettings
+        With every number decided that the size leaves to the data.
     train : Dataset
         Without the frames that are held out.
     valid, test : Dataset or None
     model : PolynomialPotential
         Basis and baseline, not fitted.
+    size : str
+        Which size the potential has, and why.
+    warnings : tuple of str
+        What may be wrong with the data, see :mod:`etn.potential.checks`.
     """
 
     settings: FitSettings
@@ -45,6 +52,8 @@ class Plan:
     valid: Dataset | None
     test: Dataset | None
     model: PolynomialPotential
+    size: str = ""
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, settings: FitSettings) -> Plan:
@@ -54,7 +63,7 @@ class Plan:
         ------
         DataError
             If data cannot be used: missing or broken files, missing labels, elements that the
-            training data lack, coincident atoms.
+            training data lack, coincident atoms, one structure with two energies.
         SettingsError
             If ``r_max`` reaches further than the data.
 
@@ -76,6 +85,10 @@ class Plan:
                 "their keys, or leave out the test set"
             )
         check_reach(everything, settings.r_max)
+        train = everything
+        if isinstance(settings.valid, float):
+            train, valid = everything.split(settings.valid, settings.seed)
+        settings, size = settings.sized_for(train)
         basis = Basis.for_dataset(
             everything,
             r_max=settings.r_max,
@@ -92,15 +105,15 @@ class Plan:
             max_bond=settings.max_bond,
             baseline=Baseline.fit(everything, e0=e0, zbl=settings.zbl),
         )
-        train = everything
-        if isinstance(settings.valid, float):
-            train, valid = everything.split(settings.valid, settings.seed)
-        plan = cls(settings, train, valid, test, model)
+        plan = cls(settings, train, valid, test, model, size)
         if settings.missing == "error":
             for name, what in (("train", "training set"), ("valid", "validation set")):
                 if name in plan.datasets:
                     settings.weights().require(plan.datasets[name], what=what)
-        return plan
+        n_rows = count_rows(train, settings.weights())
+        n_unknowns = count_unknowns(len(basis.elements), dict(settings))
+        warnings = (*check_data(plan.datasets), *check_unknowns(n_rows, n_unknowns))
+        return replace(plan, warnings=warnings)
 
     @property
     def datasets(self) -> dict[str, Dataset]:

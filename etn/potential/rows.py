@@ -137,7 +137,7 @@ class Rows:
         self._kept = 0.0
         self._groups = [
             group
-            for frames in _join(sorted(dataset, key=lambda frame: frame.n_atoms), basis)
+            for frames in join_frames(sorted(dataset, key=lambda frame: frame.n_atoms), basis)
             for group in self._split(frames)
         ]
 
@@ -198,7 +198,7 @@ class Rows:
         if use_energy or use_stress:
             yield group(pairs, movable[:0], use_energy, use_stress)
         positions = frames[0].positions
-        for atoms in _neighbourhoods(movable, positions, min(most, ATOMS_PER_BATCH)):
+        for atoms in neighbourhoods(movable, positions, min(most, ATOMS_PER_BATCH)):
             near = np.zeros(pairs.n_atoms, dtype=bool)
             near[atoms] = True
             felt = np.zeros(pairs.n_samples, dtype=bool)
@@ -278,7 +278,7 @@ class Rows:
         return found
 
 
-def _join(frames: Sequence[Frame], basis: Basis) -> Iterator[list[Frame]]:
+def join_frames(frames: Sequence[Frame], basis: Basis) -> Iterator[list[Frame]]:
     """Join frames to batches of some tens of atoms, within the memory of a batch."""
     batch: list[Frame] = []
     atoms = 0
@@ -294,7 +294,7 @@ def _join(frames: Sequence[Frame], basis: Basis) -> Iterator[list[Frame]]:
         yield batch
 
 
-def _neighbourhoods(
+def neighbourhoods(
     atoms: NDArray[np.int64], positions: Array, size: int
 ) -> Iterator[NDArray[np.int64]]:
     """Halve a set of atoms along its longest side until the parts have at most this size."""
@@ -305,5 +305,5 @@ def _neighbourhoods(
     axis = int(np.argmax(np.ptp(here, axis=0)))
     order = atoms[np.argsort(here[:, axis], kind="stable")]
     half = len(order) // 2
-    yield from _neighbourhoods(order[:half], positions, size)
-    yield from _neighbourhoods(order[half:], positions, size)
+    yield from neighbourhoods(order[:half], positions, size)
+    yield from neighbourhoods(order[half:], positions, size)

@@ -131,6 +131,7 @@ def run_fit(
         return RunResult(out, PolynomialPotential.load(out / MODEL))
     clock = _Clock()
     plan = Plan.read(settings)
+    settings = plan.settings  # with the numbers that the size leaves to the data
     fingerprint = plan.fingerprint()
     state = _state(out, fingerprint) if resume else None
     if announce is not None:
@@ -283,6 +284,7 @@ def _summary(result: RunResult, plan: Plan) -> dict[str, Any]:
             name: {"source": data.source, "frames": len(data), "atoms": data.n_atoms}
             for name, data in plan.datasets.items()
         },
+        "warnings": list(plan.warnings),
         "model": repr(result.model),
         "fit": result.report.to_dict(),
         "metrics": {name: metrics.to_dict() for name, metrics in result.metrics.items()},

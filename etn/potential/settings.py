@@ -8,10 +8,9 @@ no second set of numbers.
 from __future__ import annotations
 
 import difflib
-import inspect
 import os
 import textwrap
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -32,6 +31,7 @@ from etn.potential.basis import Basis
 from etn.potential.dataset import Dataset
 from etn.potential.fitting import fit
 from etn.potential.model import PolynomialPotential
+from etn.potential.presets import SIZES, choose_size, count_rows, count_unknowns, default_of
 from etn.potential.rows import Weights
 from etn.sweep import EarlyStop, Schedule
 
@@ -39,11 +39,8 @@ __all__ = ["FitSettings"]
 
 R_MAX_LIMIT = 20.0  # Å; beyond, a sum over neighbours is not a model of short-ranged bonding
 _WIDTH = 96
-
-
-def default_of(function: Callable[..., Any], parameter: str) -> Any:
-    """Return the default of a parameter of a function, or of a field of a dataclass."""
-    return inspect.signature(function).parameters[parameter].default
+# What a size decides; fields with these names take their value from it unless they are given.
+SIZED = tuple(SIZES["medium"].values())
 
 
 def _option(
@@ -68,6 +65,9 @@ class FitSettings(BaseModel):
     on a command line: ``max_bond="5,4,3"``. The name ``"etn:Mo"`` of an embedded set as `train`
     stands for ``"etn:Mo/train"`` and, unless `test` is given, ``"etn:Mo/test"`` to test on.
 
+    A `size` gives the values of `n_max`, `l_max`, `body_order`, `max_bond` and `max_sweeps` that
+    are not given. ``"auto"`` can choose them only once the data are known: :meth:`sized_for`.
+
     Raises
     ------
     SettingsError
@@ -78,6 +78,9 @@ class FitSettings(BaseModel):
     >>> settings = FitSettings(train="etn:Mo", r_max=4.5)
     >>> settings.train, settings.test, settings.r_max
     (('etn:Mo/train',), ('etn:Mo/test',), 4.5)
+    >>> small = FitSettings(train="etn:Mo", size="small", n_max=6)
+    >>> small.n_max, small.l_max, small.max_bond
+    (6, 3, (4, 3, 2, 2))
     >>> FitSettings(train="etn:Mo", rmax=4.5)
     Traceback (most recent call last):
     etn.errors.SettingsError: settings: unknown key "rmax" (did you mean "r_max"?)
@@ -120,6 +123,13 @@ class FitSettings(BaseModel):
         default_of(fit, "missing"),
         "Whether a frame that lacks a label with a weight is an error, or is fitted without it.",
         form="error|skip",
+    )
+    size: Literal["small", "medium", "large", "auto"] = _option(
+        "auto",
+        f"What the settings {', '.join(SIZED)} are unless they are given. "
+        + "; ".join(f"{name}: {size}" for name, size in SIZES.items())
+        + "; auto: medium, or less where there are many elements or few data.",
+        form="small|medium|large|auto",
     )
     r_max: float = _option(
         default_of(Basis.for_dataset, "r_max"),
@@ -227,10 +237,14 @@ class FitSettings(BaseModel):
     )
 
     def __init__(self, **given: Any) -> None:
+        named = str(given.get("size"))
+        sized = SIZES[named].values() if named in SIZES else {}
         try:
-            super().__init__(**given)
+            super().__init__(**{**sized, **given})
         except ValidationError as error:
             raise SettingsError(f"settings: {'; '.join(_explain(error))}") from None
+        # What a size says is no choice of the user, which a resumed run would have to match.
+        self.model_fields_set.difference_update(sized.keys() - given.keys())
 
     @model_validator(mode="before")
     @classmethod
@@ -287,15 +301,52 @@ class FitSettings(BaseModel):
         >>> FitSettings(train="etn:Mo").resolved() == FitSettings(train="etn:Mo")
         True
         """
-        plain = dict(self)
-        for key in ("train", "test"):
-            if plain[key] is not None:
-                plain[key] = tuple(_absolute(path) for path in plain[key])
+        changes: dict[str, Any] = {"train": tuple(_absolute(path) for path in self.train)}
+        if self.test is not None:
+            changes["test"] = tuple(_absolute(path) for path in self.test)
         if isinstance(self.valid, str):
-            plain["valid"] = _absolute(self.valid)
+            changes["valid"] = _absolute(self.valid)
         if self.e0_path is not None:
-            plain["e0"] = _absolute(self.e0_path)
-        return FitSettings(**plain)
+            changes["e0"] = _absolute(self.e0_path)
+        # A copy keeps which settings were given, and so what a size is free to choose.
+        return self.model_copy(update=changes)
+
+    def sized_for(self, train: Dataset) -> tuple[FitSettings, str]:
+        """The same settings with every number decided, and why they are what they are.
+
+        Parameters
+        ----------
+        train : Dataset
+            What is fitted, without the frames that are held out.
+
+        Returns
+        -------
+        settings : FitSettings
+        reason : str
+
+        Raises
+        ------
+        SettingsError
+            If `max_bond` does not fit `l_max`.
+
+        Examples
+        --------
+        >>> few = Dataset.read("etn:Mo/train", index="::20")
+        >>> settings, reason = FitSettings(train="etn:Mo").sized_for(few)
+        >>> settings.l_max, settings.max_bond
+        (3, (4, 3, 2, 2))
+        >>> reason
+        'auto, small: medium has 3575 unknowns in one core for 1684 data rows'
+        """
+        given = {key: getattr(self, key) for key in SIZED if key in self.model_fields_set}
+        n_rows, n_elements = count_rows(train, self.weights()), len(train.elements)
+        suffix = f" (given: {', '.join(given)})" if given else ""
+        if self.size == "auto" and len(given) < len(SIZED):
+            values, reason = choose_size(n_elements, n_rows, given)
+            return self.model_copy(update=values), f"auto, {reason}{suffix}"
+        unknowns = count_unknowns(n_elements, {key: getattr(self, key) for key in SIZED})
+        name = self.size if self.size != "auto" else "as given"
+        return self, f"{name}: {n_rows} data rows for {unknowns} unknowns in one core{suffix}"
 
     def dump(self) -> str:
         """Return all settings as commented YAML, which :meth:`load` reads.
@@ -330,14 +381,28 @@ class FitSettings(BaseModel):
         ----------
         path : path-like
         **changes
-            Settings that replace those of the file.
+            Settings that replace those of the file, see :func:`overlay`.
 
         Raises
         ------
         SettingsError
             If the file is missing or no YAML, or a setting is unknown or out of range.
         """
-        return cls(**{**values.read_yaml(path), **changes})
+        return cls(**overlay(values.read_yaml(path), changes))
+
+
+def overlay(stored: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Stored settings with changes on top; a new size replaces the numbers of the stored one.
+
+    Examples
+    --------
+    >>> overlay({"train": "a.xyz", "size": "auto", "l_max": 4}, {"size": "small"})
+    {'train': 'a.xyz', 'size': 'small'}
+    """
+    kept = {
+        key: value for key, value in stored.items() if key not in SIZED or "size" not in changes
+    }
+    return {**kept, **changes}
 
 
 def _explain(error: ValidationError) -> list[str]:
@@ -355,7 +420,9 @@ def _explain(error: ValidationError) -> list[str]:
             text = item["msg"].removeprefix("Value error, ")
             if text.startswith("Input should be "):
                 text = f"expected {_article(text.removeprefix('Input should be '))}"
-                text = f"{text.partition(',')[0]}, got {item['input']!r}"
+                # What follows the comma says again what came; in a list of values it is the list.
+                text = text if item["type"] == "literal_error" else text.partition(",")[0]
+                text = f"{text}, got {item['input']!r}"
             messages.append(f"{key}: {text}" if key else text)
     return messages
 

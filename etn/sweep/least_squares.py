@@ -109,7 +109,7 @@ class LeastSquares:
             raise CoreError("least squares needs a canonical chain: canonicalize(center) it first")
         design = CoreDesign(chain[chain.center])
         penalty = self.ridge * chain[chain.center].metric()[design.order]
-        normal = self._normal_equations(chain, design)
+        normal = self.normal_equations(chain, design)
         solution, condition = solve_normal(normal, penalty)
         solver = "cholesky"
         if solution is None or condition > self.max_condition:
@@ -118,7 +118,9 @@ class LeastSquares:
         loss = max(normal.value(solution), 0.0) + float(penalty @ solution**2)
         return LocalSolution(design.to_core(solution), loss, condition, solver)
 
-    def _normal_equations(self, chain: Chain, design: CoreDesign) -> NormalEquations:
+    def normal_equations(self, chain: Chain, design: CoreDesign) -> NormalEquations:
+        """Gram matrix and right-hand side of the center core over all batches, without ridge."""
+
         def accumulate(batches: Iterator[Batch | Callable[[], Batch]]) -> NormalEquations:
             normal = NormalEquations(design.columns)
             for batch in batches:

@@ -8,13 +8,14 @@ from ase import Atoms, units
 from ase.build import bulk, molecule
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
+from ase.io import read
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
 
 import etn
-from etn.errors import DataError, ModelFileError
+from etn.errors import DataError, ExtrapolationError, ModelFileError, SettingsError
 from etn.interfaces.ase import EtnCalculator
-from etn.potential import Baseline, Basis, Dataset, PolynomialPotential, fit
+from etn.potential import Baseline, Basis, Dataset, Frame, PolynomialPotential, fit
 from etn.sweep import Schedule
 
 
@@ -186,3 +187,85 @@ def test_relaxation_finds_the_perfect_crystal(molybdenum):
     atoms.rattle(0.02, seed=0)
     BFGS(atoms, logfile=None).run(fmax=1e-3, steps=100)
     assert atoms.get_potential_energy() == pytest.approx(perfect.get_potential_energy(), abs=1e-4)
+
+
+def strained(squeeze=1.0) -> Atoms:
+    """A crystal whose first atom is pushed towards its neighbour."""
+    atoms = bulk("Mo", "bcc", a=3.16, cubic=True) * (2, 2, 2)
+    atoms.positions[0] += (1 - squeeze) * atoms.positions[1]
+    return atoms
+
+
+def test_grades_are_those_of_the_model_and_cost_no_second_prediction(molybdenum, monkeypatch):
+    atoms = strained(0.8)
+    atoms.calc = EtnCalculator(molybdenum)
+    assert "gamma" not in atoms.calc.results
+    forces = atoms.get_forces()
+    monkeypatch.setattr(PolynomialPotential, "predict", None)
+    gamma = atoms.calc.get_gamma(atoms)
+    frame = Frame(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
+    np.testing.assert_array_equal(gamma, molybdenum.uncertainty.gamma([frame])[0])
+    np.testing.assert_array_equal(atoms.calc.results["gamma"], gamma)
+    np.testing.assert_array_equal(atoms.get_forces(), forces)
+    assert gamma.argmax() in (0, 1)
+
+
+def test_grades_follow_the_structure(molybdenum):
+    atoms = strained(0.8)
+    atoms.calc = EtnCalculator(molybdenum)
+    far = atoms.calc.get_gamma(atoms).max()
+    atoms.positions[0] = 0
+    assert atoms.calc.get_gamma(atoms).max() < far
+    assert "energy" not in atoms.calc.results
+    atoms.get_potential_energy()
+    assert "gamma" in atoms.calc.results
+
+
+def test_dynamics_stop_where_the_potential_extrapolates(molybdenum, tmp_path):
+    path = tmp_path / "far.xyz"
+    atoms = strained()
+    atoms.calc = EtnCalculator(molybdenum, gamma_stop=5.0, gamma_save=(5.0, path))
+    assert np.isfinite(atoms.get_potential_energy())
+    assert atoms.calc.results["gamma"].max() < 5
+    assert not path.exists()
+    stop = r"atom [01] \(Mo\) has .* above gamma_stop = 5:"
+    for squeeze in (0.95, 0.9):
+        atoms.positions[0] = (1 - squeeze) * atoms.positions[1]
+        atoms.get_forces()
+    assert not path.exists()
+    atoms.positions[0] = 0.6 * atoms.positions[1]
+    with pytest.raises(ExtrapolationError, match=stop):
+        atoms.get_forces()
+    saved = read(path, index=":")
+    assert len(saved) == 1
+    np.testing.assert_allclose(saved[0].positions, atoms.positions, atol=1e-7)
+    assert saved[0].arrays["gamma"].max() > 5
+    assert len(Dataset.read(path)) == 1
+
+
+def test_every_structure_above_the_threshold_is_saved_once(molybdenum, tmp_path):
+    path = tmp_path / "far.xyz"
+    atoms = strained()
+    atoms.calc = EtnCalculator(molybdenum, gamma_save=(5.0, path))
+    for squeeze in (1.0, 0.6, 1.0, 0.5):
+        atoms.positions[0] = (1 - squeeze) * atoms.positions[1]
+        atoms.get_forces(), atoms.get_stress(), atoms.calc.get_gamma(atoms)
+    assert len(read(path, index=":")) == 2
+
+
+def test_grades_need_an_uncertainty(alloy):
+    for options in ({"gamma_stop": 5.0}, {"gamma_save": (5.0, "far.xyz")}):
+        with pytest.raises(SettingsError, match="with_uncertainty"):
+            EtnCalculator(alloy, **options)
+    atoms = crystal()
+    atoms.calc = EtnCalculator(alloy)
+    with pytest.raises(SettingsError, match="with_uncertainty"):
+        atoms.calc.get_gamma(atoms)
+
+
+@pytest.mark.parametrize("threshold", [0.0, -1.0, float("nan")])
+def test_thresholds_are_positive(molybdenum, threshold):
+    with pytest.raises(SettingsError, match="gamma_stop: expected a threshold above zero"):
+        EtnCalculator(molybdenum, gamma_stop=threshold)
+    with pytest.raises(SettingsError, match="gamma_save: expected a threshold and a file"):
+        EtnCalculator(molybdenum, gamma_save=5.0)

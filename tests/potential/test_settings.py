@@ -46,7 +46,7 @@ def test_every_setting_has_the_default_of_the_python_interface():
     for name, (function, parameter) in SAME_AS.items():
         expected = inspect.signature(function).parameters[parameter].default
         assert getattr(settings, name) == expected, name
-    assert set(SAME_AS) == set(FitSettings.model_fields) - {"train", "test"}
+    assert set(SAME_AS) == set(FitSettings.model_fields) - {"train", "test", "size"}
 
 
 def test_default_settings_give_the_default_objects():
@@ -112,6 +112,8 @@ def test_unknown_key_without_a_near_one():
         ("rel_tol", 1, "less than 1"),
         ("early_stop_patience", 0, "greater than or equal to 1"),
         ("missing", "ignore", "'error' or 'skip'"),
+        ("size", "huge", "'small', 'medium', 'large' or 'auto'"),
+        ("size", None, "'small', 'medium', 'large' or 'auto'"),
         ("valid", 1.0, "fraction between 0 and 1"),
         ("valid", "-0.1", "fraction between 0 and 1"),
         ("seed", -1, "greater than or equal to 0"),

@@ -1,0 +1,197 @@
+"""Choose what to learn from: rows of maximal volume, frames of a pool.
+
+A potential that is linear in P unknowns learns most from atoms whose features span the largest
+volume: D-optimal design.  :func:`maxvol` picks P rows for the active set behind extrapolation
+grades, :func:`select` picks whole frames to label next.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.linalg as sl
+from numpy.typing import NDArray
+
+from etn.errors import CoreError, SettingsError
+
+if TYPE_CHECKING:
+    from etn.potential.frame import Frame
+    from etn.potential.model import PolynomialPotential
+
+__all__ = ["Selection", "maxvol", "select"]
+
+Array = NDArray[np.float64]
+
+
+def maxvol(rows: Array, *, tolerance: float = 1.01) -> NDArray[np.int64]:
+    """Square submatrix whose volume no exchange of one row raises by more than `tolerance`.
+
+    With A the chosen rows, every entry of B = rows A^-1 stays at or below `tolerance`: an
+    exchange of row j of A for row i multiplies |det A| by |B_ij|.  It starts from the pivots of
+    an LU factorisation and exchanges the pair of the largest entry until none is left
+    (Goreinov, Oseledets, Savostyanov, Tyrtyshnikov and Zamarashkin, "How to find a good
+    submatrix", in Matrix Methods, 2010).
+
+    Parameters
+    ----------
+    rows : (n, k)
+        At least as many rows as columns, of full rank.
+    tolerance : float
+        Above 1.
+
+    Returns
+    -------
+    (k,) int
+        Indices of the chosen rows.
+
+    Raises
+    ------
+    SettingsError
+        If `tolerance` is not above 1.
+    CoreError
+        If the rows are fewer than the columns or not of full rank.
+
+    Examples
+    --------
+    >>> maxvol(np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 2.0]])).tolist()
+    [0, 2]
+    """
+    n, k = rows.shape
+    if not tolerance > 1:
+        raise SettingsError(f"tolerance: expected a number above 1, got {tolerance}")
+    if n < k:
+        raise CoreError(f"maxvol: expected at least {k} rows for {k} columns, got {n}")
+    factors, pivots, _ = sl.lapack.dgetrf(rows)
+    diagonal = np.abs(np.diagonal(factors))
+    if k and diagonal.min() <= n * np.finfo(float).eps * np.abs(rows).max():
+        raise CoreError(f"maxvol: expected {k} independent rows; remove columns without use")
+    order = np.arange(n)
+    for at, pivot in enumerate(pivots):
+        order[[at, pivot]] = order[[pivot, at]]
+    chosen = order[:k]
+    while True:
+        # Anew after each round of exchanges, whose updates lose digits.
+        ratios = np.asfortranarray(sl.solve(rows[chosen].T, rows.T).T)
+        exchanged = False
+        while True:
+            i, j = np.unravel_index(np.argmax(np.abs(ratios)), ratios.shape)
+            if abs(ratios[i, j]) <= tolerance:
+                break
+            change = ratios[i].copy()
+            change[j] -= 1
+            ratios = sl.blas.dger(
+                -1 / ratios[i, j], ratios[:, j].copy(), change, a=ratios, overwrite_a=True
+            )
+            chosen[j] = i
+            exchanged = True
+        if not exchanged:
+            return chosen
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Frames chosen from a pool, the most telling first.
+
+    Attributes
+    ----------
+    indices : (n,) int
+        Frames of the pool.
+    gains : (n,)
+        By how much each of them, added to those before, raises log det of the information.
+    gamma : (pool,)
+        Largest extrapolation grade of every frame of the pool.
+    """
+
+    indices: NDArray[np.int64]
+    gains: Array
+    gamma: Array
+
+
+def select(model: PolynomialPotential, pool: Sequence[Frame], n: int) -> Selection:
+    """Choose the frames of a pool from which a potential would learn most.
+
+    With the coefficients c_i of the atoms with respect to the active set, phi_i = c_i A, the
+    next frame is the one that raises
+
+        log det (1 + sum_{chosen frames} sum_{i in frame} c_i^T c_i)
+
+    most: the volume that the active set and all chosen atoms span.  What the training data or an
+    earlier choice show already adds little, so the frames differ among themselves.  The gain of
+    a frame never rises as others are chosen, so only the front runners are computed anew
+    (M. Minoux, Accelerated greedy algorithms for maximizing submodular set functions, 1978).
+
+    Labels are not used: the pool may have none.
+
+    Parameters
+    ----------
+    model : PolynomialPotential
+        With an uncertainty, as every fit makes one.
+    pool : sequence of Frame, or Dataset
+    n : int
+        How many frames to choose.
+
+    Raises
+    ------
+    SettingsError
+        If `n` is not between 1 and the number of frames, or the potential has no uncertainty.
+    DataError
+        If a frame holds an unknown element or coincident atoms.
+
+    Examples
+    --------
+    >>> from etn.potential import Baseline, Basis, Dataset, PolynomialPotential, fit
+    >>> from etn.sweep import Schedule
+    >>> train = Dataset.read("etn:Mo/train", index="::20")
+    >>> model = PolynomialPotential(
+    ...     Basis.for_dataset(train, r_max=4.0, n_max=4, l_max=1),
+    ...     body_order=3, max_bond=2, baseline=Baseline.fit(train))
+    >>> model = fit(model, train, schedule=Schedule(max_sweeps=1)).model
+    >>> pool = Dataset.read("etn:Mo/test")
+    >>> chosen = pool[select(model, pool, 3).indices]
+    >>> len(chosen)
+    3
+    """
+    if not 1 <= n <= len(pool):
+        raise SettingsError(
+            f"n: expected a number from 1 to the {len(pool)} frames of the pool, got {n}"
+        )
+    uncertainty = model.uncertainty
+    # The information of a frame needs no more rows than there are unknowns.
+    frames = []
+    gamma = np.empty(len(pool))
+    for k, phi in enumerate(uncertainty.features(pool)):
+        coefficients = phi @ uncertainty.inverse
+        gamma[k] = np.abs(coefficients).max()
+        frames.append(_compress(coefficients))
+    size = len(uncertainty.inverse)
+    root = np.eye(size)  # of the covariance: root root^T = (1 + sum c^T c)^-1
+    queue = [(-_gain(frame), k, 0) for k, frame in enumerate(frames)]
+    heapq.heapify(queue)
+    indices: list[int] = []
+    gains: list[float] = []
+    while len(indices) < n:
+        gain, k, known = heapq.heappop(queue)
+        if known < len(indices):
+            heapq.heappush(queue, (-_gain(frames[k] @ root), k, len(indices)))
+            continue
+        indices.append(k)
+        gains.append(-gain)
+        # Grades may be large: by QR, which does not square them.
+        triangle = sl.qr(np.concatenate([frames[k] @ root, np.eye(size)]), mode="r")[0][:size]
+        root = sl.solve_triangular(triangle, root.T, trans="T").T
+    return Selection(np.array(indices, dtype=np.int64), np.array(gains), gamma)
+
+
+def _compress(rows: Array) -> Array:
+    """Rows of the same Gram matrix, no more than columns."""
+    return sl.qr(rows, mode="r")[0][: rows.shape[1]] if len(rows) > rows.shape[1] else rows
+
+
+def _gain(rows: Array) -> float:
+    """Return log det (1 + rows rows^T)."""
+    stacked = np.concatenate([rows.T, np.eye(len(rows))])
+    return 2 * float(np.sum(np.log(np.abs(np.diagonal(sl.qr(stacked, mode="r")[0])))))

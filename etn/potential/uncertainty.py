@@ -88,17 +88,10 @@ class Uncertainty:
     its form cannot follow the reference.  It grows in the same places, so one factor for
     energies and one for forces turns the posterior deviations into error bars: the factor that
     makes the mean squared ratio of error to bar one on validation data, or on the training data
-    where there are none [1]_.  Grades: [2]_, for single atoms [3]_.
-
-    References
-    ----------
-    .. [1] F. Bigi, S. Chong, M. Ceriotti, F. Grasselli, A prediction rigidity formalism for
-       low-cost uncertainties in trained neural networks, Mach. Learn.: Sci. Technol. 5, 045018
-       (2024).
-    .. [2] E. V. Podryabinkin, A. V. Shapeev, Active learning of linearly parametrized interatomic
-       potentials, Comput. Mater. Sci. 140, 171 (2017).
-    .. [3] Y. Lysogorskiy, A. Bochkarev, M. Mrovec, R. Drautz, Active learning strategies for
-       atomic cluster expansion models, Phys. Rev. Mater. 7, 043801 (2023).
+    where there are none (F. Bigi, S. Chong, M. Ceriotti, F. Grasselli,
+    Mach. Learn.: Sci. Technol. 5, 045018, 2024).  Grades: E. V. Podryabinkin, A. V. Shapeev,
+    Comput. Mater. Sci. 140, 171 (2017); for single atoms Y. Lysogorskiy, A. Bochkarev, M. Mrovec,
+    R. Drautz, Phys. Rev. Mater. 7, 043801 (2023).
 
     Examples
     --------

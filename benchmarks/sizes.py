@@ -23,7 +23,8 @@ from common import RESULTS, write
 from fit import SETS, run
 
 from etn.potential import Dataset, load
-from etn.potential.presets import SIZES, count_rows, count_unknowns
+from etn.potential.presets import SIZES, count_unknowns
+from etn.potential.rows import count_rows
 from etn.potential.settings import FitSettings
 
 RESULT = RESULTS / "sizes.json"

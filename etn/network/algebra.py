@@ -7,7 +7,8 @@ carries the results.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 from etn.backend import Array, Kind, as_block, is_finite, kind_of, to_numpy
 from etn.errors import CoreError
@@ -26,24 +27,29 @@ def direct_sum(one: Sequence[Core], two: Sequence[Core]) -> list[Core]:
     last = len(one) - 1
     sums = []
     for site, (a, b) in enumerate(zip(one, two, strict=True)):
-        legs = list(a.legs)
-        joined = [leg for leg, at_end in ((0, site == 0), (2, site == last)) if not at_end]
-        for leg in joined:
-            legs[leg] = (a.legs[leg] + b.legs[leg]).regroup()
-        core = Core(legs)
-        blocks = {}
-        for path, zero in core:
-            block = a.kind.zeros(tuple(zero.shape))
-            for part, after in ((a, False), (b, True)):
-                if path in part.blocks:
-                    at = [slice(None)] * 3
-                    for leg in joined:
-                        start = a.legs[leg].count(path[leg]) if after else 0
-                        at[leg] = slice(start, start + part.legs[leg].count(path[leg]))
-                    block[tuple(at)] += part.blocks[path]
-            blocks[path] = block
-        sums.append(Core.trusted(core.legs, blocks, a.kind))
+        inner = [leg for leg, at_end in ((0, site == 0), (2, site == last)) if not at_end]
+        sums.append(join(a, b, inner))
     return sums
+
+
+def join(one: Core, two: Core, joined: Collection[int]) -> Core:
+    """Core on the joined copies of some legs and the same copies of the others."""
+    legs = tuple(
+        (a + b).regroup() if leg in joined else a
+        for leg, (a, b) in enumerate(zip(one.legs, two.legs, strict=True))
+    )
+    blocks = {}
+    for path, zero in Core(legs):
+        block = one.kind.zeros(tuple(zero.shape))
+        for part, after in ((one, False), (two, True)):
+            if path in part.blocks:
+                at = [slice(None)] * len(legs)
+                for leg in joined:
+                    start = one.legs[leg].count(path[leg]) if after else 0
+                    at[leg] = slice(start, start + part.legs[leg].count(path[leg]))
+                block[tuple(at)] += part.blocks[path]
+        blocks[path] = block
+    return Core.trusted(legs, blocks, one.kind)
 
 
 def overlap(one: Sequence[Core], two: Sequence[Core]) -> Array:
@@ -146,33 +152,61 @@ def train_of_dense(
 def _split(
     dense: Array, legs: Sequence[Irreps], truncation: Truncation | None, kind: Kind
 ) -> tuple[list[Core], float]:
-    xp = kind.xp
+    # Singular values at the level of rounding carry noise that is not equivariant.
+    rule = Truncation(rel_tol=kind.eps) if truncation is None else truncation
     cores, squared = [], 0.0
-    bond = legs[0]
-    rest = dense
+    bond, rest = legs[0], dense
     for site in legs[1:-2]:
-        fused = couple_first_legs(rest, bond, site, kind)
-        factors = {ir: thin_svd(xp.reshape(m, (m.shape[0], -1)), kind) for ir, m in fused.items()}
-        values = {ir: s / math.sqrt(ir.dim) for ir, (_, s, _) in factors.items()}
-        # Singular values at the level of rounding carry noise that is not equivariant.
-        rule = Truncation(rel_tol=kind.eps) if truncation is None else truncation
-        kept, discarded = cut(values, rule)
-        squared += discarded**2
-        core = tensorize(
-            {ir: factors[ir][0][:, :n] for ir, n in kept.items()},
-            (bond, site, Irreps()),
-            2,
-            kind,
-        )
+        core, rest, discarded = split_first_legs(rest, bond, site, rule)
         cores.append(core)
         bond = core.legs[2]
-        rest = kind.zeros((bond.dim, *rest.shape[2:]))
-        for ir, n in kept.items():
-            _, s, vh = factors[ir]
-            part = xp.reshape(s[:n, None] * vh[:n], (n * ir.dim, *rest.shape[1:]))
-            rest[bond.indices(ir).ravel()] = part
+        squared += discarded**2
     cores.append(Core.from_dense(rest, [bond, *legs[-2:]]).core)
     return cores, math.sqrt(squared)
+
+
+class FirstCore(NamedTuple):
+    """A dense tensor whose first two legs a core has coupled.
+
+    Attributes
+    ----------
+    core : Core
+        Isometric towards its last leg.
+    rest : array of shape (core.legs[2].dim, ...)
+    discarded : float
+        Norm of what the truncation dropped.
+    """
+
+    core: Core
+    rest: Array
+    discarded: float
+
+
+def split_first_legs(
+    dense: Array, first: Irreps, second: Irreps, truncation: Truncation
+) -> FirstCore:
+    """Split the first two legs off a dense equivariant tensor, by singular values.
+
+    The legs are coupled to every irrep j they contain; on an equivariant tensor the matrix
+    M_j[couplings, (m, other legs)] has singular values sqrt(2 j + 1) s, each with a left vector
+    of the couplings alone, and these are the core.
+    """
+    kind = kind_of(dense)
+    xp = kind.xp
+    factors = {
+        ir: thin_svd(xp.reshape(matrix, (matrix.shape[0], -1)), kind)
+        for ir, matrix in couple_first_legs(dense, first, second, kind).items()
+    }
+    values = {ir: s / math.sqrt(ir.dim) for ir, (_, s, _) in factors.items()}
+    kept, discarded = cut(values, truncation)
+    left = {ir: factors[ir][0][:, :n] for ir, n in kept.items()}
+    core = tensorize(left, (first, second, Irreps()), 2, kind)
+    rest = kind.zeros((core.legs[2].dim, *dense.shape[2:]))
+    for ir, n in kept.items():
+        _, s, vh = factors[ir]
+        part = xp.reshape(s[:n, None] * vh[:n], (n * ir.dim, *dense.shape[2:]))
+        rest[core.legs[2].indices(ir).ravel()] = part
+    return FirstCore(core, rest, discarded)
 
 
 def couple_first_legs(

@@ -30,6 +30,7 @@ from etn.tensor import (
     Spectrum,
     Truncation,
     absorb,
+    embed,
     isometry_error,
     svd,
 )
@@ -335,7 +336,7 @@ class Chain(Inspectable, Linear):
         mapped = absorb(self.cores[site], bond, 1)
         # A leg may keep irreps to which the map sends nothing.
         legs = (mapped.legs[0], matrix.legs[1], mapped.legs[2])
-        return self.replace(site, Core(legs, mapped.blocks).to(**vars(self.kind)))
+        return self.replace(site, embed(mapped, legs))
 
     def _open_legs(self) -> list[Irreps]:
         return [self.start, *self.sites, self.out]

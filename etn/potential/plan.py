@@ -16,7 +16,8 @@ from etn.potential.checks import check_data, check_unknowns
 from etn.potential.dataset import Dataset
 from etn.potential.model import PolynomialPotential
 from etn.potential.pairs import Pairs
-from etn.potential.presets import count_rows, count_unknowns
+from etn.potential.presets import count_unknowns
+from etn.potential.rows import count_rows
 from etn.potential.settings import FitSettings
 
 __all__ = ["Plan", "check_reach"]

@@ -5,17 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from etn.potential.basis import Basis
 from etn.potential.model import PolynomialPotential
 from etn.sweep import Schedule
 
-if TYPE_CHECKING:
-    from etn.potential.dataset import Dataset
-    from etn.potential.rows import Weights
-
-__all__ = ["SIZES", "Size", "choose_size", "count_rows", "count_unknowns"]
+__all__ = ["SIZES", "Size", "choose_size", "count_unknowns"]
 
 # An update solves for all unknowns of a core at once: its time grows with their square, that of
 # the solver with their cube. Two elements of medium size stay below, four do not.
@@ -110,24 +106,6 @@ def count_unknowns(n_elements: int, values: Mapping[str, Any]) -> int:
     return max(core.n_parameters for core in chain.cores)
 
 
-def count_rows(dataset: Dataset, weights: Weights) -> int:
-    """Data rows of a fit: labels with a weight, each component of forces and stress one row.
-
-    Examples
-    --------
-    >>> from etn.potential import Dataset, Weights
-    >>> count_rows(Dataset.read("etn:Mo/train"), Weights())
-    31619
-    """
-    rows = 0
-    for frame in dataset:
-        rows += frame.energy is not None and weights.energy > 0
-        rows += 3 * frame.n_atoms * (frame.forces is not None and weights.forces > 0)
-        has_stress = frame.stress is not None and frame.volume > 0
-        rows += 6 * (has_stress and weights.stress != 0)
-    return rows
-
-
 def choose_size(
     n_elements: int, n_rows: int, given: Mapping[str, Any]
 ) -> tuple[dict[str, Any], str]:
@@ -141,7 +119,7 @@ def choose_size(
     ----------
     n_elements : int
     n_rows : int
-        Data rows of the fit, see :func:`count_rows`.
+        Data rows of the fit, see :func:`etn.potential.rows.count_rows`.
     given : mapping
         Settings that are decided, by name.
 

@@ -100,6 +100,24 @@ class Weights:
                 )
 
 
+def count_rows(dataset: Dataset, weights: Weights) -> int:
+    """Data rows of a fit: labels with a weight, each component of forces and stress one row.
+
+    Examples
+    --------
+    >>> from etn.potential import Dataset, Weights
+    >>> count_rows(Dataset.read("etn:Mo/train"), Weights())
+    31619
+    """
+    rows = 0
+    for frame in dataset:
+        rows += frame.energy is not None and weights.energy > 0
+        rows += 3 * frame.n_atoms * (frame.forces is not None and weights.forces > 0)
+        has_stress = frame.stress is not None and frame.volume > 0
+        rows += 6 * (has_stress and weights.stress != 0)
+    return rows
+
+
 @dataclass
 class _Group:
     """Frames whose rows are built together, or a part of one large frame."""
@@ -190,21 +208,14 @@ class Rows:
                 np.concatenate(weights),
             )
 
-        most = max(1, int(MAX_DIRECTIONS / (24.0 * basis.leg.dim * pairs.n_samples)))
-        if len(movable) <= most:
+        if len(movable) <= most_atoms(pairs, self.basis):
             if len(movable) or use_energy or use_stress:
                 yield group(pairs, movable, use_energy, use_stress)
             return
         if use_energy or use_stress:
             yield group(pairs, movable[:0], use_energy, use_stress)
-        positions = frames[0].positions
-        for atoms in neighbourhoods(movable, positions, min(most, ATOMS_PER_BATCH)):
-            near = np.zeros(pairs.n_atoms, dtype=bool)
-            near[atoms] = True
-            felt = np.zeros(pairs.n_samples, dtype=bool)
-            felt[pairs.center[near[pairs.neighbor]]] = True
-            felt |= near[pairs.sample]
-            yield group(pairs.select(np.flatnonzero(felt)), atoms, False, False)
+        for atoms, felt in force_parts(pairs, movable, frames, self.basis):
+            yield group(felt, atoms, False, False)
 
     def _expand(self, group: _Group) -> Expansion:
         if group.expansion is not None:
@@ -292,6 +303,28 @@ def join_frames(frames: Sequence[Frame], basis: Basis) -> Iterator[list[Frame]]:
         atoms += frame.n_atoms
     if batch:
         yield batch
+
+
+def most_atoms(pairs: Pairs, basis: Basis) -> int:
+    """Atoms whose forces fit in the memory of a batch together."""
+    return max(1, int(MAX_DIRECTIONS / (24.0 * basis.leg.dim * pairs.n_samples)))
+
+
+def force_parts(
+    pairs: Pairs, atoms: NDArray[np.int64], frames: Sequence[Frame], basis: Basis
+) -> Iterator[tuple[NDArray[np.int64], Pairs]]:
+    """Atoms whose forces fit in memory together, with the pairs of the centers that feel them."""
+    most = most_atoms(pairs, basis)
+    if len(atoms) <= most:
+        yield atoms, pairs
+        return
+    positions = np.concatenate([frame.positions for frame in frames])
+    for part in neighbourhoods(atoms, positions, min(most, ATOMS_PER_BATCH)):
+        near = np.zeros(pairs.n_atoms, dtype=bool)
+        near[part] = True
+        felt = near[pairs.sample]
+        felt[pairs.center[near[pairs.neighbor]]] = True
+        yield part, pairs.select(np.flatnonzero(felt))
 
 
 def neighbourhoods(

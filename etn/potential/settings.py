@@ -31,8 +31,8 @@ from etn.potential.basis import Basis
 from etn.potential.dataset import Dataset
 from etn.potential.fitting import fit
 from etn.potential.model import PolynomialPotential
-from etn.potential.presets import SIZES, choose_size, count_rows, count_unknowns, default_of
-from etn.potential.rows import Weights
+from etn.potential.presets import SIZES, choose_size, count_unknowns, default_of
+from etn.potential.rows import Weights, count_rows
 from etn.sweep import EarlyStop, Schedule
 
 __all__ = ["FitSettings"]

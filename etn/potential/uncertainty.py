@@ -15,7 +15,7 @@ grade gamma_i = max_k |c_ik| of any other atom tells how far it lies beyond them
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -29,13 +29,7 @@ from etn.network import Blocks, Chain, Samples, left_environment, right_environm
 from etn.network.storage import chain_from_arrays, chain_to_arrays
 from etn.potential.basis import Basis
 from etn.potential.pairs import Pairs
-from etn.potential.rows import (
-    ATOMS_PER_BATCH,
-    MAX_DIRECTIONS,
-    Rows,
-    join_frames,
-    neighbourhoods,
-)
+from etn.potential.rows import Rows, count_rows, force_parts, join_frames
 from etn.potential.select import maxvol
 from etn.sweep import LeastSquares
 from etn.sweep.design import CoreDesign
@@ -233,7 +227,7 @@ class Uncertainty:
         for batch in join_frames(frames, self.basis):
             pairs = Pairs.find(batch, self.basis.elements, self.basis.r_max)
             deviations = np.empty((pairs.n_atoms, 3))
-            for atoms, felt in _parts(pairs, batch, self.basis):
+            for atoms, felt in force_parts(pairs, np.arange(pairs.n_atoms), batch, self.basis):
                 samples = self.basis.expand(felt).samples(
                     energy=False, force_atoms=atoms, strain=False
                 )
@@ -309,21 +303,10 @@ def _posterior(chain: Chain, rows: Rows, ridge: float) -> Array:
     penalty = ridge * np.sum(core.metric()[design.order, None] * vectors**2, axis=0)
     n_used = float(np.sum(1 - np.minimum(penalty / values, 1)))
     residual = max(normal.value(design.from_core(core)), 0.0)
-    sigma = math.sqrt(residual / max(_count(rows) - n_used, 1.0))
+    sigma = math.sqrt(residual / max(count_rows(rows.dataset, rows.weights) - n_used, 1.0))
     spread = np.empty_like(vectors)
     spread[design.order] = sigma * vectors / np.sqrt(values)
     return spread
-
-
-def _count(rows: Rows) -> int:
-    """Number of rows with a weight above zero."""
-    w = rows.weights
-    return sum(
-        (w.energy > 0 and frame.energy is not None)
-        + 3 * frame.n_atoms * (w.forces > 0 and frame.forces is not None)
-        + 6 * (w.stress != 0 and frame.stress is not None and frame.volume > 0)
-        for frame in rows.dataset
-    )
 
 
 def _active_inverse(features: Array) -> Array:
@@ -364,21 +347,3 @@ def _last_features(chain: Chain, start: Blocks, site: Blocks) -> Array:
             features[part, at : at + block.size] = product.reshape(len(product), -1)
             at += block.size
     return features
-
-
-def _parts(
-    pairs: Pairs, frames: Sequence[Frame], basis: Basis
-) -> Iterator[tuple[NDArray[np.int64], Pairs]]:
-    """Atoms whose forces fit in memory together, with the pairs of the centers that feel them."""
-    atoms = np.arange(pairs.n_atoms)
-    most = max(1, int(MAX_DIRECTIONS / (24.0 * basis.leg.dim * pairs.n_samples)))
-    if len(atoms) <= most:
-        yield atoms, pairs
-        return
-    positions = np.concatenate([frame.positions for frame in frames])
-    for part in neighbourhoods(atoms, positions, min(most, ATOMS_PER_BATCH)):
-        near = np.zeros(pairs.n_atoms, dtype=bool)
-        near[part] = True
-        felt = near.copy()
-        felt[pairs.center[near[pairs.neighbor]]] = True
-        yield part, pairs.select(np.flatnonzero(felt))

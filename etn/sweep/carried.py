@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 from etn.backend import Array
 from etn.network import Chain
 from etn.o3 import Irrep, Irreps
-from etn.tensor import Core, absorb, matricize
+from etn.tensor import Core, absorb, embed, matricize
 
 Value = TypeVar("Value")
 Overlap = dict[Irrep, Array]
@@ -119,13 +119,3 @@ def _seen(other: Core, overlap: Overlap, leg: int, bond: Irreps) -> Core:
     """Core of another chain with one leg in the basis of a bond of this chain."""
     moved = absorb(other, overlap, leg)
     return embed(moved, (*moved.legs[:leg], bond, *moved.legs[leg + 1 :]))
-
-
-def embed(core: Core, legs: tuple[Irreps, ...]) -> Core:
-    """The core on legs that carry further irreps, with zeros there."""
-    empty = Core(legs)
-    blocks = {
-        path: core.blocks[path] if path in core.blocks else core.kind.zeros(tuple(zero.shape))
-        for path, zero in empty
-    }
-    return Core.trusted(empty.legs, blocks, core.kind)

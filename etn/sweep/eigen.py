@@ -11,14 +11,14 @@ from etn.network import Chain, Operator
 from etn.o3 import Irrep, Irreps
 from etn.sweep.blocks import BlockOperators, Side, end_block, enlarge, project, site_tables
 from etn.sweep.callbacks import Callback
-from etn.sweep.carried import Carried, OtherState, embed
+from etn.sweep.carried import Carried, OtherState
 from etn.sweep.grow import grow
 from etn.sweep.krylov import lowest_eigenpair
 from etn.sweep.problem import LocalSolution
 from etn.sweep.report import Report
 from etn.sweep.schedule import Schedule
 from etn.sweep.superblock import EffectiveHamiltonian
-from etn.tensor import Core, Pair, matricize, merge, tensorize
+from etn.tensor import Core, Pair, embed, matricize, merge, tensorize
 from etn.tensor.pair import couplings, pair_shapes
 
 

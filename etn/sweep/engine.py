@@ -17,9 +17,10 @@ from typing import Any
 
 from etn.errors import SettingsError
 from etn.network import Chain
+from etn.o3 import Irreps
 from etn.sweep.problem import LocalProblem, LocalSolution
 from etn.sweep.schedule import Rule, Schedule
-from etn.tensor import Core, Pair, absorb, matricize, tensorize
+from etn.tensor import Core, Pair, absorb, embed, matricize, tensorize
 from etn.tensor.factor import cut, thin_svd
 
 
@@ -216,14 +217,8 @@ def _widen(core: Core, bond: dict[Any, Any], leg: int) -> Core:
     """Absorb a bond matrix on a leg; new irreps of the leg get blocks of zeros."""
     known = {ir: m for ir, m in bond.items() if m.shape[1]}
     narrow = absorb(core, known, leg)
-    legs = list(narrow.legs)
-    legs[leg] = type(legs[leg])([(len(bond[ir]), ir) for ir in sorted(bond)])
-    empty = Core(legs)
-    blocks = {
-        path: narrow.blocks[path] if path in narrow.blocks else core.kind.zeros(tuple(zero.shape))
-        for path, zero in empty
-    }
-    return Core.trusted(empty.legs, blocks, core.kind)
+    wide = Irreps([(len(bond[ir]), ir) for ir in sorted(bond)])
+    return embed(narrow, (*narrow.legs[:leg], wide, *narrow.legs[leg + 1 :]))
 
 
 def _update_pair(

@@ -1,6 +1,6 @@
 """Equivariant cores and their factorisations."""
 
-from etn.tensor.core import Core, Projection, allowed_paths, coupling, is_allowed
+from etn.tensor.core import Core, Projection, allowed_paths, coupling, embed, is_allowed
 from etn.tensor.factor import (
     BondMatrix,
     Factors,
@@ -33,6 +33,7 @@ __all__ = [
     "allowed_paths",
     "coupling",
     "eigh",
+    "embed",
     "is_allowed",
     "isometry_error",
     "matricize",

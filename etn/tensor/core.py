@@ -344,6 +344,16 @@ class Core:
         return f"Core({' ⊗ '.join([*inputs])} → {output}, {self.n_parameters} parameters{kind})"
 
 
+def embed(core: Core, legs: tuple[Irreps, ...]) -> Core:
+    """The core on legs that carry further irreps, with zeros there."""
+    empty = Core(legs)
+    blocks = {
+        path: core.blocks[path] if path in core.blocks else core.kind.zeros(tuple(zero.shape))
+        for path, zero in empty
+    }
+    return Core.trusted(empty.legs, blocks, core.kind)
+
+
 def converted(kind: Kind, backend: str | None, dtype: str | None, device: str | None) -> Kind:
     """The kind with what is named replaced."""
     backend = backend or kind.backend

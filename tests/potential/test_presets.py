@@ -14,10 +14,9 @@ from etn.potential.presets import (
     MAX_UNKNOWNS,
     SIZES,
     choose_size,
-    count_rows,
     count_unknowns,
 )
-from etn.potential.rows import Rows
+from etn.potential.rows import Rows, count_rows
 from etn.potential.run import run_fit
 from etn.potential.settings import SIZED, FitSettings
 from etn.sweep import Schedule

@@ -218,8 +218,7 @@ def test_batches_do_not_matter(alloy, monkeypatch):
     together = measures(alloy, frames)
     monkeypatch.setattr(module, "CHUNK", 3)
     monkeypatch.setattr(module, "ATOMS_AT_ONCE", 5)
-    monkeypatch.setattr(module, "ATOMS_PER_BATCH", 3)
-    monkeypatch.setattr(module, "MAX_DIRECTIONS", 1.0)
+    monkeypatch.setattr(rows_module, "ATOMS_PER_BATCH", 3)
     monkeypatch.setattr(rows_module, "MAX_DIRECTIONS", 1.0)
     for got, expected in zip(measures(alloy, frames), together, strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-8)

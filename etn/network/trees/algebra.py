@@ -7,17 +7,15 @@ legs and carries the results.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 from etn.backend import Array, is_finite, kind_of, to_numpy
 from etn.errors import CoreError
-from etn.network.algebra import couple_first_legs
+from etn.network.algebra import join, split_first_legs
 from etn.network.trees.recouple import rounding
 from etn.network.trees.topology import Edge, Topology
 from etn.o3 import Irrep, Irreps
 from etn.tensor import Core, Truncation
-from etn.tensor.factor import cut, tensorize, thin_svd
 from etn.tensor.pair import couplings
 
 
@@ -69,33 +67,13 @@ def direct_sum(
     """
     inner = set(topology.edges)
     return {
-        node: _join(
+        node: join(
             one[node],
             two[node],
             [leg for leg, edge in enumerate(topology.around(node)) if edge in inner],
         )
         for node in topology.nodes
     }
-
-
-def _join(one: Core, two: Core, joined: Collection[int]) -> Core:
-    """Core on the joined copies of some legs and the same copies of the others."""
-    legs = tuple(
-        (a + b).regroup() if leg in joined else a
-        for leg, (a, b) in enumerate(zip(one.legs, two.legs, strict=True))
-    )
-    blocks = {}
-    for path, zero in Core(legs):
-        block = one.kind.zeros(tuple(zero.shape))
-        for part, after in ((one, False), (two, True)):
-            if path in part.blocks:
-                at = [slice(None)] * len(legs)
-                for leg in joined:
-                    start = one.legs[leg].count(path[leg]) if after else 0
-                    at[leg] = slice(start, start + part.legs[leg].count(path[leg]))
-                block[tuple(at)] += part.blocks[path]
-        blocks[path] = block
-    return Core.trusted(legs, blocks, one.kind)
 
 
 def overlap(topology: Topology, one: Mapping[Edge, Core], two: Mapping[Edge, Core]) -> Array:
@@ -131,50 +109,6 @@ def overlap(topology: Topology, one: Mapping[Edge, Core], two: Mapping[Edge, Cor
     for ir, matrix in below[topology.root].items():
         total = total + ir.dim * xp.linalg.trace(matrix)
     return total
-
-
-class FirstCore(NamedTuple):
-    """A dense tensor whose first two legs a core has coupled.
-
-    Attributes
-    ----------
-    core : Core
-        Isometric towards its last leg.
-    rest : array of shape (core.legs[2].dim, ...)
-    discarded : float
-        Norm of what the truncation dropped.
-    """
-
-    core: Core
-    rest: Array
-    discarded: float
-
-
-def split_first_legs(
-    dense: Array, first: Irreps, second: Irreps, truncation: Truncation
-) -> FirstCore:
-    """Split the first two legs off a dense equivariant tensor, by singular values.
-
-    The legs are coupled to every irrep j they contain; on an equivariant tensor the matrix
-    M_j[couplings, (m, other legs)] has singular values sqrt(2 j + 1) s, each with a left vector
-    of the couplings alone, and these are the core.
-    """
-    kind = kind_of(dense)
-    xp = kind.xp
-    factors = {
-        ir: thin_svd(xp.reshape(matrix, (matrix.shape[0], -1)), kind)
-        for ir, matrix in couple_first_legs(dense, first, second, kind).items()
-    }
-    values = {ir: s / math.sqrt(ir.dim) for ir, (_, s, _) in factors.items()}
-    kept, discarded = cut(values, truncation)
-    left = {ir: factors[ir][0][:, :n] for ir, n in kept.items()}
-    core = tensorize(left, (first, second, Irreps()), 2, kind)
-    rest = kind.zeros((core.legs[2].dim, *dense.shape[2:]))
-    for ir, n in kept.items():
-        _, s, vh = factors[ir]
-        part = xp.reshape(s[:n, None] * vh[:n], (n * ir.dim, *dense.shape[2:]))
-        rest[core.legs[2].indices(ir).ravel()] = part
-    return FirstCore(core, rest, discarded)
 
 
 def tree_of_dense(

@@ -4,8 +4,8 @@
     python benchmarks/fit.py                         # all sets
     python benchmarks/fit.py Mo --name Mo-l4 -- --l-max 4
 
-Options after `--` go to `etn fit`. Mo and NbMoTaW ship with etn; Si, Cu and 3BPA are read from the
-folder in ETN_SHARED_DATA.
+Options after `--` go to `etn fit`. Mo and a slice of NbMoTaW ship with etn; the others are read
+from the folder in ETN_SHARED_DATA. NbMoTaW-full is tested on the elements, and on the binaries.
 """
 
 from __future__ import annotations
@@ -22,20 +22,39 @@ from typing import Any
 
 from common import shared_data, write
 
+from etn.potential import Dataset, load
+
 # Options of each set; {data} stands for the folder of the reference sets.
 SETS = {
     "Mo": ["etn:Mo"],
     "Si": ["{data}/mlearn_Si/train.xyz", "--test", "{data}/mlearn_Si/test.xyz"],
     "Cu": ["{data}/mlearn_Cu/train.xyz", "--test", "{data}/mlearn_Cu/test.xyz"],
     "NbMoTaW": ["etn:NbMoTaW"],
+    "NbMoTaW-full": [
+        "{data}/NbMoTaW/train.xyz",
+        "--test",
+        "{data}/NbMoTaW/test_elements.xyz",
+    ],
     "3BPA": [
         "{data}/3BPA/train_300K.xyz",
         "--test",
         "{data}/3BPA/test_300K.xyz",
         "--e0",
         "{data}/3BPA/isolated_atoms.xyz",
+        *("--r-max", "4.2"),
     ],
+    **{
+        molecule: [
+            f"{{data}}/rMD17_{molecule}/train_01.xyz",
+            "--test",
+            f"{{data}}/rMD17_{molecule}/test_01.xyz",
+            *("--r-max", "4.2"),
+        ]
+        for molecule in ("ethanol", "aspirin")
+    },
 }
+# What else the potential of a set is tested on.
+ALSO = {"NbMoTaW-full": {"binaries": "{data}/NbMoTaW/test_binary.xyz"}}
 # The entry point of the command, run by the Python that runs this benchmark.
 COMMAND = [sys.executable, "-c", "from etn.cli import main; main()"]
 
@@ -79,6 +98,9 @@ def run(name: str, options: list[str], out: Path) -> dict[str, Any]:
     if process.returncode:
         raise SystemExit(f"{name}: etn fit ended with exit code {process.returncode}")
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    for part, path in ALSO.get(name, {}).items():
+        metrics = load(out / "model.etn").evaluate(Dataset.read(path.replace("{data}", data)))
+        report["metrics"][part] = metrics.to_dict()
     unit = 1 if sys.platform == "darwin" else 1024
     keys = ("n_sites", "sweep", "loss", "losses", "condition", "solver", "seconds", "measures")
     hidden = ("train", "test", "valid", "e0")  # may hold paths; the command has them

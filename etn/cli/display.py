@@ -164,6 +164,10 @@ class Display(Callback):
         """Print the line of a sweep."""
         self.print(_row(state.records[-1], self._has_valid, self._time_left()))
 
+    def on_joint(self, record: SweepRecord) -> None:
+        """Print the line of a joint step."""
+        self.print(_row(record, self._has_valid, ""))
+
     def _time_left(self) -> str:
         seconds = math.inf if self._left is None else self._left.seconds()
         return "" if not math.isfinite(seconds) else f"{duration(seconds)} left"
@@ -198,7 +202,8 @@ def _row(record: SweepRecord, has_valid: bool, left: str) -> str:
         for label, digits in (("E", 2), ("F", 4)):
             value = record.measures.get(f"{kind} {label}")
             text += f"  {'-' if value is None else format(value, f'.{digits}f'):>7}"
-    text += f"  {record.condition:9.1e}  {record.seconds:4.1f} s"
+    condition = "-" if record.condition is None else f"{record.condition:.1e}"
+    text += f"  {condition:>9}  {record.seconds:4.1f} s"
     return f"{text}  {left}".rstrip()
 
 

@@ -171,6 +171,8 @@ def _print_result(result: RunResult) -> None:
     else:
         assert result.report is not None
         typer.echo(f"{result.report.reason}\n\n{result.errors()}\n")
+        for warning in result.report.warnings:
+            typer.echo(f"warning: {warning}\n")
         names = sorted(path.name for path in result.out.iterdir() if path.is_file())
         total = sum(result.seconds.values())
         typer.echo(f"{duration(total)} in all. Written to {result.out}: {', '.join(names)}")

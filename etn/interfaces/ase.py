@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
+    from etn.potential.layers import MessagePassingPotential
+
 __all__ = ["EtnCalculator"]
 
 # What the potential depends on; a change of charges or magnetic moments recomputes nothing.
@@ -32,8 +34,8 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
 
     Parameters
     ----------
-    model : PolynomialPotential or path-like
-        A potential, or the model file of one.
+    model : PolynomialPotential, MessagePassingPotential or path-like
+        A potential, or the model file of a PolynomialPotential.
     gamma_stop : float, optional
         Largest extrapolation grade of an atom at which results are given; see
         :class:`etn.potential.Uncertainty`. Between 2 and 10 is usual.
@@ -93,7 +95,7 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
 
     def __init__(
         self,
-        model: PolynomialPotential | str | os.PathLike[str],
+        model: PolynomialPotential | MessagePassingPotential | str | os.PathLike[str],
         *,
         gamma_stop: float | None = None,
         gamma_save: tuple[float, str | os.PathLike[str]] | None = None,
@@ -101,7 +103,7 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
     ) -> None:
         super().__init__(**options)
         self.results: dict[str, Any] = {}
-        if not isinstance(model, PolynomialPotential):
+        if isinstance(model, str | os.PathLike):
             model = PolynomialPotential.load(model)
         self.model = model
         pair: Any = gamma_save

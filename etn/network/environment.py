@@ -212,9 +212,9 @@ def _environment(
         if jacobian and env.is_constant and all(ir.l == 0 for ir in env.values):
             linear = _linear_map(core, env.values, to=to)
         elif jacobian:
-            dense = _direct_jacobian(core, env.values, samples, to=to)
+            dense = direct_jacobian(core, env.values, samples, to=to)
             if not env.is_constant:
-                transfer = _transfer(core, env, samples, to=to)
+                transfer = transfer_matrix(core, env, samples, to=to)
                 dense += np.matmul(_dense_jacobian(env, samples), transfer)
         env = Environment(core.legs[to], step, linear, dense)
     return env
@@ -250,7 +250,7 @@ def _bond_axis(irreps: Irreps) -> tuple[dict[Irrep, slice], int]:
     return _axis([(ir, irreps.count(ir)) for ir in irreps.unique])
 
 
-def _direct_jacobian(core: Core, env: Blocks, samples: Samples, *, to: int) -> Array:
+def direct_jacobian(core: Core, env: Blocks, samples: Samples, *, to: int) -> Array:
     """Derivative of the next environment through this core's own site leg."""
     rows, n_rows = _site_axis(samples)
     cols, n_cols = _bond_axis(core.legs[to])
@@ -268,7 +268,7 @@ def _direct_jacobian(core: Core, env: Blocks, samples: Samples, *, to: int) -> A
     return jacobian
 
 
-def _transfer(core: Core, env: Environment, samples: Samples, *, to: int) -> Array:
+def transfer_matrix(core: Core, env: Environment, samples: Samples, *, to: int) -> Array:
     """Matrix of every sample that takes the environment over this core."""
     rows, n_rows = _bond_axis(env.irreps)
     cols, n_cols = _bond_axis(core.legs[to])

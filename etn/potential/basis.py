@@ -1,17 +1,20 @@
 """From atoms to legs: pair distances and directions to equivariant features with gradients.
 
-The leg of atom i carries, for each neighbour element Z, radial index n and degree l,
+The leg of atom i carries, for each degree l and radial channel k,
 
-    v_{i, Z n l m} = s w_n w_l  sum_{j of element Z}  g_n(r_ij) Y_lm(r_ij / |r_ij|)
+    v_{i, k l m} = sum_j R^l_k(r_ij, Z_j) Y_lm(r_ij / |r_ij|)
 
-and one constant scalar channel 1, which lets one chain hold all body orders up to its own.
+with channels that combine the radial functions g_n and the elements of the neighbours (see
+:class:`Channels`), and one constant scalar channel 1, which lets one chain hold all body orders
+up to its own.
 The element of atom i itself is a one-hot vector on the chain's first bond.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -20,7 +23,8 @@ from numpy.typing import NDArray
 
 from etn.errors import DataError, SettingsError
 from etn.network.samples import Blocks
-from etn.o3 import Irrep, Irreps
+from etn.o3 import Irreps
+from etn.potential.channels import Channels, prior_weights
 from etn.potential.expansion import SCALAR, Expansion
 from etn.potential.pairs import Pairs
 from etn.potential.radial import Radial
@@ -29,6 +33,9 @@ if TYPE_CHECKING:
     from etn.potential.dataset import Dataset
 
 Array = NDArray[np.float64]
+
+# The principal components are those of frames with about this many atoms in all.
+CHANNEL_ATOMS = 5000
 
 
 @dataclass(frozen=True)
@@ -50,8 +57,16 @@ class Basis:
     scale : float
         Common factor s of all features.
     smoothness : float
-        Exponent p of the weights w_n = (1 + n)^-p, w_l = (1 + l)^-p.  A ridge on the network
+        Exponent p of the weights (1 + n)^-p (1 + l)^-p of g_n Y_lm.  A ridge on the network
         then acts as a prior for smooth functions.
+    channels : Channels, optional
+        Combinations of radial functions and elements, weights included; by default every radial
+        function of every element is a channel, times its weight.
+
+    Raises
+    ------
+    SettingsError
+        If a parameter is out of range, or the channels are of other radial functions.
 
     Examples
     --------
@@ -66,6 +81,7 @@ class Basis:
     r_min: float = 1.0
     scale: float = 1.0
     smoothness: float = 1.0
+    channels: Channels | None = field(default=None, repr=False)
     radial: Radial = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -77,6 +93,15 @@ class Basis:
         if self.l_max < 0 or self.l_max > 12:
             raise SettingsError(f"l_max: expected 0..12, got {self.l_max}")
         object.__setattr__(self, "radial", Radial(self.n_max, self.r_min, self.r_max))
+        if self.channels is None:
+            return
+        found = (len(self.channels.matrices), self.channels.n_elements, self.channels.n_max)
+        wanted = (self.l_max + 1, len(self.elements), self.n_max)
+        if found != wanted:
+            raise SettingsError(
+                "channels: expected degrees, elements and radial functions "
+                f"{wanted} of the basis, got {found}"
+            )
 
     @classmethod
     def for_dataset(
@@ -87,17 +112,27 @@ class Basis:
         n_max: int = 8,
         l_max: int = 4,
         smoothness: float = 1.0,
+        max_channels: int | Sequence[int] | None = (16, 12, 10, 8),
     ) -> Basis:
-        """Basis whose inner radius and scale follow the data.
+        """Basis whose inner radius, scale and channels follow the data.
 
         ``r_min`` is 0.9 of the shortest distance and ``scale`` is (mean number density in the
         neighbourhoods)^(-1/2), which gives features of unit variance for uncorrelated
         neighbours.
 
+        Parameters
+        ----------
+        max_channels : int or sequence of int, optional
+            Most channels for l = 1, 2, ... (the last number repeats): the principal components of
+            the features where there are more.  Scalars, which all pair terms go through, keep
+            every radial function of every element; so does all with None.
+
         Raises
         ------
         DataError
             If no two atoms are within ``r_max``, or atoms coincide.
+        SettingsError
+            If a parameter is out of range.
         """
         distances = [Pairs.find([f], dataset.elements, r_max).distance for f in dataset]
         n_pairs = sum(map(len, distances))
@@ -108,7 +143,7 @@ class Basis:
             )
         shortest = min(float(d.min()) for d in distances if len(d))
         density = n_pairs / dataset.n_atoms / (4 / 3 * math.pi * r_max**3)
-        return cls(
+        basis = cls(
             dataset.elements,
             r_max=r_max,
             n_max=n_max,
@@ -117,12 +152,31 @@ class Basis:
             scale=float(f"{density**-0.5:.4g}"),
             smoothness=smoothness,
         )
+        most = most_channels(max_channels, l_max)
+        sizes = [matrix.shape[2] for matrix in basis.contraction.matrices]
+        if all(number is None or number >= size for number, size in zip(most, sizes, strict=True)):
+            return basis
+        every = -(-dataset.n_atoms // CHANNEL_ATOMS)
+        legs = (
+            basis.expand(Pairs.find([frame], basis.elements, r_max)).values
+            for frame in dataset.frames[::every]
+        )
+        return replace(basis, channels=basis.contraction.principal(legs, most))
+
+    @cached_property
+    def contraction(self) -> Channels:
+        """The channels, also where every radial function of every element is one."""
+        if self.channels is not None:
+            return self.channels
+        weights = prior_weights(
+            self.n_max, self.l_max, scale=self.scale, smoothness=self.smoothness
+        )
+        return Channels.all(weights, len(self.elements))
 
     @cached_property
     def leg(self) -> Irreps:
         """Irreps of a site leg; scalar channel 0 is the constant."""
-        mul = self.n_max * len(self.elements)
-        return Irreps([(mul + (l == 0), Irrep(l, (-1) ** l)) for l in range(self.l_max + 1)])
+        return Irreps([(mul + (ir == SCALAR), ir) for mul, ir in self.contraction.leg])
 
     @cached_property
     def start(self) -> Irreps:
@@ -144,3 +198,22 @@ class Basis:
     def expand(self, pairs: Pairs) -> Expansion:
         """Radial functions and harmonics of all pairs, with derivatives."""
         return Expansion(self, pairs)
+
+
+def most_channels(max_channels: int | Sequence[int] | None, l_max: int) -> list[int | None]:
+    """Most channels of each l = 0..l_max, None where all are kept.
+
+    Examples
+    --------
+    >>> most_channels((16, 12), 4)
+    [None, 16, 12, 12, 12]
+    """
+    if max_channels is None:
+        return [None] * (l_max + 1)
+    each = [max_channels] if isinstance(max_channels, int) else list(max_channels)
+    if not each or min(each) < 1:
+        raise SettingsError(
+            "max_channels: expected a positive number, or one for each l = 1, 2, ..., "
+            f"got {max_channels}"
+        )
+    return [None, *(each[min(l, len(each)) - 1] for l in range(1, l_max + 1))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,14 +36,8 @@ class Expansion:
     def __init__(self, basis: Basis, pairs: Pairs) -> None:
         self.basis = basis
         self.pairs = pairs
-        g, dg = basis.radial.compute(pairs.distance)
-        n_weight = basis.scale * (1.0 + np.arange(basis.n_max)) ** -basis.smoothness
-        y, dy = spherical_harmonics_with_gradients(basis.l_max, pairs.vector)
-        l_weight = np.concatenate(
-            [np.full(2 * l + 1, (1.0 + l) ** -basis.smoothness) for l in range(basis.l_max + 1)]
-        )
-        self.g, self.dg = g * n_weight, dg * n_weight
-        self.y, self.dy = y * l_weight, dy * l_weight
+        self.g, self.dg = basis.radial.compute(pairs.distance)
+        self.y, self.dy = spherical_harmonics_with_gradients(basis.l_max, pairs.vector)
         self.unit = pairs.vector / pairs.distance[:, None]
         n_elements = len(basis.elements)
         group = pairs.center * n_elements + pairs.element[pairs.neighbor]
@@ -71,11 +65,11 @@ class Expansion:
     def _to_blocks(self, sums: Array) -> Blocks:
         """(groups, (l_max + 1)^2, n_max) to {ir: (multiplicity, 2 l + 1, samples)}."""
         n_samples, basis = self.pairs.n_samples, self.basis
-        z = sums.reshape(n_samples, len(basis.elements), -1, basis.n_max).transpose(1, 3, 2, 0)
-        blocks = {
-            ir: z[:, :, ir.l**2 : (ir.l + 1) ** 2].reshape(-1, ir.dim, n_samples)
-            for ir in basis.leg.unique
-        }
+        z = sums.reshape(n_samples, len(basis.elements), -1, basis.n_max)
+        blocks = {}
+        for ir in basis.leg.unique:
+            lm = z[:, :, ir.l**2 : (ir.l + 1) ** 2].transpose(2, 0, 1, 3)
+            blocks[ir] = basis.contraction.contract(ir, lm).transpose(2, 0, 1)
         blocks[SCALAR] = np.concatenate([np.ones((1, 1, n_samples)), blocks[SCALAR]])
         return {ir: np.ascontiguousarray(block) for ir, block in blocks.items()}
 
@@ -107,11 +101,10 @@ class Expansion:
             dE/d epsilon, the stress times the volume.
         """
         pairs, basis = self.pairs, self.basis
-        n_elements = len(basis.elements)
         parts = []
         for ir in basis.leg.unique:
             block = gradient[ir][1:] if ir == SCALAR else gradient[ir]
-            parts.append(block.reshape(n_elements, basis.n_max, ir.dim, -1).transpose(3, 0, 2, 1))
+            parts.append(basis.contraction.expand(ir, block.transpose(2, 1, 0)).swapaxes(1, 2))
         grad = np.concatenate(parts, axis=2).reshape(self._shape[0], -1, basis.n_max)
         # (groups, slots, (l_max + 1)^2): gradient contracted with the radial functions.
         with_g = np.matmul(self._padded_g, grad.transpose(0, 2, 1))
@@ -151,7 +144,7 @@ class Expansion:
         """
         pairs, basis = self.pairs, self.basis
         n_frames, n_samples = pairs.n_frames, pairs.n_samples
-        n_elements, n_max = len(basis.elements), basis.n_max
+        n_elements = len(basis.elements)
         n_sums = n_frames if energy else 0
         n_forces = 3 * len(force_atoms)
         n_rows = n_sums + n_forces + (6 * n_frames if strain else 0)
@@ -169,7 +162,6 @@ class Expansion:
                 np.add.at(composition, (pairs.element[pairs.sample], pairs.sample_frame), 1.0)
                 d[0, n_samples:, :n_frames, 0] = -composition
             view = d[:, :n_samples, :, constant:]
-            view = view.reshape(*view.shape[:3], n_elements, n_max)
             if n_forces:
                 pull.add_to(view[:, :, n_sums : n_sums + n_forces], ir)
             if strain:
@@ -187,7 +179,7 @@ class Expansion:
 
         Returns
         -------
-        (2 l + 1, samples, k, elements, n_max)
+        (2 l + 1, samples, k, K_l)
         """
         lm = slice(ir.l**2, (ir.l + 1) ** 2)
         k = directions.shape[1]
@@ -198,7 +190,8 @@ class Expansion:
         sums = np.matmul(a.transpose(0, 2, 1), self._padded_dg)
         sums += np.matmul(b.transpose(0, 2, 1), self._padded_g)
         n_elements = len(self.basis.elements)
-        return sums.reshape(-1, n_elements, k, ir.dim, self.basis.n_max).transpose(3, 0, 2, 1, 4)
+        split = sums.reshape(-1, n_elements, k, ir.dim, self.basis.n_max).transpose(3, 0, 2, 1, 4)
+        return self.basis.contraction.contract(ir, split)
 
     def _strain(self, ir: Irrep) -> Array:
         vector = self.pairs.vector
@@ -233,33 +226,32 @@ class _Pull:
         self._center = pairs.center[index]
         self._column = position[pairs.neighbor[index]]
         self._element = pairs.element[pairs.neighbor[index]]
-        self._radial = -expansion.unit[index][:, :, None] * expansion.dg[index][:, None, :]
-        self._g = -expansion.g[index]
+        self._unit = expansion.unit[index]
+        self._g, self._dg = expansion.g[index], expansion.dg[index]
         self._y, self._dy = expansion.y[index], expansion.dy[index]
         self._axes = np.eye(3) * ~pairs.is_image[:, None, None]
 
     def add_to(self, view: Array, ir: Irrep) -> None:
-        """Write the rows; view is (2 l + 1, samples, 3 targets, elements, n_max), zero before."""
+        """Write the rows; view is (2 l + 1, samples, 3 targets, K_l), zero before."""
         lm = slice(ir.l**2, (ir.l + 1) ** 2)
         y = np.ascontiguousarray(self._y[:, lm].T)
         dy = np.ascontiguousarray(self._dy[:, :, lm].transpose(2, 0, 1))
-        pull = y[:, :, None, None] * self._radial
-        pull += dy[:, :, :, None] * self._g[:, None, :]
-        dim, n_samples, n_rows, n_elements, n_max = view.shape
-        target = view.reshape(dim, n_samples, n_rows // 3, 3, n_elements, n_max)
+        channels = self.expansion.basis.contraction
+        g = channels.of_pairs(ir, self._g, self._element)
+        dg = channels.of_pairs(ir, self._dg, self._element)
+        pull = y[:, :, None, None] * (self._unit[:, :, None] * -dg[:, None, :])
+        pull -= dy[:, :, :, None] * g[:, None, :]
+        dim, n_samples, n_rows, n_channels = view.shape
+        target = view.reshape(dim, n_samples, n_rows // 3, 3, n_channels)
         for image, (start, stop) in enumerate(
             zip(self._bounds[:-1], self._bounds[1:], strict=True)
         ):
             part = slice(start, stop)
-            at: tuple[Any, ...] = (slice(None), self._center[part], self._column[part])
-            here = target[:, :, :, :, 0]
-            if n_elements > 1:
-                here = target.transpose(0, 1, 2, 4, 3, 5)
-                at = (*at, self._element[part])
+            at = (slice(None), self._center[part], self._column[part])
             if image == 0:
-                here[at] = pull[:, part]
+                target[at] = pull[:, part]
             else:
-                here[at] += pull[:, part]
+                target[at] += pull[:, part]
         # The moved atom's own leg: all its neighbours recede.
         own = self.expansion.pair_sums(ir, self._axes)
         moved = np.flatnonzero(self._position >= 0)

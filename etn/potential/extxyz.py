@@ -33,7 +33,7 @@ _NUMBER = r"[^\s,=\"'{}\[\]]+"
 _SIX_NUMBERS = re.compile(
     rf"(?<!\S)(stress|virial)=[\"'{{\[]\s*({_NUMBER}(?:[\s,]+{_NUMBER}){{5}})\s*[\"'}}\]]"
 )
-_STRUCTURE_KEYS = ("Lattice", "Properties", "pbc", "config_type")
+_STRUCTURE_KEYS = ("Lattice", "Properties", "pbc", "config_type", "config_weight")
 _DEFAULT_PROPERTIES = "species:S:1:pos:R:3"
 
 

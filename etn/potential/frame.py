@@ -44,6 +44,8 @@ class Frame:
         Stress (1/V) ∂E/∂ε in eV/Å³, tension positive, in the Voigt order xx, yy, zz, yz, xz, xy.
     config_type : str
         The kind of configuration, for stratified splits and error tables; may be empty.
+    weight : float
+        How many times the frame counts in a fit; zero leaves it out.
     name : str
         Where the frame comes from, for messages: ``"train.xyz:17"`` (frame index from 0).
 
@@ -71,6 +73,7 @@ class Frame:
     stress: NDArray[np.float64] | None = None
     config_type: str = ""
     name: str = ""
+    weight: float = 1.0
 
     def __post_init__(self) -> None:
         numbers = np.array(self.numbers, dtype=np.int64)
@@ -105,6 +108,16 @@ class Frame:
             self._set("forces", self._floats("forces", self.forces, (numbers.size, 3)))
         if self.stress is not None:
             self._set("stress", self._floats("stress", self.stress, (6,)))
+        try:
+            weight = float(self.weight)
+        except (TypeError, ValueError):
+            weight = np.nan
+        if not 0 <= weight < np.inf:
+            raise self._error(
+                f"the weight (config_weight) must be a number, zero or more, came "
+                f"{show(self.weight)}"
+            )
+        object.__setattr__(self, "weight", weight)
 
     @property
     def n_atoms(self) -> int:
@@ -137,6 +150,7 @@ class Frame:
 
         Labels are looked for among the results of the attached calculator, in ``atoms.arrays``
         and in ``atoms.info``. A stress may be 3x3, its nine numbers in a row, or in Voigt order.
+        ``atoms.info`` may have a ``config_type`` and a ``config_weight``, the frame's `weight`.
 
         Parameters
         ----------
@@ -178,6 +192,7 @@ class Frame:
             stress=voigt,
             config_type=str(config_type),
             name=name,
+            weight=atoms.info.get("config_weight", 1.0),
         )
 
     def to_atoms(self) -> Atoms:
@@ -195,6 +210,8 @@ class Frame:
         atoms = Atoms(self.numbers, self.positions, cell=self.cell, pbc=self.pbc)
         if self.config_type:
             atoms.info["config_type"] = self.config_type
+        if self.weight != 1:
+            atoms.info["config_weight"] = self.weight
         labels = {"energy": self.energy, "forces": self.forces, "stress": self.stress}
         known = {label: value for label, value in labels.items() if value is not None}
         if known:

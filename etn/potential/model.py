@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from etn.network.storage import chain_from_arrays, chain_to_arrays
 from etn.o3 import Irrep, Irreps
 from etn.potential.baseline import Baseline
 from etn.potential.basis import Basis
+from etn.potential.channels import Channels
 from etn.potential.expansion import voigt
 from etn.potential.frame import Frame
 from etn.potential.metrics import Metrics, Prediction, compute_metrics
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 KIND = "polynomial potential"
 # Atoms whose features are held in memory together.
-ATOMS_AT_ONCE = 1024
+ATOMS_AT_ONCE = 256
 
 
 class PolynomialPotential:
@@ -244,8 +245,12 @@ class PolynomialPotential:
             "note": dict(note or {}),
         }
         arrays: dict[str, Any] = {}
+        if self.basis.channels is not None:
+            matrices = self.basis.channels.matrices
+            arrays |= {f"channels.{l}": matrix for l, matrix in enumerate(matrices)}
         if self.chain is not None:
-            header["chain"], arrays = chain_to_arrays(self.chain)
+            header["chain"], more = chain_to_arrays(self.chain)
+            arrays |= more
         if self._uncertainty is not None:
             header["uncertainty"], more = self._uncertainty.to_arrays()
             arrays |= more
@@ -262,7 +267,10 @@ class PolynomialPotential:
         """
         stored = load_file(path, kind=KIND)
         header, arrays = stored.header, stored.arrays
-        basis = Basis(**{**header["basis"], "elements": tuple(header["basis"]["elements"])})
+        basis = Basis(**header["basis"])
+        if "channels.0" in arrays:
+            matrices = tuple(arrays[f"channels.{l}"] for l in range(basis.l_max + 1))
+            basis = replace(basis, channels=Channels(matrices))
         return cls(
             basis,
             body_order=header["body_order"],
@@ -303,10 +311,9 @@ def load(path: str | os.PathLike[str]) -> PolynomialPotential:
 
 
 def asdict_basis(basis: Basis) -> dict[str, Any]:
-    """Parameters of a basis, JSON-able."""
-    fields = asdict(basis)
-    del fields["radial"]
-    return {**fields, "elements": list(basis.elements)}
+    """Parameters of a basis but its channels, JSON-able."""
+    names = [field.name for field in fields(basis) if field.name not in ("radial", "channels")]
+    return {name: getattr(basis, name) for name in names} | {"elements": list(basis.elements)}
 
 
 def bond_irreps(max_bond: int | Sequence[int] | Irreps | str, basis: Basis) -> Irreps:

@@ -96,6 +96,7 @@ class Plan:
             n_max=settings.n_max,
             l_max=settings.l_max,
             smoothness=settings.smoothness,
+            max_channels=settings.max_channels,
         )
         for other in (valid, test):
             for frame in other or ():
@@ -111,6 +112,7 @@ class Plan:
             for name, what in (("train", "training set"), ("valid", "validation set")):
                 if name in plan.datasets:
                     settings.weights().require(plan.datasets[name], what=what)
+        settings.weights().check_kinds(everything, *(() if valid is None else (valid,)))
         n_rows = count_rows(train, settings.weights())
         n_unknowns = count_unknowns(len(basis.elements), dict(settings))
         warnings = (*check_data(plan.datasets), *check_unknowns(n_rows, n_unknowns))
@@ -127,6 +129,7 @@ class Plan:
         digest = hashlib.sha256()
         for frame in (*self.train, *(self.valid or ())):
             labels = (frame.energy, frame.forces, frame.stress)
+            digest.update(f"{frame.config_type} {frame.weight!r}".encode())
             for array in (frame.numbers, frame.positions, frame.cell, frame.pbc, *labels):
                 digest.update(b"-" if array is None else np.asarray(array).tobytes())
         return digest.hexdigest()

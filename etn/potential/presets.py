@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from etn.potential.basis import Basis
+from etn.potential.basis import Basis, most_channels
 from etn.potential.model import PolynomialPotential
 from etn.sweep import Schedule
 
 __all__ = ["SIZES", "Size", "choose_size", "count_unknowns"]
 
-# An update solves for all unknowns of a core at once: its time grows with their square, that of
-# the solver with their cube. Two elements of medium size stay below, four do not.
-MAX_UNKNOWNS = 8000
+# An update solves for all unknowns of a core at once: its time grows with their square times the
+# data rows, that of the solver with their cube, its memory with their square.
+MAX_UNKNOWNS = 12_000
+# Multiplications of one update, rows times unknowns squared: some minutes on two cores.
+MAX_WORK = 1e13
+# From so many elements on, more copies on the bonds are worth more than finer angles.
+MANY_ELEMENTS = 3
 
 
 def default_of(function: Callable[..., Any], parameter: str) -> Any:
@@ -64,6 +68,8 @@ SIZES: Mapping[str, Size] = {
         default_of(PolynomialPotential, "max_bond"),
         default_of(Schedule, "max_sweeps"),
     ),
+    # For molecules and alloys, in which an atom can be many things.
+    "wide": Size(8, 3, 4, (8, 6, 4, 3), (2, 1)),
     # Finer in the angles: more radial functions or bodies gained less in cross-validation.
     "large": Size(8, 5, 4, (5, 4, 3, 3, 2, 2), (2, 1)),
 }
@@ -82,7 +88,8 @@ def count_unknowns(n_elements: int, values: Mapping[str, Any]) -> int:
     ----------
     n_elements : int
     values : mapping
-        At least ``n_max``, ``l_max``, ``body_order`` and ``max_bond``.
+        At least ``n_max``, ``l_max``, ``body_order`` and ``max_bond``; ``max_channels`` is that
+        of :meth:`Basis.for_dataset` where it is missing.
 
     Raises
     ------
@@ -92,13 +99,16 @@ def count_unknowns(n_elements: int, values: Mapping[str, Any]) -> int:
     Examples
     --------
     >>> [count_unknowns(n, SIZES["medium"].values()) for n in (1, 2, 4)]
-    [3575, 7087, 14111]
+    [3575, 5751, 6015]
     """
     from ase.data import chemical_symbols
 
     # Any elements do: only their number counts.
     elements = tuple(chemical_symbols[1 : n_elements + 1])
     basis = Basis(elements, n_max=values["n_max"], l_max=values["l_max"])
+    max_channels = values.get("max_channels", default_of(Basis.for_dataset, "max_channels"))
+    most = most_channels(max_channels, basis.l_max)
+    basis = replace(basis, channels=basis.contraction.principal((), most))
     model = PolynomialPotential(basis, body_order=values["body_order"], max_bond=values["max_bond"])
     chain = model.initial_chain(seed=0)
     if model.body_order - 1 > len(chain):  # all inner cores are alike, so one shows
@@ -107,12 +117,18 @@ def count_unknowns(n_elements: int, values: Mapping[str, Any]) -> int:
 
 
 def choose_size(
-    n_elements: int, n_rows: int, given: Mapping[str, Any]
+    n_elements: int,
+    n_rows: int,
+    given: Mapping[str, Any],
+    *,
+    max_channels: int | Sequence[int] | None = default_of(Basis.for_dataset, "max_channels"),
 ) -> tuple[dict[str, Any], str]:
-    """Values for what is not `given`, as large as cost and data allow, up to ``medium``.
+    """Values for what is not `given`, as large as cost and data allow.
 
-    The largest core of a size may have up to 8000 unknowns, and with what is given no more than
-    there are data rows: where it has more, cross-validation prefers the next smaller size.
+    One and two elements start from ``medium``, more from ``wide``.  The largest core of a size
+    may have up to 12000 unknowns and cost 1e13 multiplications an update, data rows times
+    unknowns squared, and with what is given it may have no more unknowns than there are data
+    rows: where it has more, cross-validation prefers the next smaller size.
     ``large`` is never chosen, as only the user knows whether its accuracy is worth its time.
 
     Parameters
@@ -122,6 +138,8 @@ def choose_size(
         Data rows of the fit, see :func:`etn.potential.rows.count_rows`.
     given : mapping
         Settings that are decided, by name.
+    max_channels : int or sequence of int, optional
+        See :meth:`Basis.for_dataset`.
 
     Returns
     -------
@@ -133,21 +151,27 @@ def choose_size(
     --------
     >>> values, reason = choose_size(4, 27047, {})
     >>> values["l_max"], values["max_bond"], reason
-    (3, (4, 3, 2, 2), 'small: medium has 14111 unknowns in one core, more than 8000')
+    (3, (8, 6, 4, 3), 'wide: 27047 data rows for 10061 unknowns in one core')
     >>> choose_size(1, 31619, {"l_max": 3})[1]
     'medium: 31619 data rows for 2467 unknowns in one core'
     """
+    first = "medium" if n_elements < MANY_ELEMENTS else "wide"
     candidates = [
-        *(("medium", SIZES["medium"]), ("small", SIZES["small"])),
+        *((first, SIZES[first]), ("small", SIZES["small"])),
         *(("less than small", size) for size in _SMALLER),
     ]
     reason = ""
     for name, size in candidates:
         values = {**size.values(), **given}
-        own, unknowns = (count_unknowns(n_elements, v) for v in (size.values(), values))
+        own, unknowns = (
+            count_unknowns(n_elements, {**v, "max_channels": max_channels})
+            for v in (size.values(), values)
+        )
         # What is given may cost what it costs, and is no reason to take back other values.
         if own > MAX_UNKNOWNS:
             reason = reason or f"{name} has {own} unknowns in one core, more than {MAX_UNKNOWNS}"
+        elif n_rows * own**2 > MAX_WORK:
+            reason = reason or f"{name} has {own} unknowns in one core, slow for {n_rows} data rows"
         elif n_rows < unknowns:
             reason = reason or f"{name} has {unknowns} unknowns in one core for {n_rows} data rows"
         else:

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from etn.errors import RunFolderError, SettingsError
 from etn.io import atomic_path, write_atomic
-from etn.potential.fitting import fit
+from etn.potential.fitting import FitReport, fit
 from etn.potential.metrics import Metrics, Prediction, compute_metrics
 from etn.potential.model import PolynomialPotential
 from etn.potential.plan import Plan
 from etn.potential.provenance import jsonable, machine, peak_memory, versions
 from etn.potential.settings import FitSettings
-from etn.sweep import Callback, Checkpoint, Report, State, Step
+from etn.sweep import Callback, Checkpoint, State, Step
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,7 +45,7 @@ class RunResult:
     out : Path
         The run folder.
     model : PolynomialPotential
-    report : Report or None
+    report : FitReport or None
         None if the run had been finished before.
     metrics : dict of str to Metrics
         Errors on "train", "valid" and "test", as far as there are such data.
@@ -55,7 +55,7 @@ class RunResult:
 
     out: Path
     model: PolynomialPotential
-    report: Report | None = None
+    report: FitReport | None = None
     metrics: Mapping[str, Metrics] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
 
@@ -143,8 +143,10 @@ def run_fit(
         plan.train,
         valid=plan.valid,
         weights=settings.weights(),
+        robust=settings.robust,
         ridge=settings.ridge,
         schedule=settings.schedule(),
+        refine=settings.refine,
         callbacks=[
             *stops,
             *([] if resume else [_Opening(out, settings)]),
@@ -152,6 +154,7 @@ def run_fit(
             *callbacks,
         ],
         missing=settings.missing,
+        memory=settings.memory,
         seed=settings.seed,
         resume=state,
     )
@@ -284,7 +287,7 @@ def _summary(result: RunResult, plan: Plan) -> dict[str, Any]:
             name: {"source": data.source, "frames": len(data), "atoms": data.n_atoms}
             for name, data in plan.datasets.items()
         },
-        "warnings": list(plan.warnings),
+        "warnings": [*plan.warnings, *result.report.warnings],
         "model": repr(result.model),
         "fit": result.report.to_dict(),
         "metrics": {name: metrics.to_dict() for name, metrics in result.metrics.items()},

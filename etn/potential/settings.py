@@ -124,12 +124,13 @@ class FitSettings(BaseModel):
         "Whether a frame that lacks a label with a weight is an error, or is fitted without it.",
         form="error|skip",
     )
-    size: Literal["small", "medium", "large", "auto"] = _option(
+    size: Literal["small", "medium", "wide", "large", "auto"] = _option(
         "auto",
         f"What the settings {', '.join(SIZED)} are unless they are given. "
         + "; ".join(f"{name}: {size}" for name, size in SIZES.items())
-        + "; auto: medium, or less where there are many elements or few data.",
-        form="small|medium|large|auto",
+        + "; auto: medium, wide for three elements and more, or less where there are few data, or "
+        "so many that it would be slow.",
+        form="small|medium|wide|large|auto",
     )
     r_max: float = _option(
         default_of(Basis.for_dataset, "r_max"),
@@ -155,6 +156,14 @@ class FitSettings(BaseModel):
         "Exponent p of the weights (1+n)^-p and (1+l)^-p of the features; larger is smoother.",
         ge=0,
         allow_inf_nan=False,
+    )
+    max_channels: Annotated[
+        int | tuple[int, ...] | None, BeforeValidator(values.to_max_channels)
+    ] = _option(
+        default_of(Basis.for_dataset, "max_channels"),
+        "Most radial channels, combinations of radial functions and elements, for l = 1, 2, ... "
+        "(the last number repeats); none keeps all.",
+        form="INT,...",
     )
     body_order: int = _option(
         default_of(PolynomialPotential, "body_order"),
@@ -201,6 +210,20 @@ class FitSettings(BaseModel):
         ge=0,
         allow_inf_nan=False,
     )
+    robust: Annotated[Literal["huber"] | None, BeforeValidator(values.to_optional)] = _option(
+        default_of(fit, "robust"),
+        "With huber, labels that lie far from the fit, by the scale of all of them, pull on it "
+        "less: for data with some wrong labels.",
+        form="huber|none",
+    )
+    kind_weights: Annotated[dict[str, float] | None, BeforeValidator(values.to_kind_weights)] = (
+        _option(
+            default_of(Weights, "kinds"),
+            "How many times frames of a config_type count (Surface=2,Elastic=0.5), 1 if not given; "
+            "config_weight in the file does the same for one frame.",
+            form="KIND=FLOAT,...",
+        )
+    )
     ridge: float = _option(
         default_of(fit, "ridge"),
         "Weight of the squared norm of the network in the loss.",
@@ -221,6 +244,26 @@ class FitSettings(BaseModel):
         ge=0,
         lt=1,
     )
+    sites: int = _option(
+        default_of(Schedule, "sites"),
+        "Cores that are solved for together: two neighbours share out the multiplets of their "
+        "bond among its irreps, up to max_bond.",
+        form="1|2",
+        ge=1,
+        le=2,
+    )
+    tol: float = _option(
+        default_of(Schedule, "tol"),
+        "With two sites: how much of what a pair predicts a smaller bond may leave out, as a "
+        "fraction of its norm.",
+        ge=0,
+        lt=1,
+    )
+    refine: int = _option(
+        default_of(fit, "refine"),
+        "Steps of all cores together after the sweeps; a resumed run takes them anew.",
+        ge=0,
+    )
     early_stop_rel_tol: float = _option(
         default_of(EarlyStop, "rel_tol"),
         "With validation data: a sweep is progress if it lowers their loss by this fraction.",
@@ -231,6 +274,15 @@ class FitSettings(BaseModel):
         default_of(EarlyStop, "patience"),
         "With validation data: sweeps without progress until a length is done.",
         ge=1,
+    )
+    memory: Annotated[float | None, BeforeValidator(values.to_optional)] = _option(
+        default_of(fit, "memory"),
+        "Most memory of the fit; none means four fifths of what the machine has left. What does "
+        "not fit is computed anew, which takes longer.",
+        unit="GB",
+        form="FLOAT",
+        gt=0,
+        allow_inf_nan=False,
     )
     seed: int = _option(
         default_of(fit, "seed"), "Seed of the random start and of the validation split.", ge=0
@@ -269,12 +321,18 @@ class FitSettings(BaseModel):
 
     def weights(self) -> Weights:
         """Weights of the labels."""
-        return Weights(self.energy_weight, self.forces_weight, self.stress_weight)
+        return Weights(
+            self.energy_weight, self.forces_weight, self.stress_weight, self.kind_weights
+        )
 
     def schedule(self) -> Schedule:
         """Sweeps at each length of the chain."""
         return Schedule(
-            max_sweeps=self.max_sweeps, min_sweeps=self.min_sweeps, rel_tol=self.rel_tol
+            sites=self.sites,
+            max_sweeps=self.max_sweeps,
+            min_sweeps=self.min_sweeps,
+            rel_tol=self.rel_tol,
+            tol=self.tol,
         )
 
     def early_stop(self) -> EarlyStop:
@@ -342,9 +400,11 @@ class FitSettings(BaseModel):
         n_rows, n_elements = count_rows(train, self.weights()), len(train.elements)
         suffix = f" (given: {', '.join(given)})" if given else ""
         if self.size == "auto" and len(given) < len(SIZED):
-            values, reason = choose_size(n_elements, n_rows, given)
+            values, reason = choose_size(
+                n_elements, n_rows, given, max_channels=self.max_channels
+            )
             return self.model_copy(update=values), f"auto, {reason}{suffix}"
-        unknowns = count_unknowns(n_elements, {key: getattr(self, key) for key in SIZED})
+        unknowns = count_unknowns(n_elements, dict(self))
         name = self.size if self.size != "auto" else "as given"
         return self, f"{name}: {n_rows} data rows for {unknowns} unknowns in one core{suffix}"
 

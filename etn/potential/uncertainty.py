@@ -28,6 +28,7 @@ from etn.errors import SettingsError
 from etn.network import Blocks, Chain, Samples, left_environment, right_environment
 from etn.network.storage import chain_from_arrays, chain_to_arrays
 from etn.potential.basis import Basis
+from etn.potential.memory import MemoryPlan
 from etn.potential.pairs import Pairs
 from etn.potential.rows import Rows, count_rows, force_parts, join_frames
 from etn.potential.select import maxvol
@@ -47,9 +48,12 @@ Array = NDArray[np.float64]
 # Atoms whose features are computed together: their intermediates stay in the cache.
 CHUNK = 256
 # Atoms whose pairs are held in memory together.
-ATOMS_AT_ONCE = 1024
+ATOMS_AT_ONCE = 256
 # The scales of the error bars are means over about this many atoms.
 CALIBRATION_ATOMS = 2000
+# Copies of the features of the training atoms that the search for the active set holds, and the
+# fewest atoms that it looks at together, relative to the number of unknowns.
+COPIES, FEWEST = 5, 4
 # Size of the made-up atoms that join the candidates of the active set, one for each unknown,
 # relative to the training atoms: where no training atom reaches, grades are large, not infinite.
 UNSEEN = 1e-4
@@ -142,12 +146,17 @@ class Uncertainty:
             raise SettingsError(f"ridge: expected zero or more, got {ridge}")
         chain = model.chain.canonicalize(len(model.chain) - 1)
         spread = _posterior(chain, rows, ridge)
+        rows.forget()
         new = cls(model.basis, chain, spread, np.eye(len(spread)), {"energy": 1.0, "forces": 1.0})
-        features = np.concatenate(new.features(rows.dataset.frames))
-        new = replace(new, inverse=_active_inverse(features))
-        return replace(new, scales=new._calibrate(model, rows.dataset if valid is None else valid))
+        most = int(rows.memory.kept / (COPIES * 8.0 * len(spread)))
+        parts = _parts(rows.dataset, max(most, FEWEST * len(spread)))
+        new = replace(new, inverse=_active_inverse(new, parts))
+        data = rows.dataset if valid is None else valid
+        return replace(new, scales=new._calibrate(model, data, rows.memory))
 
-    def _calibrate(self, model: PolynomialPotential, data: Dataset) -> dict[str, float]:
+    def _calibrate(
+        self, model: PolynomialPotential, data: Dataset, memory: MemoryPlan
+    ) -> dict[str, float]:
         """Root mean squared ratios of error to deviation, of frames and of force vectors."""
         energies = [
             p.energy - f.energy
@@ -161,7 +170,7 @@ class Uncertainty:
             for f, p in zip(some, model.predict(some), strict=True)
             if f.forces is not None
         ]
-        bars = self.forces([f for f in some if f.forces is not None])
+        bars = self._force_bars([f for f in some if f.forces is not None], memory)
         return {
             "energy": _ratio(np.array(energies), deviations),
             "forces": _ratio(_lengths(forces), _lengths(bars)),
@@ -221,13 +230,17 @@ class Uncertainty:
         -------
         list of (atoms, 3)
         """
+        return self._force_bars(frames, None)
+
+    def _force_bars(self, frames: Sequence[Frame], memory: MemoryPlan | None) -> list[Array]:
         design = CoreDesign(self.chain[-1])
         spread = self.spread[design.order]
         found: list[Array] = []
-        for batch in join_frames(frames, self.basis):
+        for batch in join_frames(frames, self.basis, memory):
             pairs = Pairs.find(batch, self.basis.elements, self.basis.r_max)
             deviations = np.empty((pairs.n_atoms, 3))
-            for atoms, felt in force_parts(pairs, np.arange(pairs.n_atoms), batch, self.basis):
+            every = np.arange(pairs.n_atoms)
+            for atoms, felt in force_parts(pairs, every, batch, self.basis, memory):
                 samples = self.basis.expand(felt).samples(
                     energy=False, force_atoms=atoms, strain=False
                 )
@@ -309,12 +322,28 @@ def _posterior(chain: Chain, rows: Rows, ridge: float) -> Array:
     return spread
 
 
-def _active_inverse(features: Array) -> Array:
-    """A^-1 of the active set: rows of the features of largest volume."""
-    scale = np.sqrt(np.mean(features**2, axis=0))
+def _parts(data: Dataset, most: int) -> list[Sequence[Frame]]:
+    """Frames in parts of at most this many atoms, or of one frame."""
+    part = (np.cumsum([frame.n_atoms for frame in data]) - 1) // most
+    return [[data.frames[k] for k in np.flatnonzero(part == number)] for number in np.unique(part)]
+
+
+def _active_inverse(uncertainty: Uncertainty, parts: Sequence[Sequence[Frame]]) -> Array:
+    """A^-1 of the active set: features of the atoms of largest volume, found part by part."""
+    squares, n_atoms = np.zeros(len(uncertainty.spread)), 0
+    for frames in parts:
+        features = np.concatenate(uncertainty.features(frames))
+        squares += np.sum(features**2, axis=0)
+        n_atoms += len(features)
+    scale = np.sqrt(squares / n_atoms)
     scale[scale == 0] = scale.max(initial=0.0) or 1.0
-    candidates = np.concatenate([features / scale, UNSEEN * np.eye(len(scale))])
-    return np.linalg.inv(candidates[maxvol(candidates)]) / scale[:, None]
+    active = UNSEEN * np.eye(len(scale))
+    for frames in parts:
+        if len(parts) > 1:
+            features = np.concatenate(uncertainty.features(frames))
+        candidates = np.concatenate([features / scale, active])
+        active = candidates[maxvol(candidates)]
+    return np.linalg.inv(active) / scale[:, None]
 
 
 def _ratio(errors: Array, deviations: Array) -> float:

@@ -87,6 +87,19 @@ def to_max_sweeps(value: Any) -> int | tuple[int, ...]:
     return counts
 
 
+def to_max_channels(value: Any) -> int | tuple[int, ...] | None:
+    """Read positive numbers of channels, or none for all."""
+    if (value := to_optional(value)) is None:
+        return None
+    counts = _counts(value)
+    if counts is None or min(counts if isinstance(counts, tuple) else (counts,)) < 1:
+        raise ValueError(
+            "expected a positive whole number, one for each l = 1, 2, ... (such as 16,12), or "
+            f"none, got {value!r}"
+        )
+    return counts
+
+
 def to_max_bond(value: Any) -> int | tuple[int, ...] | str:
     """Read multiplicities of a bond."""
     counts = _counts(value)
@@ -123,6 +136,24 @@ def to_e0(value: Any) -> str | dict[str, float]:
     raise ValueError(
         'expected "auto", "isolated", "lstsq", energies in eV (such as Mo=-10.9,Nb=-10.1), or the '
         f"path of a data set with isolated atoms, got {given!r}"
+    )
+
+
+def to_kind_weights(value: Any) -> dict[str, float] | None:
+    """Read weights by config_type, from a mapping or as Surface=2,Elastic=0.5."""
+    if (given := to_optional(value)) is None:
+        return None
+    if isinstance(given, str):
+        parts = [part.rpartition("=") for part in given.split(",")]
+        given = {kind.strip(): weight for kind, mark, weight in parts if mark}
+        given = given if len(given) == len(parts) else None
+    if isinstance(given, Mapping):
+        weights = {str(kind): _number(weight) for kind, weight in given.items()}
+        if all(weight is not None and weight >= 0 for weight in weights.values()):
+            return {kind: weight for kind, weight in weights.items() if weight is not None}
+    raise ValueError(
+        "expected a number, zero or more, for each config_type (such as Surface=2,Elastic=0.5), "
+        f"got {value!r}"
     )
 
 

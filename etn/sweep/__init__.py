@@ -6,8 +6,15 @@ from etn.sweep.engine import Step, itinerary, sweep
 from etn.sweep.estimator import ChainRegressor
 from etn.sweep.grow import grow
 from etn.sweep.least_squares import Batch, LeastSquares
-from etn.sweep.problem import EnrichedProblem, LocalProblem, LocalSolution, PairProblem
-from etn.sweep.refine import Refinement, refine
+from etn.sweep.pair_solution import PairSolution
+from etn.sweep.problem import (
+    EnrichedProblem,
+    JointProblem,
+    LocalProblem,
+    LocalSolution,
+    PairProblem,
+)
+from etn.sweep.refine import Refinement, polish, refine
 from etn.sweep.regression import Regression
 from etn.sweep.report import Report, SweepRecord
 from etn.sweep.schedule import Rule, Schedule
@@ -21,10 +28,12 @@ __all__ = [
     "EarlyStop",
     "EigenProblem",
     "EnrichedProblem",
+    "JointProblem",
     "LeastSquares",
     "LocalProblem",
     "LocalSolution",
     "PairProblem",
+    "PairSolution",
     "Progress",
     "Refinement",
     "Regression",
@@ -38,6 +47,7 @@ __all__ = [
     "grow",
     "itinerary",
     "lowest_states",
+    "polish",
     "refine",
     "share",
     "sweep",

@@ -80,6 +80,9 @@ class Callback:
     def on_sweep(self, state: State) -> None:
         """Called after each complete sweep."""
 
+    def on_joint(self, record: SweepRecord) -> None:
+        """Called after each joint step that follows the sweeps."""
+
     def verdict(self, records: Sequence[SweepRecord]) -> str:
         """Why the stage should end after these sweeps; empty if it should go on.
 
@@ -108,8 +111,12 @@ class Progress(Callback):
 
     def on_sweep(self, state: State) -> None:
         """Hand on the newest record."""
+        self.on_joint(state.records[-1])
+
+    def on_joint(self, record: SweepRecord) -> None:
+        """Hand on the record of a joint step."""
         if self.sweep is not None:
-            self.sweep(state.records[-1])
+            self.sweep(record)
 
 
 @dataclass

@@ -20,7 +20,7 @@ from etn.network import Chain
 from etn.o3 import Irreps
 from etn.sweep.problem import LocalProblem, LocalSolution
 from etn.sweep.schedule import Rule, Schedule
-from etn.tensor import Core, Pair, absorb, embed, matricize, tensorize
+from etn.tensor import Core, absorb, embed, matricize, tensorize
 from etn.tensor.factor import cut, thin_svd
 
 
@@ -227,9 +227,8 @@ def _update_pair(
     if chain.center not in (site, site + 1):
         chain = chain.canonicalize(site)
     solution = problem.solve_pair(chain, site)
-    assert isinstance(solution.core, Pair)
     to_right = direction > 0
-    split = solution.core.split(rule.truncation, center="right" if to_right else "left")
+    split, solution = solution.split(rule.truncation, center="right" if to_right else "left")
     cores = [*chain.cores[:site], split.left, split.right, *chain.cores[site + 2 :]]
     center = site + 1 if to_right else site
     return Chain(cores, center=center), solution, split.discarded

@@ -157,7 +157,7 @@ def _record(
         loss=steps[-1].loss,
         losses=tuple(step.loss for step in steps),
         condition=_largest(step.solution.condition for step in steps),
-        solver="qr" if "qr" in solvers else solvers[-1],
+        solver=next((name for name in ("cg", "qr") if name in solvers), solvers[-1]),
         seconds=sum(step.seconds for step in steps),
         n_parameters=chain.n_parameters,
         bond=str(max(chain.bonds, key=lambda bond: bond.dim, default=chain.out)),

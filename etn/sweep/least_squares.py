@@ -11,6 +11,8 @@ whole tensor, so one ridge means the same at every site and the objective never 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from copy import copy
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -18,16 +20,31 @@ import scipy.linalg as sl
 from numpy.typing import NDArray
 from scipy.linalg import blas, lapack
 
-from etn.errors import CoreError
+from etn.errors import CoreError, SettingsError
 from etn.network import Chain, Samples, left_environment, right_environment
+from etn.o3 import Irrep
+from etn.sweep.derivatives import BatchRows
 from etn.sweep.design import CoreDesign
-from etn.sweep.problem import LocalSolution
-from etn.sweep.workers import share
+from etn.sweep.joint import GramModel, StreamedModel, channel_weights
+from etn.sweep.matrix_free import solve_matrix_free
+from etn.sweep.pair_solution import PairSolution
+from etn.sweep.problem import JointModel, LocalSolution
+from etn.sweep.widen import widen
+from etn.sweep.workers import count_threads, share
 
 Array = NDArray[np.float64]
 
-# Bound of all Gram matrices that threads accumulate at a time, bytes.
+# Bound of all Gram matrices at a time, bytes: those that threads accumulate, or that of a solve.
 MAX_GRAMS = 4e9
+# Columns of the Gram matrix that are updated together, and rows that are collected for it.
+BLOCK = 1024
+ROWS_TOGETHER = 512
+# Square matrices that a direct solution holds: Gram matrix, its scaled copy and the factor, or one
+# for all three; the Gram matrix, the triangle, the rows that wait and their factorisation.
+CHOLESKY, IN_PLACE, QR = 3, 1, 7
+# Parameters of a chain up to which joint steps go through a matrix; beyond, its flops, which grow
+# with their square, outweigh the passes over the batches that conjugate gradients take.
+MAX_EXACT = 8000
 
 
 class Batch(NamedTuple):
@@ -56,13 +73,25 @@ class NormalEquations:
 
     def add(self, rows: Array, targets: Array) -> None:
         """Add weighted rows; the lower triangle of the Gram matrix is not kept."""
-        self.gram = blas.dsyrk(1.0, rows.T, beta=1.0, c=self.gram, overwrite_c=True)
+        # By products of NumPy, which release the interpreter lock; SciPy's dsyrk does not, and
+        # other threads would wait.  The transpose of the upper triangle is contiguous.
+        lower = self.gram.T
+        for first in range(0, rows.shape[1], BLOCK):
+            last = first + BLOCK
+            lower[first:last, :last] += rows[:, first:last].T @ rows[:, :last]
         self.rhs += targets @ rows
         self.target += float(targets @ targets)
 
     def value(self, a: Array) -> float:
         """||Phi a - y||^2."""
         return float(self.target - 2 * self.rhs @ a + a @ blas.dsymv(1.0, self.gram, a))
+
+    def shifted(self, a: Array) -> NormalEquations:
+        """The equations for what is added to a; the Gram matrix is the same array."""
+        moved = copy(self)
+        moved.rhs = self.rhs - blas.dsymv(1.0, self.gram, a)
+        moved.target = self.value(a)
+        return moved
 
 
 class LeastSquares:
@@ -76,9 +105,22 @@ class LeastSquares:
         time; batches that are handed over ready are all held together.
     ridge : float
         Weight of ||T||^2 in the objective.
+    proximal : float
+        Weight of ||B - B_current||^2 when a pair of cores B is solved for; not part of the
+        objective.  See :meth:`solve_pair`.
     max_condition : float
         Above this estimate of the condition number of the scaled normal equations the
         solution is recomputed by a streamed QR of the rows, which does not square it.
+    max_grams : float
+        Memory for Gram matrices, bytes.  A core whose equations do not fit is solved by conjugate
+        gradients, see :mod:`etn.sweep.matrix_free`.
+    iterative_tol : float
+        When these end.
+    threads : int, optional
+        Most threads to use, each with a batch in memory; by default as many as the BLAS may use.
+    offset : callable, optional
+        Returns what is added to the objective: where the weights belong to a robust loss, its
+        value less the weighted squares.
     """
 
     def __init__(
@@ -86,11 +128,21 @@ class LeastSquares:
         batches: Callable[[], Iterable[Batch | Callable[[], Batch]]],
         *,
         ridge: float = 0.0,
+        proximal: float = 0.0,
         max_condition: float = 1e15,
+        max_grams: float = MAX_GRAMS,
+        iterative_tol: float = 1e-3,
+        threads: int | None = None,
+        offset: Callable[[], float] = float,
     ) -> None:
         self.batches = batches
         self.ridge = ridge
+        self.proximal = proximal
         self.max_condition = max_condition
+        self.max_grams = max_grams
+        self.iterative_tol = iterative_tol
+        self.threads = threads
+        self.offset = offset
 
     def solve(self, chain: Chain) -> LocalSolution:
         """Optimal center core, all others fixed.
@@ -109,25 +161,122 @@ class LeastSquares:
             raise CoreError("least squares needs a canonical chain: canonicalize(center) it first")
         design = CoreDesign(chain[chain.center])
         penalty = self.ridge * chain[chain.center].metric()[design.order]
+        square = 8.0 * design.columns**2
+        if IN_PLACE * square > self.max_grams:
+            return self._solve_matrix_free(chain, design, penalty)
         normal = self.normal_equations(chain, design)
-        solution, condition = solve_normal(normal, penalty)
+        in_place = CHOLESKY * square > self.max_grams
+        solution, condition = solve_normal(normal, penalty, in_place=in_place)
         solver = "cholesky"
         if solution is None or condition > self.max_condition:
+            if QR * square > self.max_grams:
+                del normal
+                return self._solve_matrix_free(chain, design, penalty)
             solution = solve_rows(self._rows(chain, design), penalty, columns=design.columns)
             solver = "qr"
-        loss = max(normal.value(solution), 0.0) + float(penalty @ solution**2)
+        loss = max(normal.value(solution), 0.0) + float(penalty @ solution**2) + self.offset()
         return LocalSolution(design.to_core(solution), loss, condition, solver)
+
+    def _solve_matrix_free(self, chain: Chain, design: CoreDesign, penalty: Array) -> LocalSolution:
+        assert chain.center is not None
+        batches = [partial(self._build_rows, chain, design, batch) for batch in self.batches()]
+        threads = self.threads or count_threads()
+        # Each thread accumulates the blocks of the preconditioner, and one factorises them.
+        block = int(self.max_grams / (8.0 * design.columns * (threads + 1)))
+        found = solve_matrix_free(
+            batches,
+            penalty,
+            design.from_core(chain[chain.center]),
+            block=max(block, 1),
+            tol=self.iterative_tol,
+            threads=threads,
+        )
+        loss = found.loss + self.offset()
+        core = design.to_core(found.values)
+        return LocalSolution(core, loss, solver="cg", gradient=found.gradient)
+
+    def solve_pair(self, chain: Chain, site: int) -> LocalSolution:
+        """Optimal pair of cores at ``site`` and ``site + 1``, all others fixed.
+
+        All sites of the samples read the same leg.  So data see only the part of the pair that is
+        symmetric under exchange of its two legs, as far as the bonds next to it are; the rest is
+        a null space of the design, over which the least norm spreads the solution and fills the
+        bond.  The proximal term keeps that part as it is in the current cores: it does not change
+        what the pair predicts where the data are firm, and slows the change where they are not.
+
+        Parameters
+        ----------
+        chain : Chain
+            With its center at one of the two sites.
+        site : int
+
+        Returns
+        -------
+        PairSolution
+            A :class:`~etn.tensor.Pair`; its ``split`` truncates by what the data see.
+
+        Raises
+        ------
+        CoreError
+            If the center is elsewhere.
+        SettingsError
+            If the pair has more unknowns than Gram matrices have memory for.
+        """
+        if chain.center not in (site, site + 1):
+            raise CoreError(f"sites {site}, {site + 1}: expected the center, it is {chain.center}")
+        wide = widen(chain, site)
+        assert wide.chain.center is not None
+        core = wide.chain[wide.chain.center]
+        _check_size(core.n_parameters, site, self.max_grams)
+        design = CoreDesign(core)
+        metric = core.metric()[design.order]
+        normal = self.normal_equations(wide.chain, design)
+        # ridge |a|^2 + proximal |a - a_0|^2 is a ridge around the point between 0 and a_0.
+        total = self.ridge + self.proximal
+        shift = (self.proximal / total if total else 0.0) * design.from_core(core)
+        solution, condition = solve_normal(normal.shifted(shift), total * metric)
+        solver = "cholesky"
+        if solution is None or condition > self.max_condition:
+            _check_size(core.n_parameters, site, self.max_grams, squares=QR)
+            rows = self._rows(wide.chain, design)
+            moved = ((phi, targets - phi @ shift) for phi, targets in rows)
+            solution = solve_rows(moved, total * metric, columns=design.columns)
+            solver = "qr"
+        solution += shift
+        offset = self.offset()
+        loss = max(normal.value(solution), 0.0) + self.ridge * float(metric @ solution**2)
+        return PairSolution(
+            wide.to_pair(design.to_core(solution)),
+            loss + offset,
+            condition,
+            solver,
+            before=(chain[site], chain[site + 1]),
+            build=partial(wide.squares, design, normal, self.ridge, offset),
+        )
 
     def normal_equations(self, chain: Chain, design: CoreDesign) -> NormalEquations:
         """Gram matrix and right-hand side of the center core over all batches, without ridge."""
+        return self.accumulate(design.columns, lambda batch: _weighted_rows(chain, design, batch))
+
+    def accumulate(
+        self, columns: int, rows: Callable[[Batch], tuple[Array, Array]]
+    ) -> NormalEquations:
+        """Normal equations of the weighted rows and targets that a function makes of a batch."""
 
         def accumulate(batches: Iterator[Batch | Callable[[], Batch]]) -> NormalEquations:
-            normal = NormalEquations(design.columns)
+            normal = NormalEquations(columns)
+            waiting: list[tuple[Array, Array]] = []
             for batch in batches:
-                normal.add(*_weighted_rows(chain, design, batch))
+                waiting.append(rows(batch() if callable(batch) else batch))
+                # Each addition reads and writes the whole Gram matrix: let it be worth it.
+                if sum(len(targets) for _, targets in waiting) >= ROWS_TOGETHER:
+                    normal.add(*_joined(waiting))
+            if waiting:
+                normal.add(*_joined(waiting))
             return normal
 
-        most = max(1, int(MAX_GRAMS / (8.0 * design.columns**2)))
+        most = max(1, int(self.max_grams / (8.0 * columns**2)))
+        most = min(most, self.threads or most)
         first, *others = share(accumulate, list(self.batches()), most=most)
         for other in others:
             first.gram += other.gram
@@ -139,23 +288,82 @@ class LeastSquares:
         """Objective of a canonical chain."""
         if chain.center is None:
             raise CoreError("the loss needs a canonical chain: canonicalize(center) it first")
-        design = CoreDesign(chain[chain.center])
-        a = design.from_core(chain[chain.center])
-        data = sum(
-            float(np.sum((rows @ a - targets) ** 2)) for rows, targets in self._rows(chain, design)
-        )
-        return data + self.ridge * chain.norm() ** 2
+
+        def squares(batches: Iterator[Batch | Callable[[], Batch]]) -> float:
+            total = 0.0
+            for batch in batches:
+                samples, targets, weights = batch() if callable(batch) else batch
+                errors = weights * (BatchRows(chain, samples).values - targets)
+                total += float(errors @ errors)
+            return total
+
+        data = sum(share(squares, list(self.batches()), most=self.threads))
+        return data + self.ridge * chain.norm() ** 2 + self.offset()
+
+    @property
+    def size(self) -> float:
+        """Objective of a chain that is zero: the weighted squared targets."""
+
+        def squares(batches: Iterator[Batch | Callable[[], Batch]]) -> float:
+            ready = (batch() if callable(batch) else batch for batch in batches)
+            return sum(float(np.sum((weights * y) ** 2)) for _, y, weights in ready)
+
+        return sum(share(squares, list(self.batches()), most=self.threads)) + self.offset()
+
+    @cached_property
+    def channels(self) -> dict[Irrep, Array]:
+        """How much each channel of the site leg does to the rows, for joint steps."""
+        return channel_weights(list(self.batches()), threads=self.threads)
+
+    def linearize(self, chain: Chain, *, exact: bool | None = None) -> JointModel:
+        """Model of the objective in all cores at once, for :func:`etn.sweep.refine`.
+
+        Parameters
+        ----------
+        chain : Chain
+            Canonical around its center.
+        exact : bool, optional
+            Whether steps are solved through the matrix J^T J; by default if the chain has at most
+            :data:`MAX_EXACT` parameters and there is memory for it.
+        """
+        fits = CHOLESKY * 8.0 * chain.n_parameters**2 <= self.max_grams
+        if exact or (exact is None and chain.n_parameters <= MAX_EXACT and fits):
+            return GramModel(chain, self)
+        return StreamedModel(chain, self)
 
     def _rows(self, chain: Chain, design: CoreDesign) -> Iterator[tuple[Array, Array]]:
         for batch in self.batches():
-            yield _weighted_rows(chain, design, batch)
+            yield self._build_rows(chain, design, batch)
+
+    def _build_rows(
+        self, chain: Chain, design: CoreDesign, batch: Batch | Callable[[], Batch]
+    ) -> tuple[Array, Array]:
+        return _weighted_rows(chain, design, batch() if callable(batch) else batch)
 
 
-def _weighted_rows(
-    chain: Chain, design: CoreDesign, batch: Batch | Callable[[], Batch]
-) -> tuple[Array, Array]:
+def _check_size(unknowns: int, site: int, max_grams: float, *, squares: int = CHOLESKY) -> None:
+    """Refuse what does not fit in memory, so many square matrices."""
+    needed = squares * 8.0 * unknowns**2
+    if needed > max_grams:
+        raise SettingsError(
+            f"sites {site}, {site + 1}: the pair has {unknowns} unknowns, and solving for them "
+            f"takes {needed:.1e} bytes, more than {max_grams:.1e}: use narrower bonds, fewer "
+            "features (n_max, l_max) or one-site updates (sites=1)"
+        )
+
+
+def _joined(waiting: list[tuple[Array, Array]]) -> tuple[Array, Array]:
+    """The rows and targets that wait, as one block; none waits afterwards."""
+    rows, targets = zip(*waiting, strict=True)
+    waiting.clear()
+    return (
+        (rows[0], targets[0]) if len(rows) == 1 else (np.concatenate(rows), np.concatenate(targets))
+    )
+
+
+def _weighted_rows(chain: Chain, design: CoreDesign, batch: Batch) -> tuple[Array, Array]:
     assert chain.center is not None
-    samples, targets, weights = batch() if callable(batch) else batch
+    samples, targets, weights = batch
     left = left_environment(chain.cores[: chain.center], samples, jacobian=True)
     right = right_environment(chain.cores[chain.center + 1 :], samples, jacobian=True)
     rows = design.rows(samples, left, right)
@@ -163,10 +371,20 @@ def _weighted_rows(
     return rows, weights * targets
 
 
-def solve_normal(normal: NormalEquations, penalty: Array) -> tuple[Array | None, float]:
+def solve_normal(
+    normal: NormalEquations, penalty: Array, *, in_place: bool = False
+) -> tuple[Array | None, float]:
     """Solve (Gram + diag(penalty)) a = rhs by Cholesky on the column-scaled matrix.
 
     Scaling to unit diagonal, one step of iterative refinement.
+
+    Parameters
+    ----------
+    normal : NormalEquations
+    penalty : (columns,)
+    in_place : bool
+        Whether to work in the memory of the Gram matrix, which is restored unless there is no
+        solution.
 
     Returns
     -------
@@ -174,20 +392,38 @@ def solve_normal(normal: NormalEquations, penalty: Array) -> tuple[Array | None,
     condition : float
         Estimate of the 1-norm condition number of the scaled matrix; inf with None.
     """
-    diagonal = np.diagonal(normal.gram) + penalty
-    scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
-    scaled = normal.gram * scale[:, None]
+    diagonal = np.diagonal(normal.gram).copy()
+    total = diagonal + penalty
+    scale = 1 / np.sqrt(np.where(total > 0, total, 1.0))
+    unit = np.where(total > 0, 1.0, 0.0)
+    scaled = normal.gram if in_place else normal.gram.copy(order="F")
+    scaled *= scale[:, None]
     scaled *= scale
-    np.fill_diagonal(scaled, np.where(diagonal > 0, 1.0, 0.0))
+    np.fill_diagonal(scaled, unit)
     norm = float(_symmetric_norm_1(scaled))
-    factor, info = lapack.dpotrf(scaled, lower=False)
+    if in_place:
+        # The factor takes the upper triangle; the lower one, not used before, keeps the matrix.
+        for j in range(len(scaled) - 1):
+            scaled[j + 1 :, j] = scaled[j, j + 1 :]
+    factor, info = lapack.dpotrf(scaled, lower=False, clean=not in_place, overwrite_a=in_place)
     if info != 0:
         return None, 1 / np.finfo(float).eps
     reciprocal, _ = lapack.dpocon(factor, norm)
     condition = 1 / max(reciprocal, np.finfo(float).eps)
     rhs = scale * normal.rhs
     x = sl.cho_solve((factor, False), rhs, check_finite=False)
-    x += sl.cho_solve((factor, False), rhs - blas.dsymv(1.0, scaled, x), check_finite=False)
+    if in_place:
+        image = blas.dsymv(1.0, factor, x, lower=1) + (unit - np.diagonal(factor)) * x
+    else:
+        image = blas.dsymv(1.0, scaled, x)
+    x += sl.cho_solve((factor, False), rhs - image, check_finite=False)
+    if in_place:
+        for j in range(len(scaled) - 1):
+            factor[j, j + 1 :] = factor[j + 1 :, j]
+        factor /= scale[:, None]
+        factor /= scale
+        np.fill_diagonal(factor, diagonal)
+        normal.gram = factor
     return scale * x, condition
 
 

@@ -6,9 +6,13 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from etn.backend import Array, kind_of, to_numpy
 from etn.o3 import Irrep
-from etn.tensor.factor import thin_svd
+from etn.tensor.core import Core
+from etn.tensor.factor import matricize, thin_svd
 
 
 class Solved(NamedTuple):
@@ -105,3 +109,20 @@ def from_vector(vector: Array, shapes: Mapping[Irrep, tuple[int, int]]) -> dict[
         matrices[ir] = part.reshape(rows, columns) / math.sqrt(ir.dim)
         at += rows * columns
     return matrices
+
+
+def matrix_entries(core: Core, leg: int) -> dict[Irrep, tuple[NDArray[np.int64], Array]]:
+    """Where the matrices of a core on a leg have their entries from.
+
+    Returns
+    -------
+    dict of Irrep to (indices, weights), each shaped as the matrix
+        ``matricize(core, leg)[ir] == weights * core.to_vector()[indices]``.
+    """
+    n = core.n_parameters
+    # Counted from 1: zero times a weight would say nothing.
+    numbers = matricize(core.from_vector(np.arange(1.0, n + 1)), leg)
+    weights = matricize(core.from_vector(np.ones(n)), leg)
+    return {
+        ir: (np.rint(numbers[ir] / weights[ir]).astype(np.int64) - 1, weights[ir]) for ir in numbers
+    }

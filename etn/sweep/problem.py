@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from etn.backend import Array
 from etn.network import Chain
 from etn.o3 import Irrep
-from etn.tensor import Core, Pair
+from etn.tensor import Core, Pair, Truncation
+from etn.tensor.pair import Split
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,20 @@ class LocalSolution:
     condition: float | None = None
     solver: str = ""
     gradient: float | None = None
+
+    def split(self, truncation: Truncation, *, center: str) -> tuple[Split, LocalSolution]:
+        """A pair as two cores, and this solution with their loss, as far as that is known.
+
+        By singular values in the plain norm; its effect on the loss is not known.  A problem that
+        knows it returns a solution that splits better.
+
+        Parameters
+        ----------
+        truncation : Truncation
+        center : {"left", "right"}
+        """
+        assert isinstance(self.core, Pair)
+        return self.core.split(truncation, center=center), self
 
 
 class LocalProblem(Protocol):
@@ -64,4 +79,42 @@ class EnrichedProblem(LocalProblem, Protocol):
         {ir: (couplings of the other legs, extra copies)}
             In the bases of :func:`etn.tensor.matricize`, of the size of the center core.
         """
+        ...
+
+
+class JointModel(Protocol):
+    """A loss to second order in all cores of a canonical chain at once."""
+
+    center: int
+
+    def step(self, damping: float) -> JointStep:
+        """The best change of all cores, kept short by a damping relative to the curvature."""
+        ...
+
+    def move(self, x: Array) -> Chain:
+        """The chain with all cores changed."""
+        ...
+
+
+class JointStep(NamedTuple):
+    """A change of all cores and how much it should lower the loss."""
+
+    x: Array
+    gain: float
+
+
+class JointProblem(Protocol):
+    """Has a loss that all cores can be fitted to together."""
+
+    @property
+    def size(self) -> float:
+        """Loss of a chain that is zero."""
+        ...
+
+    def loss(self, chain: Chain) -> float:
+        """Objective of a canonical chain."""
+        ...
+
+    def linearize(self, chain: Chain, *, exact: bool | None = None) -> JointModel:
+        """Model of the loss around a canonical chain."""
         ...

@@ -5,25 +5,24 @@ symmetric part of the tensor is seen, the cores depend on each other strongly, a
 stop early.  The Jacobian of the predictions with respect to all cores is the designs of the
 single cores side by side; one linear solve moves them all.
 
-Changes of a bond's basis change cores, but no prediction.  They are left out: with the chain
-canonical around its center, every other core is an isometry A and moves to A + Q X, with Q the
-orthonormal complement of its columns.  So each X is free, is measured in units of the core itself,
-and to first order only the center changes the norm of the tensor.
+Changes of a bond's basis change cores, but no prediction; they are left out, see
+:mod:`etn.sweep.tangent`.  How a step is solved for is the business of :mod:`etn.sweep.joint`.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from etn.backend import Array, to_numpy
 from etn.errors import SettingsError
-from etn.network import Blocks, Chain
-from etn.o3 import Irrep
-from etn.sweep.linear import from_vector, to_vector
-from etn.sweep.regression import Regression
-from etn.tensor import Core, matricize, tensorize
+from etn.network import Chain
+from etn.sweep.callbacks import Callback
+from etn.sweep.grow import Measure
+from etn.sweep.problem import JointProblem
+from etn.sweep.report import Report, SweepRecord
 
 # Damping at which a step is as short as rounding.
 MAX_DAMPING = 1e12
@@ -57,14 +56,31 @@ class Refinement:
         return f"loss {first:.6g} -> {last:.6g} in {len(self.damping)} joint steps: {self.reason}"
 
 
+class Refined(NamedTuple):
+    """The chain after a joint step.
+
+    Attributes
+    ----------
+    chain : Chain
+    loss : float
+    damping : float
+        With which the step was accepted.
+    """
+
+    chain: Chain
+    loss: float
+    damping: float
+
+
 def refine(
     chain: Chain,
-    problem: Regression,
+    problem: JointProblem,
     *,
     center: int | None = None,
     max_steps: int = 60,
     rel_tol: float = 1e-6,
     damping: float = 1e-2,
+    exact: bool | None = None,
 ) -> Refinement:
     r"""Lower the loss of a chain by moving all its cores together.
 
@@ -76,13 +92,15 @@ def refine(
     with r the residuals, C the center core and :math:`\lambda` the ridge.  A step that lowers the
     loss is taken, and :math:`\mu` follows the ratio of the gain to the predicted one (H. B.
     Nielsen, Damping parameter in Marquardt's method, IMM-REP-1999-05); else it is tried again with
-    more damping.  The bonds keep their irreps.  With N rows and P unknowns in all a step takes
-    about 2 N P^2 + 4 P^3 flops.
+    more damping.  The bonds keep their irreps.  With N rows and P unknowns in all an exact step
+    takes about 2 N P^2 + 4 P^3 flops for a :class:`Regression` and half of that for
+    :class:`LeastSquares`; one by conjugate gradients a few evaluations of the chain with its
+    gradient for each iteration.
 
     Parameters
     ----------
     chain : Chain
-    problem : Regression
+    problem : Regression or LeastSquares
     center : int, optional
         Core that carries the norm of the tensor; by default the middle one.
     max_steps : int
@@ -91,6 +109,9 @@ def refine(
         fraction.
     damping : float
         To start with, relative to the mean squared column of J.
+    exact : bool, optional
+        For :class:`LeastSquares`: whether steps are solved through the matrix J^T J, or without
+        it by conjugate gradients.  By default through the matrix where it is small.
 
     Returns
     -------
@@ -106,11 +127,59 @@ def refine(
     Examples
     --------
     >>> import numpy as np
+    >>> from etn.sweep import Regression
     >>> x = np.random.default_rng(0).normal(size=(100, 4))
     >>> problem = Regression(x, (x**2) @ [1, -2, -2, -2], sites="1x0e+1x1o")
     >>> found = refine(Chain.random(["1x0e+1x1o"] * 2, max_bond=1), problem)
     >>> found.converged, found.losses[-1] < 1e-20
     (True, True)
+    """
+    steps = joint_steps(
+        chain,
+        problem,
+        center=center,
+        max_steps=max_steps,
+        rel_tol=rel_tol,
+        damping=damping,
+        exact=exact,
+    )
+    found = [next(steps)]
+    while True:
+        try:
+            found.append(next(steps))
+        except StopIteration as end:
+            reason: str = end.value
+            break
+    return Refinement(
+        found[-1].chain,
+        tuple(step.loss for step in found),
+        tuple(step.damping for step in found[1:]),
+        not reason.startswith("reached"),
+        reason,
+    )
+
+
+def joint_steps(
+    chain: Chain,
+    problem: JointProblem,
+    *,
+    center: int | None = None,
+    max_steps: int = 60,
+    rel_tol: float = 1e-6,
+    damping: float = 1e-2,
+    exact: bool | None = None,
+) -> Generator[Refined, None, str]:
+    """The steps of :func:`refine`, which has the parameters, one after another.
+
+    Yields
+    ------
+    Refined
+        Before the first step, and after each one.
+
+    Returns
+    -------
+    str
+        Why it ended.
     """
     if max_steps < 0 or not 0 <= rel_tol < math.inf or not 0 < damping < math.inf:
         raise SettingsError(
@@ -118,19 +187,24 @@ def refine(
             f"{max_steps}, {rel_tol} and {damping}"
         )
     chain = chain.canonicalize(len(chain) // 2 if center is None else center)
+    loss = problem.loss(chain)
+    yield Refined(chain, loss, damping)
     # What rounding leaves of a perfect fit.
     floor = (1e3 * chain.kind.eps) ** 2 * problem.size
-    losses = [problem.loss(chain)]
-    used: list[float] = []
     growth, idle = 2.0, 0
-    while not (reason := _settled(losses[-1], floor, idle, rel_tol)) and len(used) < max_steps:
-        model = _Linearized(chain, problem)
-        at_once = True
+    for number in range(max_steps):
+        if number:
+            # What is done with a step may change the loss, as the weights of a robust one do.
+            loss = problem.loss(chain)
+        if reason := _settled(loss, floor, idle, rel_tol):
+            return reason
+        model = problem.linearize(chain, exact=exact)
+        at_once, before = True, loss
         while damping < MAX_DAMPING:
             step = model.step(damping)
-            moved = model.move(step.x)
+            moved = model.move(step.x).canonicalize(model.center)
             loss = problem.loss(moved)
-            ratio = (losses[-1] - loss) / step.gain if step.gain > 0 else -1.0
+            ratio = (before - loss) / step.gain if step.gain > 0 else -1.0
             # Written such that a loss that is not a number fails.
             if ratio > 1e-4:
                 break
@@ -138,132 +212,80 @@ def refine(
             damping *= growth
             growth *= 2
         else:
-            reason = "no joint step lowers the loss"
-            break
-        chain = moved.canonicalize(model.center)
-        idle = idle + 1 if at_once and losses[-1] - loss <= rel_tol * losses[-1] else 0
-        losses.append(loss)
-        used.append(damping)
+            return "settled: no joint step lowers the loss"
+        chain = moved
+        idle = idle + 1 if at_once and before - loss <= rel_tol * before else 0
+        yield Refined(chain, loss, damping)
         damping = max(damping * max(1 / 3, 1 - (2 * ratio - 1) ** 3), chain.kind.eps)
         growth = 2.0
-    why = f"settled: {reason}" if reason else f"reached max_steps = {max_steps}"
-    return Refinement(chain, tuple(losses), tuple(used), bool(reason), why)
+    return _settled(loss, floor, idle, rel_tol) or f"reached max_steps = {max_steps}"
+
+
+def polish(
+    report: Report,
+    problem: JointProblem,
+    *,
+    max_steps: int,
+    damping: float = 1e-5,
+    callbacks: Sequence[Callback] = (),
+    measure: Measure | None = None,
+    select: str = "",
+) -> Report:
+    """Follow the sweeps of a report by joint steps.
+
+    Parameters
+    ----------
+    report : Report
+    problem : Regression or LeastSquares
+    max_steps, damping
+        See :func:`refine`.
+    callbacks : sequence of Callback
+        ``on_joint`` is called.  No state is saved on the way: a run that is continued takes the
+        joint steps anew, from the sweeps that it has.
+    measure, select
+        As in :func:`~etn.sweep.grow`: the chain with the lowest measure is kept, that of the
+        sweeps included.
+
+    Returns
+    -------
+    Report
+        With one record for each step.
+    """
+    records, best = list(report.records), report.chain
+    lowest = min((r.measures[select] for r in records if select in r.measures), default=math.inf)
+    steps = joint_steps(best, problem, max_steps=max_steps, damping=damping)
+    next(steps)
+    while True:
+        start = time.perf_counter()
+        try:
+            chain, loss, _ = next(steps)
+        except StopIteration as end:
+            reason = f"{report.reason}; joint steps: {end.value}"
+            return replace(report, records=tuple(records), chain=best, reason=reason)
+        seconds = time.perf_counter() - start
+        record = SweepRecord(
+            n_sites=len(chain),
+            sweep=records[-1].sweep + 1 if records else 1,
+            loss=loss,
+            losses=(loss,),
+            condition=None,
+            solver="joint",
+            seconds=seconds,
+            n_parameters=chain.n_parameters,
+            bond=str(max(chain.bonds, key=lambda bond: bond.dim, default=chain.out)),
+            measures=dict(measure(chain)) if measure else {},
+        )
+        records.append(record)
+        value = record.measures.get(select)
+        if value is None or value < lowest:
+            best, lowest = chain, math.inf if value is None else value
+        for callback in callbacks:
+            callback.on_joint(record)
 
 
 def _settled(loss: float, floor: float, idle: int, rel_tol: float) -> str:
     if loss <= floor:
-        return "the samples are met to rounding"
-    return f"two joint steps lowered the loss by less than {rel_tol:g}" if idle >= 2 else ""
-
-
-class _Step(NamedTuple):
-    """A change of all cores and how much it should lower the loss."""
-
-    x: Array
-    gain: float
-
-
-class _Part(NamedTuple):
-    """How a core may move: by complement · X on one of its legs.
-
-    Attributes
-    ----------
-    leg : int
-        Towards the center; the last one for the center itself.
-    matrices : {ir: (couplings of the other legs, multiplicity)}
-    complement : {ir: (couplings, free)} or None
-        None for the center, which is free in all directions.
-    columns : slice
-        Of the Jacobian.
-    shapes : {ir: shape of X}, rows on the left side
-    """
-
-    leg: int
-    matrices: Blocks
-    complement: Blocks | None
-    columns: slice
-    shapes: dict[Irrep, tuple[int, int]]
-
-
-class _Linearized:
-    """Predictions of a canonical chain to first order in all its cores.
-
-    Attributes
-    ----------
-    jacobian : (n, columns)
-        Triangular factor, one column for each unknown in units of its core, and the ridge.
-    rhs : (n,)
-        The residuals in the same basis.
-    """
-
-    def __init__(self, chain: Chain, problem: Regression) -> None:
-        assert chain.center is not None
-        self.chain, self.kind, self.center = chain, chain.kind, chain.center
-        xp = self.kind.xp
-        self.parts: list[_Part] = []
-        sides, at = [], 0
-        for site in range(len(chain)):
-            leg, matrices, complement, (u, w) = self._free(problem, site)
-            shapes = {ir: (len(u[ir]), len(w[ir])) for ir in sorted(u) if ir in w}
-            n = sum(a * b for a, b in shapes.values())
-            self.parts.append(_Part(leg, matrices, complement, slice(at, at + n), shapes))
-            sides.append((u, w))
-            at += n
-        triangle = problem.triangle(sides, problem.residuals(chain))
-        rows, rhs = [triangle[:, :-1]], [triangle[:, -1]]
-        center = self.parts[self.center]
-        if problem.ridge:
-            root = math.sqrt(problem.ridge)
-            rows.append(root * self.kind.eye(at)[center.columns])
-            rhs.append(-root * to_vector(center.matrices))
-        self.units = self.kind.ones((at,))
-        self.units[center.columns] *= chain.norm() or 1.0
-        self.jacobian = xp.concat(rows) * self.units
-        self.rhs = xp.concat(rhs)
-        self.scale = float(to_numpy((self.jacobian**2).sum())) / at
-
-    def _free(
-        self, problem: Regression, site: int
-    ) -> tuple[int, Blocks, Blocks | None, tuple[Blocks, Blocks]]:
-        """Leg, matrices, complement and the two sides of the design of a core."""
-        chain, xp = self.chain, self.kind.xp
-        leg = 2 if site <= self.center else 0
-        matrices = matricize(chain[site], leg)
-        if leg == 2:
-            u, w = problem.enlarged_left(chain, site, matrices), problem.right(chain, site)
-        else:
-            u, w = problem.left(chain, site), problem.enlarged_right(chain, site, matrices)
-        if site == self.center:
-            return leg, matrices, None, (u, w)
-        complement = {
-            ir: xp.linalg.qr(matrix, mode="complete")[0][:, matrix.shape[1] :]
-            for ir, matrix in matrices.items()
-        }
-        wide = u if leg == 2 else w
-        free = {ir: xp.tensordot(q.T, wide[ir], axes=1) for ir, q in complement.items()}
-        return leg, matrices, complement, (free, w) if leg == 2 else (u, free)
-
-    def step(self, damping: float) -> _Step:
-        """Least squares with damping: its rows make the triangular factor invertible."""
-        xp, j, b = self.kind.xp, self.jacobian, self.rhs
-        n = j.shape[1]
-        weight = math.sqrt(damping * self.scale) or 1.0
-        q, r = xp.linalg.qr(xp.concat([j, weight * self.kind.eye(n)]))
-        x = xp.linalg.solve(r, q[: len(b)].T @ b)
-        rest = b - j @ x
-        gain = float(to_numpy((b * b).sum() - (rest * rest).sum()))
-        return _Step(x * self.units, gain)
-
-    def move(self, x: Array) -> Chain:
-        """The chain with all cores changed."""
-        cores = []
-        for core, part in zip(self.chain, self.parts, strict=True):
-            new = dict(part.matrices)
-            for ir, change in from_vector(x[part.columns], part.shapes).items():
-                free = change if part.leg == 2 else change.T
-                new[ir] = new[ir] + (
-                    free if part.complement is None else part.complement[ir] @ free
-                )
-            blocks = tensorize(new, core.legs, part.leg, self.kind).blocks
-            cores.append(Core.trusted(core.legs, blocks, self.kind))
-        return Chain(cores)
+        return "settled: the samples are met to rounding"
+    if idle >= 2:
+        return f"settled: two joint steps lowered the loss by less than {rel_tol:g}"
+    return ""

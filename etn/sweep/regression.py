@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 from etn.backend import Array, as_block, kind_of, to_numpy
 from etn.errors import CoreError, DataError, IrrepsError, SettingsError
@@ -25,7 +26,10 @@ from etn.network.environment import couple, coupling_matrix, propagate
 from etn.o3 import Irrep, Irreps
 from etn.sweep.carried import Carried
 from etn.sweep.inputs import check_inputs, check_values, from_blocks, to_blocks
+from etn.sweep.joint import TriangularModel
 from etn.sweep.linear import Solved, from_vector, least_squares, to_vector, triangular
+from etn.sweep.pair_solution import PairSolution
+from etn.sweep.pair_squares import squares_of_triangle
 from etn.sweep.problem import LocalSolution
 from etn.tensor import Core, Pair, matricize, merge, tensorize
 from etn.tensor.factor import stacking
@@ -75,6 +79,11 @@ class Regression:
     proximal : float
         Weight of ||T - T_current||^2 in each solve; not part of the objective.  It keeps the
         change small along directions on which the data have little to say.
+    metric : {"norm", "data"}
+        What a truncation of a pair keeps: the tensor, by singular values, or what it predicts on
+        the samples, see :class:`~etn.sweep.pair_solution.PairSolution`.  Where all sites read the
+        same vector only the latter finds narrow bonds; it works with the square of the design, to
+        half as many digits.
 
     Raises
     ------
@@ -83,7 +92,7 @@ class Regression:
     IrrepsError
         If the number of legs is not that of the arrays.
     SettingsError
-        If the ridge or the proximal weight is negative or not finite.
+        If the ridge or the proximal weight is negative or not finite, or there is no such metric.
 
     Examples
     --------
@@ -108,7 +117,11 @@ class Regression:
         weights: Array | None = None,
         ridge: float = 0.0,
         proximal: float = 0.0,
+        metric: str = "norm",
     ) -> None:
+        if metric not in ("norm", "data"):
+            raise SettingsError(f'metric: expected "norm" or "data", got {metric!r}')
+        self.metric = metric
         for name, weight in (("ridge", ridge), ("proximal", proximal)):
             if not 0 <= weight < math.inf:
                 raise SettingsError(f"{name}: expected zero or more, got {weight}")
@@ -270,7 +283,7 @@ class Regression:
         core, site = chain[chain.center], chain.center
         old = matricize(core, 2)
         sides = self.enlarged_left(chain, site, old), self.right(chain, site)
-        matrices, solved = self._solve(sides, old)
+        matrices, solved = self._solve(self.triangle([sides], self.targets), old)
         blocks = tensorize(matrices, core.legs, 2, self.kind).blocks
         new = Core.trusted(core.legs, blocks, self.kind)
         return LocalSolution(new, solved.loss, solved.condition, "qr", solved.gradient)
@@ -278,8 +291,8 @@ class Regression:
     def solve_pair(self, chain: Chain, site: int) -> LocalSolution:
         """Best pair of cores, all others fixed; raises as :meth:`solve`.
 
-        The loss is that of the pair.  What a truncation of the pair adds to it is not linear and
-        may be large: :meth:`loss` of the chain that comes out says how much.
+        The loss is that of the pair.  What a truncation in the plain norm adds to it is not linear
+        and may be large: :meth:`loss` of the chain that comes out says how much.
         """
         self.check(chain)
         if chain.center not in (site, site + 1):
@@ -289,12 +302,21 @@ class Regression:
             self.enlarged_left(chain, site, pair.matrices),
             self.enlarged_right(chain, site + 1, pair.matrices),
         )
-        matrices, solved = self._solve(sides, pair.matrices)
-        new = Pair(pair.legs, matrices)
-        return LocalSolution(new, solved.loss, solved.condition, "qr", solved.gradient)
-
-    def _solve(self, sides: Sides, old: Mapping[Irrep, Array]) -> tuple[dict[Irrep, Array], Solved]:
         triangle = self.triangle([sides], self.targets)
+        matrices, solved = self._solve(triangle, pair.matrices)
+        new = Pair(pair.legs, matrices)
+        found = LocalSolution(new, solved.loss, solved.condition, "qr", solved.gradient)
+        if self.metric == "norm":
+            return found
+        return PairSolution(
+            **vars(found),
+            before=(chain[site], chain[site + 1]),
+            build=partial(squares_of_triangle, new, to_numpy(triangle), self.ridge),
+        )
+
+    def _solve(
+        self, triangle: Array, old: Mapping[Irrep, Array]
+    ) -> tuple[dict[Irrep, Array], Solved]:
         solved = least_squares(triangle, to_vector(old), self.ridge, self.proximal)
         shapes = {ir: tuple(old[ir].shape) for ir in sorted(old)}
         return from_vector(solved.x, shapes), solved
@@ -319,6 +341,18 @@ class Regression:
         """Objective of a chain that is zero: the weighted squared targets."""
         weighted = self.targets * self._root[:, None]
         return float(to_numpy((weighted * weighted).sum()))
+
+    def linearize(self, chain: Chain, *, exact: bool | None = None) -> TriangularModel:
+        """Model of the loss in all cores at once, for :func:`etn.sweep.refine`.
+
+        Raises
+        ------
+        SettingsError
+            If it is to be solved without a matrix.
+        """
+        if exact is False:
+            raise SettingsError("refine: a Regression has exact steps only, got exact=False")
+        return TriangularModel(chain, self)
 
     def check(self, chain: Chain) -> None:
         """Raise an IrrepsError or a CoreError unless the chain fits the samples."""

@@ -26,7 +26,7 @@ class SweepRecord:
     condition : float or None
         Largest condition estimate of the sweep, if linear systems were solved.
     solver : str
-        "cholesky", or "qr" if any local solve had to fall back.
+        "cholesky", or "qr" or "cg" if any local solve had to fall back.
     seconds : float
         Wall time.
     n_parameters : int

@@ -11,6 +11,8 @@ from etn.errors import SettingsError
 from etn.o3 import Irreps
 from etn.tensor import Truncation
 
+_LISTED = ("max_bond", "max_multiplets", "max_parameters", "tol", "noise")
+
 
 class Rule(NamedTuple):
     """What holds in one sweep.
@@ -34,9 +36,9 @@ class Rule(NamedTuple):
 class Schedule:
     """Numbers that steer the sweeps.
 
-    ``sites``, ``max_bond``, ``max_multiplets``, ``tol`` and ``noise`` may be lists with one entry
-    a sweep; the last entry repeats.  A fit that grows in body order has one stage for each chain
-    length, two sites first.
+    ``sites``, ``max_bond``, ``max_multiplets``, ``max_parameters``, ``tol`` and ``noise`` may be
+    lists with one entry a sweep; the last entry repeats.  A fit that grows in body order has one
+    stage for each chain length, two sites first.
 
     Parameters
     ----------
@@ -56,8 +58,11 @@ class Schedule:
         Most multiplets of each irrep on a bond; see :class:`~etn.tensor.Truncation`.
     max_multiplets : int or None, or sequence of these
         Most multiplets on a bond in total.
+    max_parameters : int or None, or sequence of these
+        Most parameters of the two cores on either side of a bond that is split.
     tol : float or sequence of float
-        Norm that each split may discard, relative to the norm of the tensor.
+        Norm that each split may discard, relative to the norm of the tensor; in the fit of a
+        potential both are norms of what is predicted.
     noise : float or sequence of float
         Weight of the enrichment with which one-site updates widen bonds.
 
@@ -84,9 +89,10 @@ class Schedule:
     max_multiplets: int | Sequence[int | None] | None = None
     tol: float | Sequence[float] = 0.0
     noise: float | Sequence[float] = 0.0
+    max_parameters: int | Sequence[int | None] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("sites", "max_sweeps", "max_bond", "max_multiplets", "tol", "noise"):
+        for name in ("sites", "max_sweeps", *_LISTED):
             values = _entries(getattr(self, name))
             if not values:
                 raise SettingsError(f"{name}: expected at least one entry, got {values}")
@@ -108,8 +114,7 @@ class Schedule:
     @property
     def n_listed(self) -> int:
         """Length of the longest list of entries by sweep."""
-        lists = (self.sites, self.max_bond, self.max_multiplets, self.tol, self.noise)
-        return max(len(_entries(values)) for values in lists)
+        return max(len(_entries(getattr(self, name))) for name in ("sites", *_LISTED))
 
     def sweeps(self, stage: int) -> int:
         """Most sweeps in a stage."""
@@ -121,6 +126,7 @@ class Schedule:
             max_bond=_entry(self.max_bond, sweep),
             max_multiplets=_entry(self.max_multiplets, sweep),
             rel_tol=_entry(self.tol, sweep),
+            max_parameters=_entry(self.max_parameters, sweep),
         )
         return Rule(_entry(self.sites, sweep), truncation, _entry(self.noise, sweep))
 

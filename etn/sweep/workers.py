@@ -18,6 +18,12 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+def count_threads() -> int:
+    """Threads that the BLAS may use."""
+    controller = ThreadpoolController().select(user_api="blas")
+    return max((library["num_threads"] for library in controller.info()), default=1)
+
+
 def share(
     work: Callable[[Iterator[Item]], Result], items: Sequence[Item], *, most: int | None = None
 ) -> list[Result]:
@@ -44,9 +50,10 @@ def share(
     >>> sum(share(sum, range(10)))
     45
     """
+    available = count_threads()
+    wanted = min(available, most or available)
+    threads = max(1, min(wanted, len(items)))
     controller = ThreadpoolController().select(user_api="blas")
-    threads = max((library["num_threads"] for library in controller.info()), default=1)
-    threads = max(1, min(threads, len(items), most or threads))
     stop = threading.Event()
 
     def part(first: int) -> Iterator[Item]:
@@ -55,7 +62,8 @@ def share(
                 return
             yield item
 
-    with controller.limit(limits=1):
+    # Where memory does not allow a thread for every core, the BLAS gets the others.
+    with controller.limit(limits=available // wanted):
         if threads == 1:
             return [work(part(0))]
         with ThreadPoolExecutor(threads) as pool:

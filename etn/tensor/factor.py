@@ -262,12 +262,15 @@ def svd(core: Core, leg: int = -1, truncation: Truncation | None = None) -> Sing
 
 
 def cut(
-    values: Mapping[Irrep, Array], truncation: Truncation | None
+    values: Mapping[Irrep, Array],
+    truncation: Truncation | None,
+    parameters: Mapping[Irrep, int] | None = None,
 ) -> tuple[dict[Irrep, int], float]:
     """How many singular values of each irrep stay, and the norm of the others."""
     if truncation is None:
         return {ir: len(s) for ir, s in values.items()}, 0.0
-    return truncation.cut(Spectrum({ir: to_numpy(s) for ir, s in values.items()}))
+    spectrum = Spectrum({ir: to_numpy(s) for ir, s in values.items()})
+    return truncation.cut(spectrum, parameters)
 
 
 def thin_svd(matrix: Array, kind: Kind) -> tuple[Array, Array, Array]:

@@ -137,7 +137,9 @@ class Pair:
         if center not in ("left", "right"):
             raise SettingsError(f"center: expected left or right, got {center!r}")
         factors = {ir: thin_svd(m, self.kind) for ir, m in self.matrices.items()}
-        kept, discarded = cut({ir: s for ir, (_, s, _) in factors.items()}, truncation)
+        # A multiplet of the bond is a column of each of the two cores.
+        parameters = {ir: sum(matrix.shape) for ir, matrix in self.matrices.items()}
+        kept, discarded = cut({ir: s for ir, (_, s, _) in factors.items()}, truncation, parameters)
         left, right, values = {}, {}, {}
         for ir, n in kept.items():
             u, s, vh = factors[ir]

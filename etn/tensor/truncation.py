@@ -127,6 +127,9 @@ class Truncation:
     max_dim : int, optional
         Largest dense dimension sum (2 l + 1) R_l; a multiplet that is too large for what is left
         is passed over.
+    max_parameters : int, optional
+        Most parameters of the two cores that share the bond.  Only the split of a pair of cores
+        knows how many a multiplet takes.
     rel_tol, abs_tol : float
         Drop the smallest multiplets as long as the norm of all that these two drop stays at or
         below ``rel_tol`` times the norm of the tensor or, if that is larger, ``abs_tol``.
@@ -155,12 +158,13 @@ class Truncation:
     rel_tol: float = 0.0
     abs_tol: float = 0.0
     cost_aware: bool = False
+    max_parameters: int | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.max_bond, str | Irreps):
             # One way to write a cap: equal rules are equal values.
             object.__setattr__(self, "max_bond", Irreps(self.max_bond).regroup())
-        for name in ("max_bond", "max_multiplets", "max_dim"):
+        for name in ("max_bond", "max_multiplets", "max_dim", "max_parameters"):
             value = getattr(self, name)
             if value is None or isinstance(value, Irreps):
                 continue
@@ -188,16 +192,33 @@ class Truncation:
             rel_tol=max(self.rel_tol, other.rel_tol),
             abs_tol=max(self.abs_tol, other.abs_tol),
             cost_aware=self.cost_aware or other.cost_aware,
+            max_parameters=_smaller(self.max_parameters, other.max_parameters),
         )
 
-    def cut(self, spectrum: Spectrum) -> Cut:
+    def cut(self, spectrum: Spectrum, parameters: Mapping[Irrep, int] | None = None) -> Cut:
         """Choose the multiplets that stay.
+
+        Parameters
+        ----------
+        spectrum : Spectrum
+        parameters : mapping of Irrep to int, optional
+            How many parameters a multiplet of each irrep takes.
 
         Raises
         ------
         CoreError
             If a singular value is not finite, or nothing would stay.
+        SettingsError
+            If the rule limits parameters and nobody says how many a multiplet takes.
         """
+        if self.max_parameters is not None and parameters is None:
+            raise SettingsError(
+                "Truncation: max_parameters holds for the split of a pair of cores, where it is "
+                "known how many parameters a multiplet takes; use max_bond, max_multiplets or "
+                "max_dim here"
+            )
+        price = parameters if parameters and self.max_parameters else {}
+        budget = math.inf if self.max_parameters is None else self.max_parameters
         share = {ir: math.sqrt(ir.dim) * s for ir, s in spectrum.items()}
         for ir, values in share.items():
             if not np.isfinite(values).all():
@@ -209,14 +230,16 @@ class Truncation:
         )
         small = self._small(ranked, share, spectrum.norm)
         kept = dict.fromkeys(spectrum, 0)
-        multiplets = dim = 0
+        multiplets = dim = spent = 0
         for ir, i in ranked[: len(ranked) - small]:
             fits = i == kept[ir] < self._most(ir)
             fits = fits and (self.max_multiplets is None or multiplets < self.max_multiplets)
-            if fits and (self.max_dim is None or dim + ir.dim <= self.max_dim):
+            fits = fits and (self.max_dim is None or dim + ir.dim <= self.max_dim)
+            if fits and spent + price.get(ir, 0) <= budget:
                 kept[ir] += 1
                 multiplets += 1
                 dim += ir.dim
+                spent += price.get(ir, 0)
         if not multiplets:
             raise CoreError(
                 f"the truncation {self} leaves nothing of a bond {spectrum.irreps} of norm "

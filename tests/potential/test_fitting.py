@@ -15,6 +15,7 @@ from etn.potential.metrics import compute_metrics
 from etn.sweep import Callback, Checkpoint, EarlyStop, Schedule, State
 
 SCHEDULE = Schedule(max_sweeps=2, rel_tol=0)
+DEFAULT = Weights()
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +32,13 @@ def potential(data, *, body_order=4, l_max=2, zbl=False):
 
 @pytest.fixture(scope="module")
 def fitted(mo):
-    return fit(potential(mo), mo, ridge=1e-2, schedule=SCHEDULE, seed=1)
+    return fit(potential(mo), mo, ridge=1e-2, schedule=SCHEDULE, seed=1, robust=None)
 
 
-def loss_of(model, data, ridge, *, energy=100.0, forces=1.0, stress=Weights.DEFAULT_STRESS):
-    """The documented loss, from predictions."""
+def loss_of(
+    model, data, ridge, *, energy=DEFAULT.energy, forces=1.0, stress=DEFAULT.DEFAULT_STRESS
+):
+    """The documented loss without robust weights, from predictions."""
     loss = ridge * model.chain.norm() ** 2
     for frame, p in zip(data, model.predict(data), strict=True):
         n = frame.n_atoms
@@ -79,7 +82,7 @@ def test_the_fit_is_better_than_the_baseline(fitted, mo):
 
 
 def test_two_runs_with_one_seed_are_the_same(fitted, mo):
-    again = fit(potential(mo), mo, ridge=1e-2, schedule=SCHEDULE, seed=1)
+    again = fit(potential(mo), mo, ridge=1e-2, schedule=SCHEDULE, seed=1, robust=None)
     same(again.chain, fitted.chain)
     other = fit(potential(mo, body_order=3), mo, schedule=Schedule(max_sweeps=1), seed=2)
     assert other.records[0].losses != fitted.records[0].losses
@@ -114,7 +117,7 @@ class InterruptAfter(Callback):
 @pytest.mark.parametrize("sweeps", [1, 2])
 def test_a_continued_fit_is_the_same_to_the_last_bit(fitted, mo, tmp_path, sweeps):
     path = tmp_path / "state.etn"
-    options = {"ridge": 1e-2, "schedule": SCHEDULE, "seed": 1}
+    options = {"ridge": 1e-2, "schedule": SCHEDULE, "seed": 1, "robust": None}
     with pytest.raises(Interrupted):
         fit(potential(mo), mo, callbacks=[Checkpoint(path), InterruptAfter(sweeps)], **options)
     resumed = fit(potential(mo), mo, resume=State.load(path), **options)
@@ -125,7 +128,11 @@ def test_a_continued_fit_is_the_same_to_the_last_bit(fitted, mo, tmp_path, sweep
 def test_validation_picks_the_best_sweep(mo):
     valid = Dataset.read("etn:Mo/test", index="::8")
     report = fit(
-        potential(mo, body_order=3), mo, valid=valid, schedule=Schedule(max_sweeps=4, rel_tol=0)
+        potential(mo, body_order=3),
+        mo,
+        valid=valid,
+        robust=None,
+        schedule=Schedule(max_sweeps=4, rel_tol=0),
     )
     losses = [record.measures["valid loss"] for record in report.records]
     expected = loss_of(report.model, valid, 0.0)
@@ -143,6 +150,7 @@ def test_a_fraction_is_held_out(mo):
         valid=0.4,
         schedule=Schedule(max_sweeps=5),
         callbacks=[EarlyStop(rel_tol=10.0)],
+        robust=None,
         seed=3,
     )
     train, valid = mo.split(0.4, 3)

@@ -13,6 +13,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from etn.errors import DataError
+from etn.potential.dataset import Dataset
 from etn.potential.frame import Frame
 from etn.potential.labels import voigt_stress
 
@@ -230,3 +231,17 @@ class TestToAtoms:
 
     def test_without_labels(self):
         assert Frame.from_atoms(bulk("Cu")).to_atoms().calc is None
+
+
+def test_the_weight_of_a_frame_is_read_written_and_checked(tmp_path):
+    atoms = Atoms("H", info={"config_weight": 2.5, "energy": -1.0})
+    frame = Frame.from_atoms(atoms, name="made:0")
+    assert frame.weight == 2.5
+    assert frame.to_atoms().info["config_weight"] == 2.5
+    Dataset([frame]).write(tmp_path / "one.xyz")
+    assert Dataset.read(tmp_path / "one.xyz")[0].weight == 2.5
+    assert Frame.from_atoms(Atoms("H")).weight == 1.0
+    assert "config_weight" not in Frame.from_atoms(Atoms("H")).to_atoms().info
+    for value in (-1.0, np.nan, "much"):
+        with pytest.raises(DataError, match=r"made:0: the weight \(config_weight\) must be"):
+            Frame.from_atoms(Atoms("H", info={"config_weight": value}), name="made:0")

@@ -12,6 +12,7 @@ from etn.potential import Baseline, Basis, Dataset, PolynomialPotential, Weights
 from etn.potential.plan import Plan
 from etn.potential.presets import (
     MAX_UNKNOWNS,
+    MAX_WORK,
     SIZES,
     choose_size,
     count_unknowns,
@@ -45,7 +46,10 @@ def test_medium_is_what_the_python_functions_do():
 @pytest.mark.parametrize("n_elements", [1, 3])
 def test_unknowns_are_those_of_the_grown_chain(name, n_elements):
     values = SIZES[name].values()
-    basis = Basis(("Mo", "Nb", "W")[:n_elements], n_max=values["n_max"], l_max=values["l_max"])
+    train = Dataset.read("etn:NbMoTaW/train", index="::6")
+    train = Dataset([f for f in train if set(f.symbols) <= set(("Mo", "Nb", "W")[:n_elements])])
+    assert len(train.elements) == n_elements
+    basis = Basis.for_dataset(train, n_max=values["n_max"], l_max=values["l_max"])
     model = PolynomialPotential(basis, body_order=values["body_order"], max_bond=values["max_bond"])
     chain = model.initial_chain(seed=3)
     while len(chain) < model.body_order - 1:
@@ -84,7 +88,8 @@ def test_auto_keeps_its_promises(n_elements, n_rows):
     # Nothing smaller is worth a fit: what remains open a warning says.
     if (values["n_max"], values["l_max"]) != (3, 1):
         assert n_rows >= unknowns
-    assert reason.startswith(("medium: ", "small: ", "less than small: "))
+    assert n_rows * unknowns**2 <= MAX_WORK or values["l_max"] < 3
+    assert reason.startswith(("medium: ", "wide: ", "small: ", "less than small: "))
 
 
 def test_auto_falls_below_small_where_needed():
@@ -93,7 +98,7 @@ def test_auto_falls_below_small_where_needed():
     assert reason.startswith("less than small: medium has 3575 unknowns in one core for 26 data")
     assert count_unknowns(1, few) == 22
     many, reason = choose_size(12, 10**6, {})
-    assert reason.startswith("less than small: medium has 4")
+    assert reason.startswith("less than small: wide has 1")
     assert many["l_max"] == 2
 
 
@@ -110,7 +115,7 @@ def test_given_values_stay_and_count():
 
 
 def test_expensive_values_that_are_given_take_nothing_back():
-    values, reason = choose_size(1, 10**6, {"max_bond": 9})
+    values, reason = choose_size(1, 10**5, {"max_bond": 9})
     assert count_unknowns(1, values) > MAX_UNKNOWNS
     assert (values["l_max"], reason[:8]) == (4, "medium: ")
 
@@ -142,8 +147,8 @@ def test_the_embedded_sets_have_the_sizes_of_the_readme():
     assert reason == "auto, medium: 31619 data rows for 3575 unknowns in one core"
     train = Dataset.read("etn:NbMoTaW/train")
     alloy, reason = FitSettings(train="etn:NbMoTaW").sized_for(train)
-    assert {key: getattr(alloy, key) for key in SIZED} == SIZES["small"].values()
-    assert "14111 unknowns" in reason
+    assert {key: getattr(alloy, key) for key in SIZED} == SIZES["wide"].values()
+    assert reason == "auto, wide: 27047 data rows for 9945 unknowns in one core"
 
 
 @pytest.mark.shared_data
@@ -152,9 +157,10 @@ def test_the_embedded_sets_have_the_sizes_of_the_readme():
     [
         ("mlearn_Si/train.xyz", "medium"),
         ("mlearn_Cu/train.xyz", "medium"),
-        ("3BPA/train_300K.xyz", "small"),
-        ("rMD17_ethanol/train_01.xyz", "small"),
-        ("acac/train_300K.xyz", "small"),
+        ("NbMoTaW/train.xyz", "small"),
+        ("3BPA/train_300K.xyz", "wide"),
+        ("rMD17_ethanol/train_01.xyz", "wide"),
+        ("acac/train_300K.xyz", "wide"),
     ],
 )
 def test_sizes_of_the_reference_sets(shared_data, path, name):

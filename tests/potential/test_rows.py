@@ -10,8 +10,9 @@ import pytest
 from etn.errors import DataError, SettingsError
 from etn.network import Chain, left_environment, right_environment
 from etn.potential import Baseline, Basis, Dataset, Frame, PolynomialPotential
+from etn.potential.memory import PAIR, MemoryPlan
 from etn.potential.metrics import compute_metrics
-from etn.potential.rows import Rows, Weights
+from etn.potential.rows import Rows, Weights, count_rows
 from etn.sweep.design import CoreDesign
 from etn.sweep.least_squares import NormalEquations
 
@@ -109,9 +110,7 @@ def test_measures_are_the_metrics_of_the_predictions(data, basis, chain):
 
 
 @pytest.mark.parametrize("maximum", [6e4, 2e5, 6e5])
-def test_a_frame_that_is_split_gives_the_same_normal_equations(
-    monkeypatch, rng, basis, chain, maximum
-):
+def test_a_frame_that_is_split_gives_the_same_normal_equations(rng, basis, chain, maximum):
     # Longer than twice r_max in one direction, so that parts feel some of the atoms only.
     cell = np.diag([3.2, 3.0, 24.0])
     positions = rng.uniform(size=(20, 3)) * [0.3, 0.3, 0] + np.outer(np.arange(20), [0.7, 0.3, 1.2])
@@ -122,8 +121,9 @@ def test_a_frame_that_is_split_gives_the_same_normal_equations(
     data = Dataset([frame, make_frame(rng, 4)])
     whole = Rows(data, basis, BASELINE, WEIGHTS)
     expected, measures = normal_equations(whole, chain), whole.measure(chain)
-    monkeypatch.setattr("etn.potential.rows.MAX_DIRECTIONS", maximum)
-    split = Rows(data, basis, BASELINE, WEIGHTS)
+    # Pairs of the parts are found anew as well.
+    memory = MemoryPlan(directions=maximum, kept=0.0 if maximum == 2e5 else 1e9)
+    split = Rows(data, basis, BASELINE, WEIGHTS, memory=memory)
     assert len(split._groups) > len(whole._groups)
     assert len(split) == len(whole)
     if maximum == 6e4:
@@ -139,14 +139,26 @@ def test_a_frame_that_is_split_gives_the_same_normal_equations(
         assert value == pytest.approx(measures[name], rel=1e-10)
 
 
-def test_kept_and_recomputed_features_give_the_same_bits(monkeypatch, data, basis, chain):
+def test_kept_and_recomputed_features_give_the_same_bits(data, basis, chain):
     kept = Rows(data, basis, BASELINE, WEIGHTS)
     first, second = normal_equations(kept, chain), normal_equations(kept, chain)
     np.testing.assert_array_equal(first.gram, second.gram)
-    monkeypatch.setattr("etn.potential.rows.MAX_KEPT", 0.0)
-    fresh = Rows(data, basis, BASELINE, WEIGHTS)
-    np.testing.assert_array_equal(normal_equations(fresh, chain).gram, first.gram)
-    assert all(group.expansion is None for group in fresh._groups)
+    for kept, pairs in ((0.0, False), (PAIR * 1000.0, True)):
+        fresh = Rows(data, basis, BASELINE, WEIGHTS, memory=MemoryPlan(kept=kept))
+        np.testing.assert_array_equal(normal_equations(fresh, chain).gram, first.gram)
+        assert all(group.expansion is None for group in fresh._groups)
+        assert all((group.pairs is not None) == pairs for group in fresh._groups)
+
+
+def test_few_rows_fit_in_a_batch(rng, basis, chain):
+    data = Dataset([make_frame(rng, n) for n in (9, 8, 4, 3)])
+    whole = Rows(data, basis, BASELINE, WEIGHTS)
+    split = Rows(data, basis, BASELINE, WEIGHTS, memory=MemoryPlan(rows=12))
+    for batch in split.batches():
+        assert len(batch.targets) <= 3 * 4 + 7
+    got, expected = normal_equations(split, chain), normal_equations(whole, chain)
+    scale = np.abs(expected.gram).max()
+    np.testing.assert_allclose(got.gram, expected.gram, rtol=0, atol=1e-12 * scale)
 
 
 def test_labels_that_are_absent_have_no_rows(rng, basis, chain):
@@ -205,7 +217,7 @@ def test_stress_has_a_default_weight_where_it_is_known(data, basis):
     assert len(rows) == 4 * 7 + 3 * 18
     weights = np.concatenate([batch.weights for batch in rows.batches()])
     n = np.array([3, 9, 5, 1])
-    for w in (*(100 / n), 1.0, *(Weights.DEFAULT_STRESS / n)):
+    for w in (*(Weights().energy / n), 1.0, *(Weights.DEFAULT_STRESS / n)):
         assert np.any(np.isclose(weights, w))
 
 
@@ -229,7 +241,8 @@ def test_weights_from_a_mapping():
         ({"forces": np.nan}, "forces must be a finite number"),
         ({"stress": np.inf}, "stress must be a finite number"),
         ({"energy": 0, "forces": 0, "stress": 0}, "all are zero"),
-        ({"force": 1.0}, "expected energy, forces and stress, got force"),
+        ({"kinds": {"slab": -1.0}}, 'that of kind "slab" must be a finite number'),
+        ({"force": 1.0}, "expected energy, forces, stress and kinds, got force"),
     ],
 )
 def test_malformed_weights(given, message):
@@ -250,3 +263,37 @@ def test_missing_labels_are_named(rng):
     Weights().require(no_stress, what="train")
     with pytest.raises(DataError, match="no stress"):
         Weights(stress=1.0).require(no_stress, what="train")
+
+
+def test_a_frame_of_weight_two_counts_as_two(rng, basis, chain):
+    frames = [replace(make_frame(rng, n), config_type=kind) for n, kind in ((3, "a"), (5, "b"))]
+    twice = Dataset([*frames, *frames, frames[1]])
+    once = Dataset([replace(frames[0], weight=2.0), replace(frames[1], weight=1.5)])
+    w = replace(WEIGHTS, kinds={"b": 2.0})
+    one = normal_equations(Rows(once, basis, BASELINE, w), chain)
+    two = normal_equations(Rows(twice, basis, BASELINE, WEIGHTS), chain)
+    np.testing.assert_allclose(one.gram, two.gram, rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(one.rhs, two.rhs, rtol=1e-10, atol=1e-10)
+    assert one.target == pytest.approx(two.target, rel=1e-12)
+
+
+def test_weight_zero_leaves_a_frame_out(data, basis, chain):
+    frames = [replace(data[0], config_type="bad"), replace(data[1], weight=0.0, energy=None)]
+    w = replace(WEIGHTS, kinds={"bad": 0.0})
+    some = Dataset([*frames, *data[2:]])
+    rows, rest = Rows(some, basis, BASELINE, w), Rows(data[2:], basis, BASELINE, w)
+    one, two = normal_equations(rows, chain), normal_equations(rest, chain)
+    np.testing.assert_allclose(one.gram, two.gram, rtol=1e-10, atol=1e-10)
+    for name, value in rest.measure(chain).items():
+        assert rows.measure(chain)[name] == pytest.approx(value, rel=1e-10)
+    assert count_rows(some, w) == count_rows(data[2:], w) == len(rest)
+    w.require(some, what="train")
+
+
+def test_an_unknown_kind_is_named_with_those_that_there_are(data):
+    kinds = Dataset([replace(frame, config_type="slab") for frame in data])
+    Weights(kinds={"slab": 2.0}).check_kinds(kinds)
+    Weights(kinds={"": 2.0}).check_kinds(kinds, data)
+    message = r'no frame has the config_type "slap", expected one of "slab" \(4 frames\)'
+    with pytest.raises(SettingsError, match=message):
+        Weights(kinds={"slap": 2.0}).check_kinds(kinds)

@@ -10,6 +10,7 @@ import yaml
 
 from etn.errors import SettingsError
 from etn.potential import Baseline, Basis, Dataset, PolynomialPotential, Weights, fit
+from etn.potential.plan import Plan
 from etn.potential.settings import FitSettings
 from etn.sweep import EarlyStop, Schedule
 
@@ -22,6 +23,7 @@ SAME_AS = {
     "missing": (fit, "missing"),
     "r_max": (Basis.for_dataset, "r_max"),
     "n_max": (Basis.for_dataset, "n_max"),
+    "max_channels": (Basis.for_dataset, "max_channels"),
     "l_max": (Basis.for_dataset, "l_max"),
     "smoothness": (Basis.for_dataset, "smoothness"),
     "body_order": (PolynomialPotential, "body_order"),
@@ -31,12 +33,18 @@ SAME_AS = {
     "energy_weight": (Weights, "energy"),
     "forces_weight": (Weights, "forces"),
     "stress_weight": (Weights, "stress"),
+    "robust": (fit, "robust"),
+    "kind_weights": (Weights, "kinds"),
     "ridge": (fit, "ridge"),
     "max_sweeps": (Schedule, "max_sweeps"),
     "min_sweeps": (Schedule, "min_sweeps"),
     "rel_tol": (Schedule, "rel_tol"),
+    "sites": (Schedule, "sites"),
+    "tol": (Schedule, "tol"),
+    "refine": (fit, "refine"),
     "early_stop_rel_tol": (EarlyStop, "rel_tol"),
     "early_stop_patience": (EarlyStop, "patience"),
+    "memory": (fit, "memory"),
     "seed": (fit, "seed"),
 }
 
@@ -112,8 +120,8 @@ def test_unknown_key_without_a_near_one():
         ("rel_tol", 1, "less than 1"),
         ("early_stop_patience", 0, "greater than or equal to 1"),
         ("missing", "ignore", "'error' or 'skip'"),
-        ("size", "huge", "'small', 'medium', 'large' or 'auto'"),
-        ("size", None, "'small', 'medium', 'large' or 'auto'"),
+        ("size", "huge", "'small', 'medium', 'wide', 'large' or 'auto'"),
+        ("size", None, "'small', 'medium', 'wide', 'large' or 'auto'"),
         ("valid", 1.0, "fraction between 0 and 1"),
         ("valid", "-0.1", "fraction between 0 and 1"),
         ("seed", -1, "greater than or equal to 0"),
@@ -261,3 +269,31 @@ def test_numbers_that_yaml_takes_for_text(tmp_path):
     path = tmp_path / "settings.yaml"
     path.write_text("train: a.xyz\nridge: 1e-3\n")  # YAML 1.1 wants 1.0e-3
     assert FitSettings.load(path).ridge == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (None, None),
+        ("none", None),
+        ("Surface=2,Elastic = 0.5", {"Surface": 2.0, "Elastic": 0.5}),
+        ({"Surface": 2}, {"Surface": 2.0}),
+    ],
+)
+def test_weights_of_kinds(given, expected):
+    settings = FitSettings(train="a.xyz", kind_weights=given)
+    assert settings.kind_weights == expected
+    assert settings.weights() == Weights(kinds=expected)
+    assert yaml.safe_load(settings.dump())["kind_weights"] == expected
+
+
+@pytest.mark.parametrize("given", ["Surface", "Surface=-1", {"Surface": "much"}, "a=1,b"])
+def test_malformed_weights_of_kinds(given):
+    with pytest.raises(SettingsError, match="kind_weights: expected a number, zero or more, for"):
+        FitSettings(train="a.xyz", kind_weights=given)
+
+
+def test_kinds_that_the_data_lack_are_named():
+    settings = FitSettings(train="etn:Mo", kind_weights="Surfaces=2", size="small")
+    with pytest.raises(SettingsError, match=r'config_type "Surfaces", expected one of "Vacancy'):
+        Plan.read(settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from etn.potential import (
 )
 from etn.potential import rows as rows_module
 from etn.potential import uncertainty as module
+from etn.potential.memory import MemoryPlan
 from etn.sweep import Schedule
 
 RIDGE = 1e-2
@@ -219,7 +221,7 @@ def test_batches_do_not_matter(alloy, monkeypatch):
     monkeypatch.setattr(module, "CHUNK", 3)
     monkeypatch.setattr(module, "ATOMS_AT_ONCE", 5)
     monkeypatch.setattr(rows_module, "ATOMS_PER_BATCH", 3)
-    monkeypatch.setattr(rows_module, "MAX_DIRECTIONS", 1.0)
+    monkeypatch.setattr(rows_module, "MemoryPlan", partial(MemoryPlan, directions=1.0))
     for got, expected in zip(measures(alloy, frames), together, strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-8)
     u = alloy.uncertainty

@@ -199,3 +199,36 @@ def test_a_chain_without_center_is_refused():
         least_squares.solve(chain)
     with pytest.raises(CoreError, match="canonicalize"):
         least_squares.loss(chain)
+
+
+def test_a_solution_in_the_memory_of_the_gram_matrix_is_the_same(rng):
+    rows, targets = rng.normal(size=(60, 20)), rng.normal(size=60)
+    rows[:, 3] = 0.0
+    penalty = np.full(20, 0.1)
+    penalty[4] = 0.0
+    normal = NormalEquations(20)
+    normal.add(rows, targets)
+    before = np.triu(normal.gram)
+    expected, condition = solve_normal(normal, penalty)
+    memory = normal.gram.ctypes.data
+    got, same_condition = solve_normal(normal, penalty, in_place=True)
+    np.testing.assert_allclose(got, expected, rtol=1e-12)
+    assert same_condition == pytest.approx(condition, rel=1e-9)
+    assert normal.gram.ctypes.data == memory
+    np.testing.assert_allclose(np.triu(normal.gram), before, rtol=1e-13, atol=1e-15)
+    assert normal.value(got) == pytest.approx(np.sum((rows @ got - targets) ** 2), rel=1e-12)
+    normal.gram[0, 0] = -1.0
+    assert solve_normal(normal, penalty, in_place=True)[0] is None
+
+
+def test_little_memory_changes_the_way_and_not_the_solution():
+    chain = Chain.random([LEG] * 3, start="2x0e", max_bond=2, seed=1).canonicalize(1)
+    square = 8.0 * chain[1].n_parameters ** 2
+    plenty = problem(chain, 1e-2)[1].solve(chain)
+    for squares, solver in ((2, "cholesky"), (0.9, "cg")):
+        options = {"max_grams": squares * square, "threads": 1, "iterative_tol": 1e-9}
+        tight = problem(chain, 1e-2, **options)[1].solve(chain)
+        assert tight.solver == solver
+        assert tight.loss == pytest.approx(plenty.loss, rel=1e-4)
+    singular = problem(chain, 0.0, max_grams=3 * square)[1].solve(chain)
+    assert singular.solver == "cg"  # a QR takes more memory

@@ -11,8 +11,9 @@ from etn.network import Chain
 from etn.o3 import Irreps
 from etn.sweep import Schedule, grow
 from etn.sweep.inputs import from_blocks
+from etn.sweep.joint import TriangularModel
 from etn.sweep.linear import to_vector
-from etn.sweep.refine import _Linearized, refine
+from etn.sweep.refine import refine
 from etn.sweep.regression import Regression
 from etn.tensor import absorb
 from etn.testing import dense_value
@@ -62,7 +63,7 @@ def turned(chain, rng):
 def test_the_linear_model_is_the_derivative(rng, center):
     problem, chain = small(rng)
     chain = chain.canonicalize(center)
-    model = _Linearized(chain, problem)
+    model = TriangularModel(chain, problem)
     n = model.jacobian.shape[1]
     x = rng.normal(size=n)
     h = 1e-6
@@ -84,7 +85,7 @@ def test_no_direction_is_a_change_of_gauge(rng):
     problem, chain = small(rng, n=400)
     gauge = sum(chain.bonds[k].count(ir) ** 2 for k in range(2) for ir in chain.bonds[k].unique)
     for center in range(3):
-        model = _Linearized(chain.canonicalize(center), problem)
+        model = TriangularModel(chain.canonicalize(center), problem)
         assert model.jacobian.shape[1] == chain.n_parameters - gauge
         assert np.linalg.matrix_rank(model.jacobian) == model.jacobian.shape[1]
 

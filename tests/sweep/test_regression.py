@@ -395,3 +395,29 @@ def test_the_loss_of_a_pair_is_that_before_it_is_cut(rng):
     cut = Chain([chain[0], split.left, split.right], center=2)
     assert problem.loss(whole) == pytest.approx(solution.loss, rel=1e-10)
     assert problem.loss(cut) > 1.005 * solution.loss
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_narrow_bonds_are_found_by_what_the_data_see(seed):
+    """All sites read one vector; cut in the plain norm the same pairs do not fit."""
+    rng = np.random.default_rng(seed)
+    leg = "2x0e+2x1o"
+    teacher = Chain.random([leg] * 4, max_bond=2, seed=rng)
+    x = rng.normal(size=(1500, Irreps(leg).dim))
+    y = Regression(x, np.zeros(1500), sites=leg).predict(teacher)
+    start = Chain.random([leg] * 4, max_bond=2, seed=seed + 5)
+    schedule = Schedule(sites=2, max_bond=leg, max_sweeps=6)
+    errors = {}
+    for metric in ("norm", "data"):
+        problem = Regression(x, y, sites=leg, metric=metric)
+        chain = grow(start, problem, schedule=schedule).chain
+        errors[metric] = np.sqrt(problem.loss(chain) / problem.size)
+        assert all(bond.count(ir) <= 2 for bond in chain.bonds for ir in bond.unique)
+    assert errors["data"] < 1e-3
+    assert errors["norm"] > 0.05
+    torch = pytest.importorskip("torch")
+    other = Regression(torch.tensor(x), y, sites=leg, metric="data")
+    chain = grow(start.to("torch"), other, schedule=schedule).chain
+    assert np.sqrt(other.loss(chain) / other.size) < 1e-3
+    with pytest.raises(SettingsError, match="metric"):
+        Regression(x, y, sites=leg, metric="gram")

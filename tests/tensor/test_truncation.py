@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from etn.errors import CoreError, IrrepsError, SettingsError
 from etn.o3 import Irrep, Irreps
-from etn.tensor import Core, Spectrum, Truncation, svd
+from etn.tensor import Core, Spectrum, Truncation, merge, svd
 
 IRREPS = [Irrep(l, (-1) ** l) for l in range(3)]
 
@@ -177,6 +177,26 @@ def test_a_multiplet_too_large_for_the_dimension_is_passed_over():
     spectrum = Spectrum({Irrep("0e"): [3.0, 0.1], Irrep("2e"): [2.0, 1.0]})
     assert Truncation(max_dim=7).cut(spectrum).kept == {Irrep("0e"): 2, Irrep("2e"): 1}
     assert Truncation(max_dim=4).cut(spectrum).kept == {Irrep("0e"): 2}
+
+
+def test_parameters_are_a_budget_of_the_pair_of_cores():
+    spectrum = Spectrum({Irrep("0e"): [3.0, 1.0], Irrep("1o"): [1.5, 0.5]})
+    prices = {Irrep("0e"): 5, Irrep("1o"): 8}
+    # Ranked 3, 1.5 sqrt(3), 1, 0.5 sqrt(3): the second scalar has no room after the vector.
+    kept = Truncation(max_parameters=17).cut(spectrum, prices).kept
+    assert kept == {Irrep("0e"): 1, Irrep("1o"): 1}
+    kept = Truncation(max_parameters=18).cut(spectrum, prices).kept
+    assert kept == {Irrep("0e"): 2, Irrep("1o"): 1}
+    both = Truncation(max_parameters=18) & Truncation(max_parameters=9)
+    assert both == Truncation(max_parameters=9)
+    pair = merge(
+        Core.random(["1x0e", "3x0e+2x1o", "3x0e+2x1o"], seed=0),
+        Core.random(["3x0e+2x1o", "3x0e+2x1o", "2x0e"], seed=1),
+    )
+    split = pair.split(Truncation(max_parameters=20))
+    assert split.left.n_parameters + split.right.n_parameters in range(10, 21)
+    with pytest.raises(SettingsError, match="max_parameters holds for the split of a pair"):
+        Truncation(max_parameters=9).cut(spectrum)
 
 
 def test_equal_values_go_from_the_costlier_irrep():

@@ -397,7 +397,12 @@ def unknown_option(folder):
 
 
 def unknown_size(folder):
-    return ["fit", folder / "train.xyz", "--size", "huge"], "'small', 'medium', 'wide', 'large' or 'auto'"
+    return [
+        "fit",
+        folder / "train.xyz",
+        "--size",
+        "huge",
+    ], "'small', 'medium', 'wide', 'large' or 'auto'"
 
 
 def one_structure_with_two_energies(folder):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn.errors import DataError, SettingsError
+from etn.potential.cohesive import cohesive_energy
 from etn.potential.pairs import Pairs
 from etn.potential.zbl import switch_radii, zbl
 
@@ -56,9 +57,10 @@ class Baseline:
         e0 : str, mapping or Dataset
             "isolated": energies of the single-atom frames of the data set; "lstsq": least
             squares of the energies against the composition, of minimal norm where that does
-            not fix them; "auto": the first if all elements have such a frame, else the
-            second; a mapping of symbol to energy; or another data set with the isolated
-            atoms.
+            not fix them; "cohesive": these plus the measured cohesive energy of each element,
+            an estimate of isolated atoms within some tenths of an eV; "auto": isolated atoms
+            if all elements have such a frame, else the estimate; a mapping of symbol to energy;
+            or another data set with the isolated atoms.
         zbl : bool
 
         Raises
@@ -77,12 +79,14 @@ class Baseline:
             return cls(_complete(_isolated(dataset), elements, "the training set"), zbl)
         if e0 == "lstsq":
             return cls(_least_squares(dataset), zbl)
+        if e0 == "cohesive":
+            return cls(_estimate(dataset), zbl)
         if e0 == "auto":
             found = _isolated(dataset)
             complete = all(symbol in found for symbol in elements)
-            return cls(found if complete else _least_squares(dataset), zbl)
+            return cls(found if complete else _estimate(dataset), zbl)
         raise SettingsError(
-            f'e0: expected "auto", "isolated", "lstsq", a mapping of symbol to eV or a data set '
+            f'e0: expected "auto", "isolated", "lstsq", "cohesive", a mapping of symbol to eV or a data set '
             f"of isolated atoms, got {e0!r}"
         )
 
@@ -160,3 +164,12 @@ def _least_squares(dataset: Dataset) -> dict[str, float]:
     # Energies per atom: large frames do not count more than small ones.
     solution = np.linalg.lstsq(counts / n[:, None], energies / n, rcond=None)[0]
     return {s: float(e) for s, e in zip(dataset.elements, solution, strict=True)}
+
+
+def _estimate(dataset: Dataset) -> dict[str, float]:
+    """Energies of isolated atoms as far above the data as the elements are bound.
+
+    A potential is pinned to them where an atom has no neighbours.  With the energies of the data
+    themselves there, it would bend back on the way to surfaces and vacancies.
+    """
+    return {s: round(e + cohesive_energy(s), 6) for s, e in _least_squares(dataset).items()}

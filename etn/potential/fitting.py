@@ -50,7 +50,7 @@ def fit(
     valid: float | Dataset | None = None,
     weights: Weights | Mapping[str, float] | None = None,
     robust: str | None = "huber",
-    ridge: float = 3e-3,
+    ridge: float = 1e-3,
     schedule: Schedule | None = None,
     refine: int = 0,
     callbacks: Sequence[Callback] = (),

@@ -123,7 +123,7 @@ class PolynomialPotential:
         *,
         valid: Dataset | None = None,
         weights: Weights | Mapping[str, float] | None = None,
-        ridge: float = 3e-3,
+        ridge: float = 1e-3,
     ) -> PolynomialPotential:
         """The same potential with error bars and extrapolation grades; fits do this themselves.
 

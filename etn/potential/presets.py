@@ -69,7 +69,7 @@ SIZES: Mapping[str, Size] = {
         default_of(Schedule, "max_sweeps"),
     ),
     # For molecules and alloys, in which an atom can be many things.
-    "wide": Size(8, 3, 4, (8, 6, 4, 3), (2, 1)),
+    "wide": Size(8, 3, 4, (8, 6, 4, 3), (2, 2)),
     # Finer in the angles: more radial functions or bodies gained less in cross-validation.
     "large": Size(8, 5, 4, (5, 4, 3, 3, 2, 2), (2, 1)),
 }

@@ -6,10 +6,11 @@ say of a right one.  Huber's function
     rho(r) = |r|^2                  for |r| <= c s,
              2 c s |r| - (c s)^2    beyond,
 
-grows linearly from c scales s on.  Its minimum is found by reweighted least squares: with the
-weights c s / |r| beyond c s, taken at the present residuals, the weighted sum of squares plus a
-constant touches rho from above, so whatever lowers the one lowers the other.  As rho rises with
-s, so that a smaller scale only lowers it, scales that never rise keep the objective falling.
+grows linearly from c scales s on, with a larger c for energies than for forces and stresses.  Its
+minimum is found by reweighted least squares: with the weights c s / |r| beyond c s, taken at the
+present residuals, the weighted sum of squares plus a constant touches rho from above, so whatever
+lowers the one lowers the other.  As rho rises with s, so that a smaller scale only lowers it,
+scales that never rise keep the objective falling.
 """
 
 from __future__ import annotations
@@ -52,13 +53,16 @@ class Huber:
     ----------
     threshold : float
         For single numbers, in scales; 1.345 costs 5 % of the accuracy if all labels are right.
+    energy_threshold : float
+        The same for energies.  A structure has one, and those of the rarest kinds lie furthest
+        from a fit that has not learned them yet: only what is far beyond that is wrong.
     scales : dict of str to float
         Of the labels whose residuals have been seen, in eV/atom and eV/Å.
 
     Raises
     ------
     SettingsError
-        If the threshold is not positive.
+        If a threshold is not positive.
 
     Notes
     -----
@@ -72,15 +76,18 @@ class Huber:
     >>> round(huber.scales["energy"], 5)
     0.00297
     >>> np.round(huber.weights("energy", np.array([0.001, 0.5])), 4)
-    array([1.   , 0.008])
+    array([1.    , 0.0593])
     """
 
     threshold: float = 1.345
+    energy_threshold: float = 10.0
     scales: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not 0 < self.threshold < np.inf:
-            raise SettingsError(f"threshold: expected a positive number, got {self.threshold}")
+        for name in ("threshold", "energy_threshold"):
+            value = getattr(self, name)
+            if not 0 < value < np.inf:
+                raise SettingsError(f"{name}: expected a positive number, got {value}")
 
     def update(self, residuals: Mapping[str, Array]) -> None:
         """Lower the scales to those of new residuals; they never rise.
@@ -110,8 +117,11 @@ class Huber:
 
     def limit(self, label: str) -> float:
         """Norm of a residual beyond which it is down-weighted; infinite before any was seen."""
-        tail = special.chdtrc(1, self.threshold**2)
-        bound = float(np.sqrt(special.chdtri(COMPONENTS[label], tail)))
+        threshold = self.energy_threshold if label == "energy" else self.threshold
+        bound = threshold
+        if COMPONENTS[label] > 1:
+            tail = special.chdtrc(1, threshold**2)
+            bound = float(np.sqrt(special.chdtri(COMPONENTS[label], tail)))
         return bound * self.scales.get(label, np.inf)
 
     def doubtful(self, label: str, norms: Array) -> float:

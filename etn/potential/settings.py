@@ -179,7 +179,8 @@ class FitSettings(BaseModel):
     e0: Annotated[str | dict[str, float], BeforeValidator(values.to_e0)] = _option(
         default_of(Baseline.fit, "e0"),
         "Energies of isolated atoms: from single-atom frames (isolated), by least squares "
-        "(lstsq), the first that works (auto), as numbers (Mo=-10.9,Nb=-10.1), or from a file.",
+        "(lstsq), by these plus cohesive energies (cohesive), isolated atoms or else cohesive "
+        "(auto), as numbers (Mo=-4.2,Nb=-2.6), or from a file.",
         unit="eV",
         form="SPEC",
     )
@@ -342,7 +343,12 @@ class FitSettings(BaseModel):
     @property
     def e0_path(self) -> str | None:
         """The data set with the isolated atoms, if `e0` names one."""
-        named = isinstance(self.e0, str) and self.e0 not in ("auto", "isolated", "lstsq")
+        named = isinstance(self.e0, str) and self.e0 not in (
+            "auto",
+            "isolated",
+            "lstsq",
+            "cohesive",
+        )
         return str(self.e0) if named else None
 
     def read(self, source: str | tuple[str, ...]) -> Dataset:
@@ -400,9 +406,7 @@ class FitSettings(BaseModel):
         n_rows, n_elements = count_rows(train, self.weights()), len(train.elements)
         suffix = f" (given: {', '.join(given)})" if given else ""
         if self.size == "auto" and len(given) < len(SIZED):
-            values, reason = choose_size(
-                n_elements, n_rows, given, max_channels=self.max_channels
-            )
+            values, reason = choose_size(n_elements, n_rows, given, max_channels=self.max_channels)
             return self.model_copy(update=values), f"auto, {reason}{suffix}"
         unknowns = count_unknowns(n_elements, dict(self))
         name = self.size if self.size != "auto" else "as given"

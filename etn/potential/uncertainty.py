@@ -49,8 +49,8 @@ Array = NDArray[np.float64]
 CHUNK = 256
 # Atoms whose pairs are held in memory together.
 ATOMS_AT_ONCE = 256
-# The scales of the error bars are means over about this many atoms.
-CALIBRATION_ATOMS = 2000
+# The scales of the error bars are means over about so many atoms: those of energies and of forces.
+CALIBRATION_ATOMS, CALIBRATION_FORCES = 20_000, 2000
 # Copies of the features of the training atoms that the search for the active set holds, and the
 # fewest atoms that it looks at together, relative to the number of unknowns.
 COPIES, FEWEST = 5, 4
@@ -120,7 +120,7 @@ class Uncertainty:
         model: PolynomialPotential,
         rows: Rows,
         *,
-        ridge: float = 3e-3,
+        ridge: float = 1e-3,
         valid: Dataset | None = None,
     ) -> Uncertainty:
         """Posterior, active set and scales of a fitted potential.
@@ -158,13 +158,14 @@ class Uncertainty:
         self, model: PolynomialPotential, data: Dataset, memory: MemoryPlan
     ) -> dict[str, float]:
         """Root mean squared ratios of error to deviation, of frames and of force vectors."""
+        many = data[:: math.ceil(data.n_atoms / CALIBRATION_ATOMS)]
         energies = [
             p.energy - f.energy
-            for f, p in zip(data, model.predict(data), strict=True)
+            for f, p in zip(many, model.predict(many), strict=True)
             if f.energy is not None
         ]
-        deviations = self.energy([f for f in data if f.energy is not None])
-        some = data[:: math.ceil(data.n_atoms / CALIBRATION_ATOMS)]
+        deviations = self.energy([f for f in many if f.energy is not None])
+        some = data[:: math.ceil(data.n_atoms / CALIBRATION_FORCES)]
         forces = [
             p.forces - f.forces
             for f, p in zip(some, model.predict(some), strict=True)

@@ -34,11 +34,15 @@ def test_isolated_atoms_give_e0():
         assert Baseline.fit(data, e0=how).e0 == {"Cu": -1.5, "Mo": -4.5}
 
 
-def test_auto_falls_back_to_least_squares():
+def test_auto_falls_back_to_cohesive_energies():
     data = Dataset([*alloy(), atom(29, -3.0)])
-    e0 = Baseline.fit(data).e0
-    assert e0["Cu"] == pytest.approx(-3.0)
-    assert e0["Mo"] == pytest.approx(-10.0)
+    for how in ("auto", "cohesive"):
+        e0 = Baseline.fit(data, e0=how).e0
+        assert e0 == {"Cu": pytest.approx(-3.0 + 3.49), "Mo": pytest.approx(-10.0 + 6.82)}
+    assert Baseline.fit(data, e0="lstsq").e0 == {
+        "Cu": pytest.approx(-3.0),
+        "Mo": pytest.approx(-10.0),
+    }
 
 
 def test_least_squares_is_that_of_numpy(rng):
@@ -53,6 +57,21 @@ def test_least_squares_is_that_of_numpy(rng):
     y = np.array([f.energy / f.n_atoms for f in frames])
     expected = np.linalg.solve(per_atom.T @ per_atom, per_atom.T @ y)
     np.testing.assert_allclose(list(e0.values()), expected, rtol=1e-9)
+
+
+@pytest.mark.shared_data
+def test_cohesive_energies_give_the_atomization_energy_of_a_molecule(shared_data):
+    molecules = Dataset.read(shared_data / "3BPA/train_300K.xyz")
+    calculated = Dataset.read(shared_data / "3BPA/isolated_atoms.xyz")
+    symbols = molecules[0].symbols
+
+    def atomization(e0):
+        energies = Baseline.fit(molecules, e0=e0).e0
+        return sum(energies[s] for s in symbols) - np.mean([f.energy for f in molecules])
+
+    # One composition fixes no single atom, but their sum.
+    assert atomization("cohesive") == pytest.approx(atomization(calculated), rel=0.05)
+    assert atomization("lstsq") == pytest.approx(0.0, abs=1e-6)
 
 
 def test_one_composition_gives_the_least_norm():

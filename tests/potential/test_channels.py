@@ -1,4 +1,4 @@
-"""Radial channels against scikit-learn's idea of principal components, and what they leave alone."""
+"""Radial channels: principal components of the features, and what they leave alone."""
 
 from __future__ import annotations
 

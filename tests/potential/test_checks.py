@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from etn.errors import DataError
 from etn.o3 import random_rotation
 from etn.potential import Dataset, Frame
-from etn.potential.checks import check_data, check_unknowns, find_duplicates
+from etn.potential.checks import check_data, check_unknowns
+from etn.potential.duplicates import find_duplicates
 from etn.potential.plan import Plan
 from etn.potential.settings import FitSettings
 

@@ -22,7 +22,7 @@ SHIFT = 0.5  # eV/atom
 @pytest.mark.parametrize(("label", "components"), [("energy", 1), ("forces", 3), ("stress", 6)])
 def test_the_scale_of_normal_residuals_is_their_standard_deviation(rng, label, components):
     norms = np.linalg.norm(0.3 * rng.normal(size=(20000, components)), axis=1)
-    huber = Huber()
+    huber = Huber(energy_threshold=1.345)
     huber.update({label: norms})
     assert huber.scales[label] == pytest.approx(0.3, rel=0.03)
     # As many are down-weighted, whatever the number of components.
@@ -30,11 +30,21 @@ def test_the_scale_of_normal_residuals_is_their_standard_deviation(rng, label, c
     assert np.mean(huber.weights(label, norms) < 1) == pytest.approx(expected, abs=0.02)
 
 
+def test_energies_count_in_full_up_to_ten_scales():
+    huber = Huber(scales={"energy": 0.2, "forces": 0.2, "stress": 0.2})
+    assert huber.limit("energy") == pytest.approx(10 * 0.2, rel=1e-12)
+    for label, components in (("forces", 3), ("stress", 6)):
+        exceeded = scipy.stats.chi.sf(huber.limit(label) / 0.2, components)
+        assert exceeded == pytest.approx(2 * scipy.stats.norm.sf(1.345), rel=1e-12)
+    np.testing.assert_allclose(huber.weights("energy", np.array([1.9, 4.0])), [1.0, 0.5])
+    assert np.all(huber.weights("forces", np.array([1.9, 4.0])) < 0.5)
+
+
 def test_the_loss_is_that_of_scipy(rng):
-    huber = Huber(scales={"energy": 0.2})
+    huber = Huber(scales={"energy": 0.05})
     norms = np.abs(rng.normal(size=50))
     limit = huber.limit("energy")
-    assert limit == pytest.approx(1.345 * 0.2, rel=1e-12)
+    assert 10 < np.sum(norms > limit) < 40
     expected = 2 * scipy.special.huber(limit, norms)
     np.testing.assert_allclose(huber.loss("energy", norms), expected, rtol=1e-12)
     # The weights are half the slope of the loss over the residual.
@@ -60,6 +70,8 @@ def test_scales_never_rise_and_exact_residuals_do_not_count():
 def test_a_threshold_must_be_positive():
     with pytest.raises(SettingsError, match="threshold: expected a positive number, got 0"):
         Huber(0)
+    with pytest.raises(SettingsError, match="energy_threshold: expected a positive number, got -1"):
+        Huber(energy_threshold=-1)
 
 
 def wrong(data, *, seed=0):

@@ -82,7 +82,7 @@ def fit_layers(
     *,
     valid: float | Dataset | None = None,
     weights: Weights | Mapping[str, float] | None = None,
-    ridge: float = 3e-3,
+    ridge: float = 1e-3,
     schedule: Schedule | None = None,
     max_cycles: int = 6,
     rel_tol: float = 1e-2,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from etn.errors import SettingsError
 from etn.network import Chain
@@ -11,9 +12,12 @@ from etn.potential.dataset import Dataset
 from etn.potential.memory import MemoryPlan
 from etn.potential.model import PolynomialPotential
 from etn.potential.robust import Doubt, Huber, describe_doubts, weighed_down, without_scales
-from etn.potential.rows import Rows, Weights
+from etn.potential.rows import Rows, Weights, count_rows
 from etn.potential.uncertainty import Uncertainty
 from etn.sweep import Callback, LeastSquares, Report, Schedule, State, grow, polish
+
+# The ridge of the first sweep where the evidence chooses that of the others.
+FIRST_RIDGE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -25,10 +29,13 @@ class FitReport(Report):
     model : PolynomialPotential
     doubts : tuple of Doubt
         Labels that a robust fit disbelieves, the worst first.
+    ridge : float
+        As it was given, or as the evidence chose it last.
     """
 
     model: PolynomialPotential
     doubts: tuple[Doubt, ...] = ()
+    ridge: float = FIRST_RIDGE
 
     @property
     def warnings(self) -> list[str]:
@@ -50,7 +57,7 @@ def fit(
     valid: float | Dataset | None = None,
     weights: Weights | Mapping[str, float] | None = None,
     robust: str | None = "huber",
-    ridge: float = 1e-3,
+    ridge: float | Literal["evidence"] = 1e-3,
     schedule: Schedule | None = None,
     refine: int = 0,
     callbacks: Sequence[Callback] = (),
@@ -78,8 +85,11 @@ def fit(
     robust : {"huber", None}
         "huber": labels far from the fit, by the scale of all of them, pull on it less, see
         :mod:`etn.potential.robust`; the weights are taken anew after each sweep.
-    ridge : float
-        Weight of ||T||^2 in the loss, (eV/Å)^2 with the default weights.
+    ridge : float or "evidence"
+        Weight of ||T||^2 in the loss, (eV/Å)^2 with the default weights. With "evidence" it is
+        chosen anew after each sweep as what makes the labels most likely, see
+        :mod:`etn.sweep.evidence`; it starts with 1e-3, and the records have it as "ridge". The
+        loss then does not rise within a sweep, but may between two.
     schedule : Schedule, optional
         Two-site updates may share out the multiplets of a bond among its irreps anew. Without a
         cap of their own they keep to the ``max_bond`` of the model.
@@ -125,6 +135,11 @@ def fit(
     """
     if missing not in ("error", "skip"):
         raise SettingsError(f'missing: expected "error" or "skip", got {missing!r}')
+    by_evidence = isinstance(ridge, str)
+    if isinstance(ridge, str):
+        if ridge != "evidence":
+            raise SettingsError(f'ridge: expected a number or "evidence", got {ridge!r}')
+        ridge = FIRST_RIDGE
     if not ridge >= 0:
         raise SettingsError(f"ridge: expected zero or more, got {ridge}")
     if refine < 0:
@@ -182,13 +197,26 @@ def fit(
         threads=plan.threads,
         offset=lambda: rows.offset,
     )
+    if by_evidence and resume is not None and resume.records:
+        problem.ridge = resume.records[-1].measures.get("ridge", problem.ridge)
+    n_rows = count_rows(train, weights)
+
+    def measure_sweep(chain: Chain) -> dict[str, float]:
+        found = measure(chain)
+        if by_evidence:
+            # After the robust weights, so that both are those of the next sweep.
+            best = problem.evidence(chain, n_rows)
+            problem.ridge = problem.ridge if best is None else best.ridge
+            found["ridge"] = problem.ridge
+        return found
+
     report = grow(
         start,
         problem,
         n_sites=model.body_order - 1,
         schedule=_capped(schedule or Schedule(), model),
         callbacks=callbacks,
-        measure=measure,
+        measure=measure_sweep,
         select="valid loss",
         resume=resume,
     )
@@ -204,9 +232,17 @@ def fit(
     model = model.with_chain(report.chain)
     doubts = tuple(rows.doubts(report.chain))
     if uncertainty:
-        found = Uncertainty.fit(model, rows, ridge=ridge, valid=held_out)
+        found = Uncertainty.fit(model, rows, ridge=problem.ridge, valid=held_out)
         model = model.with_chain(report.chain, uncertainty=found)
-    return FitReport(report.records, report.chain, report.converged, report.reason, model, doubts)
+    return FitReport(
+        report.records,
+        report.chain,
+        report.converged,
+        report.reason,
+        model,
+        doubts,
+        problem.ridge,
+    )
 
 
 def _capped(schedule: Schedule, model: PolynomialPotential) -> Schedule:

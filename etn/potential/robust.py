@@ -1,7 +1,7 @@
 """Robust fits: labels that lie far from the fit pull on it less.
 
 Least squares gives a label that is wrong by a hundred standard deviations ten thousand times the
-say of a right one.  Huber's function
+say of a right one.  Huber's function ::
 
     rho(r) = |r|^2                  for |r| <= c s,
              2 c s |r| - (c s)^2    beyond,

@@ -264,6 +264,7 @@ def _write(
         out / MODEL,
         note={
             "settings": plan.settings.model_dump(mode="json"),
+            "ridge": report.ridge,
             "errors": {name: _brief(metrics) for name, metrics in result.metrics.items()},
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": versions(),
@@ -289,6 +290,7 @@ def _summary(result: RunResult, plan: Plan) -> dict[str, Any]:
         },
         "warnings": [*plan.warnings, *result.report.warnings],
         "model": repr(result.model),
+        "ridge": result.report.ridge,
         "fit": result.report.to_dict(),
         "metrics": {name: metrics.to_dict() for name, metrics in result.metrics.items()},
         "seconds": {**result.seconds, "total": sum(result.seconds.values())},

@@ -225,11 +225,11 @@ class FitSettings(BaseModel):
             form="KIND=FLOAT,...",
         )
     )
-    ridge: float = _option(
+    ridge: Annotated[float | Literal["evidence"], BeforeValidator(values.to_ridge)] = _option(
         default_of(fit, "ridge"),
-        "Weight of the squared norm of the network in the loss.",
-        ge=0,
-        allow_inf_nan=False,
+        "Weight of the squared norm of the network in the loss; evidence chooses after each sweep "
+        "what makes the labels most likely.",
+        form="FLOAT|evidence",
     )
     max_sweeps: Annotated[int | tuple[int, ...], BeforeValidator(values.to_max_sweeps)] = _option(
         default_of(Schedule, "max_sweeps"),

@@ -165,6 +165,18 @@ def _number(value: Any) -> float | None:
     return number if abs(number) < float("inf") else None
 
 
+def to_ridge(value: Any) -> float | str:
+    """Read a number, zero or more, or "evidence"."""
+    if value == "evidence":
+        return "evidence"
+    number = None if isinstance(value, bool) else _number(value)
+    if number is None or number < 0:
+        raise ValueError(
+            f'expected a number greater than or equal to 0, or "evidence", got {value!r}'
+        )
+    return number
+
+
 def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read the mapping in a YAML file, not yet checked.
 

@@ -25,6 +25,7 @@ from etn.network import Chain, Samples, left_environment, right_environment
 from etn.o3 import Irrep
 from etn.sweep.derivatives import BatchRows
 from etn.sweep.design import CoreDesign
+from etn.sweep.evidence import Evidence, EvidenceCurve
 from etn.sweep.joint import GramModel, StreamedModel, channel_weights
 from etn.sweep.matrix_free import solve_matrix_free
 from etn.sweep.pair_solution import PairSolution
@@ -36,6 +37,9 @@ Array = NDArray[np.float64]
 
 # Bound of all Gram matrices at a time, bytes: those that threads accumulate, or that of a solve.
 MAX_GRAMS = 4e9
+# With more columns than this a second pass over the rows by QR takes longer than a sweep.  Instead
+# the scaled Gram matrix gets this on its diagonal, a ridge near the rounding error of its entries.
+MAX_QR, DAMPING = 5000, 1e-13
 # Columns of the Gram matrix that are updated together, and rows that are collected for it.
 BLOCK = 1024
 ROWS_TOGETHER = 512
@@ -110,7 +114,8 @@ class LeastSquares:
         objective.  See :meth:`solve_pair`.
     max_condition : float
         Above this estimate of the condition number of the scaled normal equations the
-        solution is recomputed by a streamed QR of the rows, which does not square it.
+        solution is recomputed by a streamed QR of the rows, which does not square it; with more
+        than 5000 unknowns, by damped normal equations.
     max_grams : float
         Memory for Gram matrices, bytes.  A core whose equations do not fit is solved by conjugate
         gradients, see :mod:`etn.sweep.matrix_free`.
@@ -168,12 +173,18 @@ class LeastSquares:
         in_place = CHOLESKY * square > self.max_grams
         solution, condition = solve_normal(normal, penalty, in_place=in_place)
         solver = "cholesky"
-        if solution is None or condition > self.max_condition:
+        damping = DAMPING * (np.diagonal(normal.gram) + penalty)
+        while solution is None or condition > self.max_condition:
+            if design.columns > MAX_QR:
+                solution, condition = solve_normal(normal, penalty + damping, in_place=in_place)
+                damping *= 100
+                continue
             if QR * square > self.max_grams:
                 del normal
                 return self._solve_matrix_free(chain, design, penalty)
             solution = solve_rows(self._rows(chain, design), penalty, columns=design.columns)
             solver = "qr"
+            break
         loss = max(normal.value(solution), 0.0) + float(penalty @ solution**2) + self.offset()
         return LocalSolution(design.to_core(solution), loss, condition, solver)
 
@@ -283,6 +294,39 @@ class LeastSquares:
             first.rhs += other.rhs
             first.target += other.target
         return first
+
+    def evidence(self, chain: Chain, n_rows: int) -> Evidence | None:
+        """The ridge that the data make most likely, with all cores but the center fixed.
+
+        Takes a look at the data and about 10 P^3 flops for the P entries of the center core.  The
+        ridge of the problem stays as it is.
+
+        Parameters
+        ----------
+        chain : Chain
+            Canonical around its center.
+        n_rows : int
+            Rows with a weight.
+
+        Returns
+        -------
+        Evidence, or None where there is no memory for the matrices.
+
+        Raises
+        ------
+        CoreError
+            If the chain has no center.
+        SettingsError
+            If all targets are zero.
+        """
+        if chain.center is None:
+            raise CoreError("evidence needs a canonical chain: canonicalize(center) it first")
+        design = CoreDesign(chain[chain.center])
+        if CHOLESKY * 8.0 * design.columns**2 > self.max_grams:
+            return None
+        normal = self.normal_equations(chain, design)
+        metric = chain[chain.center].metric()[design.order]
+        return EvidenceCurve(normal.gram, normal.rhs, normal.target, metric, n_rows).maximum()
 
     def loss(self, chain: Chain) -> float:
         """Objective of a canonical chain."""
@@ -472,11 +516,11 @@ def solve_rows(blocks: Iterable[tuple[Array, Array]], penalty: Array, *, columns
         triangle = absorb()
     scale = np.linalg.norm(triangle[:, :columns], axis=0)
     scale[scale == 0] = 1.0
-    x = sl.lstsq(
-        triangle[:, :columns] / scale,
-        triangle[:, columns],
-        cond=columns * np.finfo(float).eps,
-        lapack_driver="gelsd",
-        check_finite=False,
-    )[0]
+    square, right = triangle[:, :columns] / scale, triangle[:, columns]
+    rounding = columns * np.finfo(float).eps
+    # Singular values are for rank deficient problems only: they cost twenty times the rest.
+    if lapack.dtrcon(square)[0] > rounding:
+        x = sl.solve_triangular(square, right, check_finite=False)
+    else:
+        x = sl.lstsq(square, right, cond=rounding, lapack_driver="gelsd", check_finite=False)[0]
     return np.asarray(x / scale)

@@ -8,6 +8,7 @@ import pytest
 from etn.errors import CoreError
 from etn.network import Chain, left_environment, right_environment
 from etn.sweep import Batch, LeastSquares
+from etn.sweep import least_squares as least_squares_module
 from etn.sweep.design import CoreDesign
 from etn.sweep.least_squares import NormalEquations, solve_normal, solve_rows
 from etn.testing import random_batch
@@ -232,3 +233,19 @@ def test_little_memory_changes_the_way_and_not_the_solution():
         assert tight.loss == pytest.approx(plenty.loss, rel=1e-4)
     singular = problem(chain, 0.0, max_grams=3 * square)[1].solve(chain)
     assert singular.solver == "cg"  # a QR takes more memory
+
+
+@pytest.mark.parametrize(("n_sites", "center", "start"), [(4, 2, 2), (3, 1, 1)])
+def test_many_unknowns_are_damped_instead_of_a_second_pass(monkeypatch, n_sites, center, start):
+    chain = Chain.random([LEG] * n_sites, start=f"{start}x0e", max_bond=2, seed=1)
+    chain = chain.canonicalize(center)
+    _, least_squares = problem(chain, 0.0)
+    best = least_squares.solve(chain)
+    assert best.solver == "qr"
+    monkeypatch.setattr(least_squares_module, "MAX_QR", 0)
+    solution = least_squares.solve(chain)
+    assert solution.solver == "cholesky"
+    assert solution.condition <= least_squares.max_condition
+    assert solution.loss == pytest.approx(best.loss, rel=1e-6)
+    there = least_squares.loss(chain.replace(center, solution.core))
+    assert there == pytest.approx(solution.loss, rel=1e-6)

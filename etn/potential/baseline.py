@@ -86,8 +86,8 @@ class Baseline:
             complete = all(symbol in found for symbol in elements)
             return cls(found if complete else _estimate(dataset), zbl)
         raise SettingsError(
-            f'e0: expected "auto", "isolated", "lstsq", "cohesive", a mapping of symbol to eV or a data set '
-            f"of isolated atoms, got {e0!r}"
+            'e0: expected "auto", "isolated", "lstsq", "cohesive", a mapping of symbol to eV or a '
+            f"data set of isolated atoms, got {e0!r}"
         )
 
     def evaluate(

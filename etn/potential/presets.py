@@ -99,7 +99,7 @@ def count_unknowns(n_elements: int, values: Mapping[str, Any]) -> int:
     Examples
     --------
     >>> [count_unknowns(n, SIZES["medium"].values()) for n in (1, 2, 4)]
-    [3575, 5751, 6015]
+    [3575, 5447, 6455]
     """
     from ase.data import chemical_symbols
 
@@ -151,7 +151,7 @@ def choose_size(
     --------
     >>> values, reason = choose_size(4, 27047, {})
     >>> values["l_max"], values["max_bond"], reason
-    (3, (8, 6, 4, 3), 'wide: 27047 data rows for 10061 unknowns in one core')
+    (3, (8, 6, 4, 3), 'wide: 27047 data rows for 9945 unknowns in one core')
     >>> choose_size(1, 31619, {"l_max": 3})[1]
     'medium: 31619 data rows for 2467 unknowns in one core'
     """

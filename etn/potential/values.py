@@ -134,7 +134,8 @@ def to_e0(value: Any) -> str | dict[str, float]:
         if all(energy is not None for energy in energies.values()):
             return {symbol: energy for symbol, energy in energies.items() if energy is not None}
     raise ValueError(
-        'expected "auto", "isolated", "lstsq", "cohesive", energies in eV (such as Mo=-10.9,Nb=-10.1), or the '
+        'expected "auto", "isolated", "lstsq", "cohesive", energies in eV (such as '
+        "Mo=-4.2,Nb=-2.6), or the "
         f"path of a data set with isolated atoms, got {given!r}"
     )
 

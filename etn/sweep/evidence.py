@@ -98,9 +98,7 @@ class EvidenceCurve:
     (True, True)
     """
 
-    def __init__(
-        self, gram: Array, rhs: Array, target: float, metric: Array, n_rows: int
-    ) -> None:
+    def __init__(self, gram: Array, rhs: Array, target: float, metric: Array, n_rows: int) -> None:
         if n_rows < 1 or not target > 0:
             raise SettingsError(
                 "evidence: expected rows with targets that are not all zero, got "

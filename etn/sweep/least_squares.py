@@ -39,7 +39,7 @@ Array = NDArray[np.float64]
 MAX_GRAMS = 4e9
 # With more columns than this a second pass over the rows by QR takes longer than a sweep.  Instead
 # the scaled Gram matrix gets this on its diagonal, a ridge near the rounding error of its entries.
-MAX_QR, DAMPING = 5000, 1e-13
+MAX_QR, DAMPING = 1000, 1e-13
 # Columns of the Gram matrix that are updated together, and rows that are collected for it.
 BLOCK = 1024
 ROWS_TOGETHER = 512
@@ -115,7 +115,7 @@ class LeastSquares:
     max_condition : float
         Above this estimate of the condition number of the scaled normal equations the
         solution is recomputed by a streamed QR of the rows, which does not square it; with more
-        than 5000 unknowns, by damped normal equations.
+        than 1000 unknowns, by damped normal equations.
     max_grams : float
         Memory for Gram matrices, bytes.  A core whose equations do not fit is solved by conjugate
         gradients, see :mod:`etn.sweep.matrix_free`.

@@ -24,7 +24,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.linalg as sl
@@ -34,9 +33,6 @@ from etn.backend import Kind
 from etn.o3 import Irrep, Irreps
 from etn.tensor import Pair, Spectrum, Truncation, tensorize
 from etn.tensor.pair import Split
-
-if TYPE_CHECKING:
-    pass
 
 Array = NDArray[np.float64]
 Factors = dict[Irrep, tuple[Array, Array]]

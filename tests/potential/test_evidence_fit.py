@@ -85,5 +85,5 @@ def test_other_words_are_refused(mo, start):
     with pytest.raises(SettingsError, match="ridge: expected a number or \"evidence\", got 'auto'"):
         fit(start, mo, ridge="auto")
     for wrong in ("auto", "nan", True, None):
-        with pytest.raises(SettingsError, match='ridge: expected a number greater .*"evidence"'):
+        with pytest.raises(SettingsError, match=r'ridge: expected a number greater .*"evidence"'):
             FitSettings(train="a.xyz", ridge=wrong)

@@ -38,9 +38,10 @@ def molybdenum() -> PolynomialPotential:
         Basis.for_dataset(train, r_max=4.0, n_max=4, l_max=1),
         body_order=3,
         max_bond=3,
-        baseline=Baseline.fit(train),
+        baseline=Baseline.fit(train, e0="lstsq"),
     )
-    return fit(model, train, schedule=Schedule(max_sweeps=1)).model
+    options = {"weights": {"energy": 100}, "ridge": 3e-3, "robust": None}
+    return fit(model, train, schedule=Schedule(max_sweeps=1), **options).model
 
 
 def crystal(pbc=True, repeat=(1, 1, 1)) -> Atoms:

@@ -27,7 +27,12 @@ from etn.potential import Dataset, load
 # Options of each set; {data} stands for the folder of the reference sets.
 SETS = {
     "Mo": ["etn:Mo"],
-    "Si": ["{data}/mlearn_Si/train.xyz", "--test", "{data}/mlearn_Si/test.xyz"],
+    "Si": [
+        "{data}/mlearn_Si/train.xyz",
+        "--test",
+        "{data}/mlearn_Si/test.xyz",
+        *("--r-max", "6.0"),
+    ],
     "Cu": ["{data}/mlearn_Cu/train.xyz", "--test", "{data}/mlearn_Cu/test.xyz"],
     "NbMoTaW": ["etn:NbMoTaW"],
     "NbMoTaW-full": [

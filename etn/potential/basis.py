@@ -13,10 +13,10 @@ The element of atom i itself is a one-hot vector on the chain's first bond.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -194,6 +194,22 @@ class Basis:
         alone[SCALAR][0] = 1.0
         here = {SCALAR: np.concatenate([start[SCALAR], np.eye(n_elements)[:, None]], axis=2)}
         return here, {ir: np.concatenate([v, alone[ir]], axis=2) for ir, v in site.items()}
+
+    def to_arrays(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        """Header and arrays for a model file; :meth:`from_arrays` is the inverse."""
+        names = [each.name for each in fields(self) if each.name not in ("radial", "channels")]
+        header = {name: getattr(self, name) for name in names} | {"elements": list(self.elements)}
+        matrices = () if self.channels is None else self.channels.matrices
+        return header, {f"channels.{l}": matrix for l, matrix in enumerate(matrices)}
+
+    @classmethod
+    def from_arrays(cls, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Basis:
+        """What :meth:`to_arrays` described; arrays of other names are ignored."""
+        basis = cls(**header)
+        if "channels.0" not in arrays:
+            return basis
+        matrices = tuple(arrays[f"channels.{l}"] for l in range(basis.l_max + 1))
+        return replace(basis, channels=Channels(matrices))
 
     def expand(self, pairs: Pairs) -> Expansion:
         """Radial functions and harmonics of all pairs, with derivatives."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,6 @@ from etn.network.storage import chain_from_arrays, chain_to_arrays
 from etn.o3 import Irrep, Irreps
 from etn.potential.baseline import Baseline
 from etn.potential.basis import Basis
-from etn.potential.channels import Channels
 from etn.potential.expansion import voigt
 from etn.potential.frame import Frame
 from etn.potential.metrics import Metrics, Prediction, compute_metrics
@@ -237,17 +235,14 @@ class PolynomialPotential:
         note : mapping, optional
             JSON-able remarks to keep in the file: settings, errors, provenance.
         """
+        basis, arrays = self.basis.to_arrays()
         header: dict[str, Any] = {
-            "basis": asdict_basis(self.basis),
+            "basis": basis,
             "baseline": {"e0": dict(self.baseline.e0), "zbl": self.baseline.zbl},
             "body_order": self.body_order,
             "max_bond": str(self.max_bond),
             "note": dict(note or {}),
         }
-        arrays: dict[str, Any] = {}
-        if self.basis.channels is not None:
-            matrices = self.basis.channels.matrices
-            arrays |= {f"channels.{l}": matrix for l, matrix in enumerate(matrices)}
         if self.chain is not None:
             header["chain"], more = chain_to_arrays(self.chain)
             arrays |= more
@@ -267,10 +262,7 @@ class PolynomialPotential:
         """
         stored = load_file(path, kind=KIND)
         header, arrays = stored.header, stored.arrays
-        basis = Basis(**header["basis"])
-        if "channels.0" in arrays:
-            matrices = tuple(arrays[f"channels.{l}"] for l in range(basis.l_max + 1))
-            basis = replace(basis, channels=Channels(matrices))
+        basis = Basis.from_arrays(header["basis"], arrays)
         return cls(
             basis,
             body_order=header["body_order"],
@@ -308,12 +300,6 @@ def load(path: str | os.PathLike[str]) -> PolynomialPotential:
     PolynomialPotential(Mo, body order 4, bonds up to 2x0e+2x1o, not fitted)
     """
     return PolynomialPotential.load(path)
-
-
-def asdict_basis(basis: Basis) -> dict[str, Any]:
-    """Parameters of a basis but its channels, JSON-able."""
-    names = [field.name for field in fields(basis) if field.name not in ("radial", "channels")]
-    return {name: getattr(basis, name) for name in names} | {"elements": list(basis.elements)}
 
 
 def bond_irreps(max_bond: int | Sequence[int] | Irreps | str, basis: Basis) -> Irreps:

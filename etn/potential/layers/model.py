@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +17,13 @@ from etn.network.storage import chain_from_arrays, chain_to_arrays
 from etn.o3 import Irreps
 from etn.potential.baseline import Baseline
 from etn.potential.basis import Basis
-from etn.potential.channels import Channels
 from etn.potential.expansion import voigt
 from etn.potential.frame import Frame
 from etn.potential.layers.chains import Layers, respond, vacuum_energies
 from etn.potential.layers.edges import Edges
 from etn.potential.layers.message import MessageCoupling, Messages
 from etn.potential.metrics import Metrics, Prediction, compute_metrics
-from etn.potential.model import asdict_basis, bond_irreps
+from etn.potential.model import bond_irreps
 from etn.potential.pairs import Pairs
 
 if TYPE_CHECKING:
@@ -202,8 +200,9 @@ class MessagePassingPotential:
             name: str(value) if isinstance(value, Irreps) else value
             for name, value in vars(self.messages).items()
         }
+        basis, arrays = self.basis.to_arrays()
         header: dict[str, Any] = {
-            "basis": asdict_basis(self.basis),
+            "basis": basis,
             "messages": messages,
             "baseline": {"e0": dict(self.baseline.e0), "zbl": self.baseline.zbl},
             "body_order": self.body_order,
@@ -211,10 +210,6 @@ class MessagePassingPotential:
             "note": dict(note or {}),
             "chains": {},
         }
-        arrays: dict[str, Any] = {}
-        if self.basis.channels is not None:
-            matrices = self.basis.channels.matrices
-            arrays |= {f"channels.{l}": matrix for l, matrix in enumerate(matrices)}
         for name, chain in (self.layers.chains() if self.layers else {}).items():
             header["chains"][name], more = chain_to_arrays(chain, name=name)
             arrays |= more
@@ -235,12 +230,8 @@ class MessagePassingPotential:
             name: chain_from_arrays(chain, arrays, name=name)
             for name, chain in header["chains"].items()
         }
-        basis = Basis(**header["basis"])
-        if "channels.0" in arrays:
-            matrices = tuple(arrays[f"channels.{l}"] for l in range(basis.l_max + 1))
-            basis = replace(basis, channels=Channels(matrices))
         return cls(
-            basis,
+            Basis.from_arrays(header["basis"], arrays),
             Messages(**header["messages"]),
             body_order=header["body_order"],
             max_bond=header["max_bond"],

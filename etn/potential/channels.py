@@ -49,8 +49,8 @@ class Channels:
 
     Parameters
     ----------
-    matrices : tuple of (elements, n_max, K_l)
-        W^l for l = 0..l_max, the weights of the prior included.
+    matrices : tuple of arrays
+        W^l for l = 0..l_max, elements times n_max times K_l, the weights of the prior included.
 
     Raises
     ------

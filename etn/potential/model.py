@@ -202,7 +202,7 @@ class PolynomialPotential:
         DataError
             If a frame holds an unknown element or coincident atoms.
         """
-        return [p for batch in _batches(frames) for p in self._predict(batch)]
+        return [p for batch in frame_batches(frames) for p in self._predict(batch)]
 
     def _predict(self, frames: Sequence[Frame]) -> Iterator[Prediction]:
         basis = self.basis
@@ -318,7 +318,8 @@ def bond_irreps(max_bond: int | Sequence[int] | Irreps | str, basis: Basis) -> I
     return Irreps([(mul, Irrep(l, (-1) ** l)) for l, mul in enumerate(each) if mul])
 
 
-def _batches(frames: Sequence[Frame]) -> Iterator[list[Frame]]:
+def frame_batches(frames: Sequence[Frame]) -> Iterator[list[Frame]]:
+    """Frames that are predicted together: up to 256 atoms, or one frame."""
     batch: list[Frame] = []
     atoms = 0
     for frame in frames:

@@ -10,10 +10,10 @@ whole tensor, so one ridge means the same at every site and the objective never 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from functools import cached_property, partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import scipy.linalg as sl
@@ -37,9 +37,10 @@ Array = NDArray[np.float64]
 
 # Bound of all Gram matrices at a time, bytes: those that threads accumulate, or that of a solve.
 MAX_GRAMS = 4e9
-# With more columns than this a second pass over the rows by QR takes longer than a sweep.  Instead
-# the scaled Gram matrix gets this on its diagonal, a ridge near the rounding error of its entries.
-MAX_QR, DAMPING = 1000, 1e-13
+# With more columns than this a second pass over the rows by QR takes longer than a sweep; what the
+# diagonal of the scaled Gram matrix is raised by instead, one after the other.
+MAX_QR = 1000
+DAMPINGS = (1e-13, 1e-11, 1e-9, 1e-7)
 # Columns of the Gram matrix that are updated together, and rows that are collected for it.
 BLOCK = 1024
 ROWS_TOGETHER = 512
@@ -49,6 +50,9 @@ CHOLESKY, IN_PLACE, QR = 3, 1, 7
 # Parameters of a chain up to which joint steps go through a matrix; beyond, its flops, which grow
 # with their square, outweigh the passes over the batches that conjugate gradients take.
 MAX_EXACT = 8000
+
+
+Item = TypeVar("Item")
 
 
 class Batch(NamedTuple):
@@ -171,20 +175,16 @@ class LeastSquares:
             return self._solve_matrix_free(chain, design, penalty)
         normal = self.normal_equations(chain, design)
         in_place = CHOLESKY * square > self.max_grams
-        solution, condition = solve_normal(normal, penalty, in_place=in_place)
-        solver = "cholesky"
-        damping = DAMPING * (np.diagonal(normal.gram) + penalty)
-        while solution is None or condition > self.max_condition:
-            if design.columns > MAX_QR:
-                solution, condition = solve_normal(normal, penalty + damping, in_place=in_place)
-                damping *= 100
-                continue
-            if QR * square > self.max_grams:
-                del normal
-                return self._solve_matrix_free(chain, design, penalty)
-            solution = solve_rows(self._rows(chain, design), penalty, columns=design.columns)
-            solver = "qr"
-            break
+        solution, condition, solver = solve_direct(
+            normal,
+            penalty,
+            None if QR * square > self.max_grams else partial(self._rows, chain, design),
+            max_condition=self.max_condition,
+            in_place=in_place,
+        )
+        if solution is None:
+            del normal
+            return self._solve_matrix_free(chain, design, penalty)
         loss = max(normal.value(solution), 0.0) + float(penalty @ solution**2) + self.offset()
         return LocalSolution(design.to_core(solution), loss, condition, solver)
 
@@ -245,14 +245,16 @@ class LeastSquares:
         # ridge |a|^2 + proximal |a - a_0|^2 is a ridge around the point between 0 and a_0.
         total = self.ridge + self.proximal
         shift = (self.proximal / total if total else 0.0) * design.from_core(core)
-        solution, condition = solve_normal(normal.shifted(shift), total * metric)
-        solver = "cholesky"
-        if solution is None or condition > self.max_condition:
+
+        def moved() -> Iterator[tuple[Array, Array]]:
             _check_size(core.n_parameters, site, self.max_grams, squares=QR)
-            rows = self._rows(wide.chain, design)
-            moved = ((phi, targets - phi @ shift) for phi, targets in rows)
-            solution = solve_rows(moved, total * metric, columns=design.columns)
-            solver = "qr"
+            for phi, targets in self._rows(wide.chain, design):
+                yield phi, targets - phi @ shift
+
+        solution, condition, solver = solve_direct(
+            normal.shifted(shift), total * metric, moved, max_condition=self.max_condition
+        )
+        assert solution is not None
         solution += shift
         offset = self.offset()
         loss = max(normal.value(solution), 0.0) + self.ridge * float(metric @ solution**2)
@@ -273,27 +275,13 @@ class LeastSquares:
         self, columns: int, rows: Callable[[Batch], tuple[Array, Array]]
     ) -> NormalEquations:
         """Normal equations of the weighted rows and targets that a function makes of a batch."""
-
-        def accumulate(batches: Iterator[Batch | Callable[[], Batch]]) -> NormalEquations:
-            normal = NormalEquations(columns)
-            waiting: list[tuple[Array, Array]] = []
-            for batch in batches:
-                waiting.append(rows(batch() if callable(batch) else batch))
-                # Each addition reads and writes the whole Gram matrix: let it be worth it.
-                if sum(len(targets) for _, targets in waiting) >= ROWS_TOGETHER:
-                    normal.add(*_joined(waiting))
-            if waiting:
-                normal.add(*_joined(waiting))
-            return normal
-
         most = max(1, int(self.max_grams / (8.0 * columns**2)))
-        most = min(most, self.threads or most)
-        first, *others = share(accumulate, list(self.batches()), most=most)
-        for other in others:
-            first.gram += other.gram
-            first.rhs += other.rhs
-            first.target += other.target
-        return first
+        return accumulate(
+            columns,
+            list(self.batches()),
+            lambda batch: rows(batch() if callable(batch) else batch),
+            most=min(most, self.threads or most),
+        )
 
     def evidence(self, chain: Chain, n_rows: int) -> Evidence | None:
         """The ridge that the data make most likely, with all cores but the center fixed.
@@ -396,6 +384,38 @@ def _check_size(unknowns: int, site: int, max_grams: float, *, squares: int = CH
         )
 
 
+def accumulate(
+    columns: int,
+    items: Sequence[Item],
+    rows: Callable[[Item], tuple[Array, Array]],
+    *,
+    most: int | None = None,
+) -> NormalEquations:
+    """Normal equations of the weighted rows and targets that a function makes of each item.
+
+    The items are shared among threads, at most as many as given, each with a Gram matrix.
+    """
+
+    def part(share_of: Iterator[Item]) -> NormalEquations:
+        normal = NormalEquations(columns)
+        waiting: list[tuple[Array, Array]] = []
+        for item in share_of:
+            waiting.append(rows(item))
+            # Each addition reads and writes the whole Gram matrix: let it be worth it.
+            if sum(len(targets) for _, targets in waiting) >= ROWS_TOGETHER:
+                normal.add(*_joined(waiting))
+        if waiting:
+            normal.add(*_joined(waiting))
+        return normal
+
+    first, *others = share(part, items, most=most)
+    for other in others:
+        first.gram += other.gram
+        first.rhs += other.rhs
+        first.target += other.target
+    return first
+
+
 def _joined(waiting: list[tuple[Array, Array]]) -> tuple[Array, Array]:
     """The rows and targets that wait, as one block; none waits afterwards."""
     rows, targets = zip(*waiting, strict=True)
@@ -413,6 +433,47 @@ def _weighted_rows(chain: Chain, design: CoreDesign, batch: Batch) -> tuple[Arra
     rows = design.rows(samples, left, right)
     rows *= weights[:, None]
     return rows, weights * targets
+
+
+def solve_direct(
+    normal: NormalEquations,
+    penalty: Array,
+    rows: Callable[[], Iterable[tuple[Array, Array]]] | None,
+    *,
+    max_condition: float,
+    in_place: bool = False,
+) -> tuple[Array | None, float, str]:
+    """Solve by Cholesky, and where that loses too many digits by what loses fewer.
+
+    Few unknowns are solved for anew by a streamed QR of the rows.  With many the diagonal of the
+    scaled Gram matrix is raised, from near the rounding error of its entries on.
+
+    Parameters
+    ----------
+    normal : NormalEquations
+    penalty : (columns,)
+    rows : callable, optional
+        Returns blocks of (rows, targets); without it there is no QR.
+    max_condition : float
+        Estimate of the condition number of the scaled matrix up to which Cholesky is trusted.
+    in_place : bool
+        See :func:`solve_normal`.
+
+    Returns
+    -------
+    solution : (columns,), or None where only QR would do and there are no rows
+    condition : float
+    solver : {"cholesky", "qr"}
+    """
+    many = len(penalty) > MAX_QR
+    for damping in (0.0, *(DAMPINGS if many else ())):
+        total = penalty if not damping else penalty + damping * (np.diagonal(normal.gram) + penalty)
+        solution, condition = solve_normal(normal, total, in_place=in_place)
+        if solution is not None and condition <= max_condition:
+            return solution, condition, "cholesky"
+    if rows is None:
+        return None, condition, "qr"
+    return solve_rows(rows(), penalty, columns=len(penalty)), condition, "qr"
 
 
 def solve_normal(

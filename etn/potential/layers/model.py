@@ -23,7 +23,7 @@ from etn.potential.layers.chains import Layers, respond, vacuum_energies
 from etn.potential.layers.edges import Edges
 from etn.potential.layers.message import MessageCoupling, Messages
 from etn.potential.metrics import Metrics, Prediction, compute_metrics
-from etn.potential.model import bond_irreps
+from etn.potential.model import bond_irreps, frame_batches
 from etn.potential.pairs import Pairs
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from etn.potential.uncertainty import Uncertainty
 
 KIND = "message passing potential"
-# Frames are joined until a batch has this many atoms.
-ATOMS_AT_ONCE = 256
 
 
 class MessagePassingPotential:
@@ -167,7 +165,7 @@ class MessagePassingPotential:
         DataError
             If a frame holds an unknown element or coincident atoms.
         """
-        return [p for batch in _batches(frames) for p in self._predict(batch)]
+        return [p for batch in frame_batches(frames) for p in self._predict(batch)]
 
     def _predict(self, frames: Sequence[Frame]) -> Iterator[Prediction]:
         basis = self.basis
@@ -252,16 +250,3 @@ class MessagePassingPotential:
             f"MessagePassingPotential({' '.join(self.elements)}, body order {self.body_order}, "
             f"bonds up to {self.max_bond}, messages of {self.messages.outputs}{attention}, {state})"
         )
-
-
-def _batches(frames: Sequence[Frame]) -> Iterator[list[Frame]]:
-    batch: list[Frame] = []
-    atoms = 0
-    for frame in frames:
-        if batch and atoms + frame.n_atoms > ATOMS_AT_ONCE:
-            yield batch
-            batch, atoms = [], 0
-        batch.append(frame)
-        atoms += frame.n_atoms
-    if batch:
-        yield batch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +13,9 @@ from etn.network import Chain
 from etn.potential.layers.chains import Layers
 from etn.potential.layers.feed import Feed
 from etn.potential.layers.rows import MAX_KEPT, LayerRows
-from etn.sweep import LocalSolution, share
+from etn.sweep import LocalSolution
 from etn.sweep.design import CoreDesign
-from etn.sweep.least_squares import NormalEquations, solve_normal, solve_rows
+from etn.sweep.least_squares import accumulate, solve_direct
 
 Array = NDArray[np.float64]
 # Above this estimate of their condition number normal equations are not trusted.
@@ -59,12 +60,11 @@ class LayerProblem:
         design = self._design(chain)
         assert chain.center is not None
         penalty = self.ridge * chain[chain.center].metric()[design.order]
-        normal = self._normal_equations(chain, design)
-        solution, condition = solve_normal(normal, penalty)
-        solver = "cholesky"
-        if solution is None or condition > MAX_CONDITION:
-            solution = solve_rows(self._rows(chain, design), penalty, columns=design.columns)
-            solver = "qr"
+        normal = accumulate(design.columns, self.rows.groups(), partial(self._group, chain, design))
+        solution, condition, solver = solve_direct(
+            normal, penalty, partial(self._rows, chain, design), max_condition=MAX_CONDITION
+        )
+        assert solution is not None
         loss = max(normal.value(solution), 0.0) + float(penalty @ solution**2) + self._rest
         return LocalSolution(design.to_core(solution), loss, condition, solver)
 
@@ -84,20 +84,6 @@ class LayerProblem:
         if chain.center is None:
             raise CoreError("least squares needs a canonical chain: canonicalize(center) it first")
         return CoreDesign(chain[chain.center])
-
-    def _normal_equations(self, chain: Chain, design: CoreDesign) -> NormalEquations:
-        def accumulate(groups: Iterator[range]) -> NormalEquations:
-            normal = NormalEquations(design.columns)
-            for group in groups:
-                normal.add(*self._group(chain, design, group))
-            return normal
-
-        first, *others = share(accumulate, self.rows.groups())
-        for other in others:
-            first.gram += other.gram
-            first.rhs += other.rhs
-            first.target += other.target
-        return first
 
     def _rows(self, chain: Chain, design: CoreDesign) -> Iterator[tuple[Array, Array]]:
         for group in self.rows.groups():

@@ -6,6 +6,7 @@ The subpackages, from the bottom up:
 - :mod:`etn.tensor`: equivariant cores, their factorisations and truncation, on NumPy or torch;
 - :mod:`etn.network`: chains, trees and graphs of cores, operators on chains;
 - :mod:`etn.sweep`: the DMRG sweep engine and its local problems: regression, eigenstates;
+- :mod:`etn.product`: products of equivariant features, exact or CP-decomposed, for NumPy and torch;
 - :mod:`etn.potential`: data sets, features, baselines, potentials and their fit;
 - :mod:`etn.interfaces`: use in other programs.
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         o3,
         plot,
         potential,
+        product,
         sweep,
         tensor,
         testing,
@@ -69,6 +71,7 @@ __all__ = [
     "o3",
     "plot",
     "potential",
+    "product",
     "sweep",
     "tensor",
     "testing",

@@ -218,6 +218,15 @@ def like(constant: Any, array: Array) -> Array:
     return kind.array(values) if values.flags.writeable else kind.constant(values)
 
 
+def library(array: Array) -> Any:
+    """``numpy`` or ``torch`` itself, whichever the array is of; of any dtype.
+
+    For code that torch compiles, where the array-API wrappers of :func:`namespace` are in the way,
+    and that keeps to names that both have.
+    """
+    return sys.modules["torch"] if is_torch(array) else np
+
+
 def as_block(values: Any) -> Array:
     """Floating-point array of any kind: arrays stay as they are, all else goes to NumPy.
 

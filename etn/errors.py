@@ -38,3 +38,17 @@ class RunFolderError(EtnError, ValueError):
 
 class ExtrapolationError(EtnError, ValueError):
     """A structure too far from the training data for the potential to be relied on."""
+
+
+class ToleranceError(EtnError, ValueError):
+    """A solver that ended above the error it was asked for.
+
+    Attributes
+    ----------
+    best : object
+        The best that was found, as its solver would have returned it.
+    """
+
+    def __init__(self, message: str, best: object) -> None:
+        super().__init__(message)
+        self.best = best

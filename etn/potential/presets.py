@@ -15,7 +15,7 @@ __all__ = ["SIZES", "Size", "choose_size", "count_unknowns"]
 
 # An update solves for all unknowns of a core at once: its time grows with their square times the
 # data rows, that of the solver with their cube, its memory with their square.
-MAX_UNKNOWNS = 12_000
+MAX_UNKNOWNS = 13_000
 # Multiplications of one update, rows times unknowns squared: some minutes on two cores.
 MAX_WORK = 1e13
 # From so many elements on, more copies on the bonds are worth more than finer angles.
@@ -69,9 +69,9 @@ SIZES: Mapping[str, Size] = {
         default_of(Schedule, "max_sweeps"),
     ),
     # For molecules and alloys, in which an atom can be many things.
-    "wide": Size(8, 3, 4, (8, 6, 4, 3), (2, 2)),
+    "wide": Size(8, 4, 4, (8, 6, 4, 3, 2), (2, 2)),
     # Finer in the angles: more radial functions or bodies gained less in cross-validation.
-    "large": Size(8, 5, 4, (5, 4, 3, 3, 2, 2), (2, 1)),
+    "large": Size(8, 5, 4, (5, 4, 3, 3, 2, 2), (2, 2)),
 }
 # For data that do not carry a small potential, and for many elements.
 _SMALLER = (
@@ -126,7 +126,7 @@ def choose_size(
     """Values for what is not `given`, as large as cost and data allow.
 
     One and two elements start from ``medium``, more from ``wide``.  The largest core of a size
-    may have up to 12000 unknowns and cost 1e13 multiplications an update, data rows times
+    may have up to 13000 unknowns and cost 1e13 multiplications an update, data rows times
     unknowns squared, and with what is given it may have no more unknowns than there are data
     rows: where it has more, cross-validation prefers the next smaller size.
     ``large`` is never chosen, as only the user knows whether its accuracy is worth its time.

@@ -9,6 +9,7 @@ from etn.testing.chains import ChainLaws
 from etn.testing.cores import CoreLaws
 from etn.testing.graphs import NetworkLaws
 from etn.testing.potentials import PotentialLaws
+from etn.testing.products import ProductLaws
 from etn.testing.suite import Laws
 from etn.testing.trees import TreeLaws
 
@@ -18,6 +19,7 @@ __all__ = [
     "Laws",
     "NetworkLaws",
     "PotentialLaws",
+    "ProductLaws",
     "TreeLaws",
     "dense_leg",
     "dense_value",

@@ -1,0 +1,41 @@
+"""Products of equivariant features: one interface, several schemes.
+
+- :class:`TensorProduct`: a bilinear equivariant map by the fastest scheme at a stated error;
+  :class:`SphericalProduct` and :class:`DecomposedProduct` keep to one family of schemes.
+- :func:`fused_cg`: every Clebsch-Gordan coupling up to a degree as one tensor.
+- :func:`decompose`: its CP decomposition, :class:`CPTensor`, with a :class:`Certificate`;
+  :func:`analytic_decomposition` and :func:`load_table` give those known in closed form or shipped.
+- ``TensorProduct.module()``: the same as a torch module.
+
+Path coefficients are in units of 3j tensors of norm 1, and dense tensors have their output first.
+"""
+
+from etn.product.analytic import analytic_decomposition
+from etn.product.base import TensorProduct
+from etn.product.certificate import Certificate, certify
+from etn.product.cp import CPTensor
+from etn.product.decomposed import DecomposedProduct
+from etn.product.fused import FusedTensor, Path, Sparse, fused_cg
+from etn.product.layout import change_layout
+from etn.product.solve import decompose, rescale
+from etn.product.spherical import SphericalProduct
+from etn.product.tables import available_tables, load_table
+
+__all__ = [
+    "CPTensor",
+    "Certificate",
+    "DecomposedProduct",
+    "FusedTensor",
+    "Path",
+    "Sparse",
+    "SphericalProduct",
+    "TensorProduct",
+    "analytic_decomposition",
+    "available_tables",
+    "certify",
+    "change_layout",
+    "decompose",
+    "fused_cg",
+    "load_table",
+    "rescale",
+]

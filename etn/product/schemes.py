@@ -1,0 +1,136 @@
+"""The schemes that can compute a product, built on request."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from etn.errors import SettingsError
+from etn.product.contraction import Contraction, SharedContraction
+from etn.product.coupling import Legs, PathCoefficients, channels_of, couple, unit_variance
+from etn.product.cp import CPTensor
+from etn.product.fused import FusedTensor
+from etn.product.kernels import CPKernel, DenseKernel, FirstKernel, Kernel
+from etn.product.lookup import restrict, scaled_to, table_of, tables_of
+from etn.product.modes import MODES, Mode, weight_shape
+from etn.product.paths import PathContraction
+from etn.product.weights import SHARING, Sharing
+
+__all__ = ["Request", "contractions"]
+
+# Relative error of a coupling that counts as none.
+EXACT = 1e-12
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a product shall do, see :class:`etn.product.TensorProduct`."""
+
+    legs: Legs
+    mode: Mode
+    sharing: Sharing
+    coefficients: PathCoefficients
+    paths: tuple[tuple[int, int, int], ...] | None
+    tol: float
+    cp: CPTensor | None
+
+    @property
+    def by_path(self) -> bool:
+        """Whether every path has weights of its own, or terms have channels of their own."""
+        uniform = all(len({term.mul for term in leg}) == 1 for leg in self.legs)
+        return self.sharing == "per_path" or (self.sharing == "none" and not uniform)
+
+
+def contractions(
+    request: Request, scheme: str, allowed: tuple[str, ...]
+) -> tuple[FusedTensor, dict[str, Contraction]]:
+    """The coupling of a product, and the contractions that compute it, by name of the scheme.
+
+    Raises
+    ------
+    SettingsError
+        If a name is unknown, or the scheme cannot do this.
+    """
+    _check("scheme", scheme, ("auto", *allowed))
+    _check("mode", request.mode, MODES)
+    _check("weights", request.sharing, SHARING)
+    channels = None if request.by_path else channels_of(request.legs)
+    fused = coupling(request)
+    names = allowed if scheme == "auto" else (scheme,)
+    found: dict[str, Contraction] = {}
+    if channels is None:
+        if "paths" in names:
+            path_by_path = PathContraction(
+                fused, request.legs, request.mode, request.sharing == "per_path"
+            )
+            _ = path_by_path.plan  # refuses channels that do not fit the mode
+            found["paths"] = path_by_path
+    else:
+        weight_shape(request.mode, channels)  # refuses channels that do not fit the mode
+        for name in names:
+            kernel = _kernel(name, request, fused, channels)
+            if kernel is not None:
+                found[name] = SharedContraction(
+                    fused, channels, request.mode, request.sharing, kernel
+                )
+    if not found:
+        raise SettingsError(_unfit(names, request))
+    return fused, found
+
+
+def coupling(request: Request) -> FusedTensor:
+    """Paths and fixed coefficients of a product."""
+    own = request.coefficients
+    if not (isinstance(own, str) and own == "free"):
+        return couple(request.legs, request.mode, own, request.paths)
+    legs = request.legs
+    table = request.cp or table_of(legs)
+    if table is None:
+        return couple(legs, request.mode, "component", request.paths)
+    fused = restrict(table, legs).target
+    if request.paths is not None:
+        fused = fused.select(request.paths)
+    return unit_variance(fused, legs, request.mode)
+
+
+def _kernel(
+    name: str, request: Request, fused: FusedTensor, channels: tuple[int, int, int]
+) -> Kernel | None:
+    """What a scheme offers for this product, if it applies."""
+    if name == "dense":
+        return DenseKernel.of(fused.dense())
+    if name == "y_first":
+        return FirstKernel.of(fused.dense()) if channels[1] == 1 else None
+    if name != "cp":
+        return None
+    tables = [request.cp] if request.cp else tables_of(request.legs, request.tol)
+    # Who brings a decomposition knows its error; one that is looked up keeps to the tolerance.
+    limit = math.inf if request.cp else max(request.tol, EXACT)
+    fitting = [
+        scaled
+        for table in tables
+        if (scaled := scaled_to(restrict(table, request.legs), fused)) is not None
+        and scaled.relative_error <= limit
+    ]
+    return CPKernel.of(min(fitting, key=lambda cp: cp.cp_rank).factors) if fitting else None
+
+
+def _check(what: str, given: str, known: tuple[str, ...]) -> None:
+    if given not in known:
+        raise SettingsError(f"{what}: expected one of {', '.join(known)}, got {given!r}")
+
+
+def _unfit(names: tuple[str, ...], request: Request) -> str:
+    if request.by_path:
+        return (
+            f"scheme {' or '.join(names)}: all paths share their weights in it; take scheme "
+            f"paths for weights {request.sharing!r}"
+        )
+    if names == ("y_first",):
+        return "scheme y_first: expected a second operand of one channel"
+    if names == ("paths",):
+        return f'scheme paths: expected weights "per_path", got {request.sharing!r}'
+    return (
+        "scheme cp: no shipped table gives these coefficients within the tolerance "
+        f"{request.tol:g}; take coefficients='free', a larger tol, or bring a decomposition (cp=)"
+    )

@@ -1,0 +1,20 @@
+"""CP decompositions of fused tensors: alternating, joint and first-order solvers."""
+
+from etn.product.solve.alternating import FactorProblem, FactorSolution, alternate
+from etn.product.solve.decompose import Method, decompose
+from etn.product.solve.first_order import descend
+from etn.product.solve.levenberg import levenberg
+from etn.product.solve.paths import fit_coefficients, random_start, rescale
+
+__all__ = [
+    "FactorProblem",
+    "FactorSolution",
+    "Method",
+    "alternate",
+    "decompose",
+    "descend",
+    "fit_coefficients",
+    "levenberg",
+    "random_start",
+    "rescale",
+]

@@ -1,0 +1,346 @@
+"""One call that decomposes a fused tensor: a portfolio of solvers and starts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import numpy as np
+
+from etn.errors import SettingsError, ToleranceError
+from etn.product.cp import CPTensor
+from etn.product.fused import FusedTensor
+from etn.product.solve.alternating import FactorProblem, alternate
+from etn.product.solve.first_order import descend
+from etn.product.solve.levenberg import dense_bytes, levenberg
+from etn.product.solve.paths import clip, fit_coefficients, random_start, rescale
+from etn.sweep import Callback, Schedule, Step
+
+__all__ = ["Method", "decompose"]
+
+Method = Literal["auto", "als", "lm", "first_order", "joint"]
+
+# Errors below this are those of rounding: no solver goes on.
+EXACT = 1e-14
+# In units of the root mean square path coefficient.
+RIDGES = (1e-2, 1e-3, 1e-4, 1e-5)
+# Most turns of alternating sweeps and coefficients, where these are free.
+ROUNDS = 20
+# Decompositions that need more than this are refused with an estimate.
+MAX_BYTES = 8_000_000_000
+
+
+def decompose(
+    target: FusedTensor,
+    cp_rank: int | None = None,
+    tol: float | None = None,
+    *,
+    method: Method = "auto",
+    starts: int | Sequence[CPTensor] | None = None,
+    seed: int = 0,
+    max_factor: float = 8.0,
+    coefficients: Literal["fixed", "free"] = "fixed",
+    lowest: float = 0.5,
+    allow_worse: bool = False,
+    schedule: Schedule | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> CPTensor:
+    r"""Find factors with :math:`M_{k i j \dots} \approx \sum_r A_{kr} B_{ir} C_{jr} \cdots`.
+
+    Errors are in the Frobenius norm, relative to the target.  The minimum is not known to be
+    found: no solver guarantees it, and for some ranks there is none, as terms grow against each
+    other without end; these are bounded.
+
+    Parameters
+    ----------
+    target : FusedTensor
+        Of any number of inputs.
+    cp_rank : int, optional
+        Number of terms; without it, the smallest one that reaches ``tol`` is searched for.
+    tol : float, optional
+        Relative error that is asked for; without it, as small as possible.
+    method : {"auto", "als", "lm", "first_order", "joint"}
+        Alternating least squares; Levenberg-Marquardt over all factors; Adam; Levenberg-Marquardt
+        with free coefficients.  ``"auto"``: from each start short alternating sweeps, then
+        Levenberg-Marquardt, for every other start under a ridge that is lowered in stages; more
+        of it for the best.
+    starts : int or sequence of CPTensor, optional
+        How many random starts, or where to start; by default 12, fewer for large problems.
+    seed : int
+        The same seed gives the same result on the same machine.
+    max_factor : float
+        Largest norm of a column in balanced form.
+    coefficients : {"fixed", "free"}
+        ``"free"``: path coefficients are unknowns too.  The result's target carries them, with
+        the separable part of them moved into the factors where the result is exact.
+    lowest : float
+        Free coefficients stay within ``lowest`` and ``1 / lowest`` times those of the target.
+    allow_worse : bool
+        Return the best decomposition even if it misses ``tol``.
+    schedule : Schedule, optional
+        ``max_sweeps`` and ``rel_tol`` of the alternating sweeps.
+    callbacks : sequence of Callback
+        Their ``on_step`` is called after each local solve of the alternating sweeps.
+
+    Returns
+    -------
+    CPTensor
+        In balanced form, largest terms first.
+
+    Raises
+    ------
+    SettingsError
+        If a setting is out of range, a start does not fit, or memory would not suffice.
+    ToleranceError
+        If ``tol`` is not reached; its ``best`` is the decomposition that came closest.
+
+    Examples
+    --------
+    >>> from etn.product import fused_cg
+    >>> cp = decompose(fused_cg(l_max=1), cp_rank=8, tol=1e-12)
+    >>> cp.cp_rank, cp.relative_error < 1e-12
+    (8, True)
+    >>> decompose(fused_cg(ins=["1e", "1e"], out="1e"), tol=1e-12).cp_rank
+    5
+    """
+    options = _Options(
+        target=target,
+        method=method,
+        starts=starts,
+        seed=seed,
+        max_factor=max_factor,
+        lowest=_bounds(method, coefficients, lowest),
+        schedule=schedule,
+        callbacks=tuple(callbacks),
+        tol=_tolerance(tol),
+    )
+    if not target.norm > 0.0:
+        raise SettingsError("target: expected a coefficient other than 0, got zeros only")
+    if cp_rank is None and tol is None:
+        raise SettingsError("decompose: expected cp_rank, tol or both, got neither")
+    if cp_rank is None:
+        best = _smallest(target, options)
+    else:
+        best = _at_rank(target, _checked_rank(cp_rank), options)
+    if tol is not None and best.relative_error > tol and not allow_worse:
+        raise ToleranceError(
+            f"relative error {best.relative_error:.3g} at cp_rank {best.cp_rank}, asked for "
+            f"{tol:g}: raise cp_rank or tol, take more starts, free the coefficients, or take "
+            "what there is with allow_worse=True (the error carries it as .best)",
+            best,
+        )
+    return best
+
+
+@dataclass(frozen=True)
+class _Options:
+    target: FusedTensor
+    method: Method
+    starts: int | Sequence[CPTensor] | None
+    seed: int
+    max_factor: float
+    lowest: float | None
+    schedule: Schedule | None
+    callbacks: tuple[Callback, ...]
+    tol: float
+
+    def __post_init__(self) -> None:
+        if self.method not in get_args(Method):
+            known = ", ".join(get_args(Method))
+            raise SettingsError(f"method: expected one of {known}, got {self.method!r}")
+        if not self.max_factor > 0.0:
+            raise SettingsError(f"max_factor: expected a positive number, got {self.max_factor}")
+        if isinstance(self.starts, int) and self.starts < 1:
+            raise SettingsError(f"starts: expected at least one, got {self.starts}")
+        if not isinstance(self.starts, int | None) and len(self.starts) == 0:
+            raise SettingsError("starts: expected at least one, got none")
+
+    def on_step(self, step: Step) -> None:
+        for callback in self.callbacks:
+            callback.on_step(step)
+
+    def alternate(self, start: CPTensor, *, short: bool = False) -> CPTensor:
+        schedule = self.schedule or Schedule(
+            max_sweeps=50 if short else 1000, rel_tol=1e-3 if short else 1e-5
+        )
+        problem = FactorProblem(max_factor=self.max_factor)
+        found, before = start, math.inf
+        # Factors and coefficients in turn, until neither helps the other.
+        for _ in range(1 if self.lowest is None or short else ROUNDS):
+            found = alternate(
+                found, schedule=schedule, problem=problem, tol=self.tol, on_step=self.on_step
+            )
+            if self.lowest is not None:
+                found = fit_coefficients(found, lowest=self.lowest, units=self.target)
+            error = found.relative_error
+            if error <= self.tol or before - error <= schedule.rel_tol * before:
+                break
+            before = error
+        return found
+
+    def anneal(self, start: CPTensor) -> CPTensor:
+        """Levenberg-Marquardt under a ridge that is lowered in stages.
+
+        The ridge keeps terms from growing against each other while the rest falls into place;
+        without it nearly every start ends in a worse minimum.
+        """
+        n_sites = len(start)
+        # The ridge that has the same effect once the target is scaled by a number.
+        unit = (start.target.norm / math.sqrt(len(start.target.paths))) ** (2.0 - 2.0 / n_sites)
+        for ridge in RIDGES:
+            start = self.levenberg(start, max_steps=50, ridge=ridge * unit, rel_tol=1e-3)
+        return start
+
+    def levenberg(
+        self, start: CPTensor, max_steps: int = 400, ridge: float = 0.0, rel_tol: float = 1e-5
+    ) -> CPTensor:
+        return levenberg(
+            start,
+            max_steps=max_steps,
+            ridge=ridge,
+            rel_tol=rel_tol,
+            max_factor=self.max_factor,
+            lowest=self.lowest,
+            units=self.target,
+            tol=0.1 * EXACT,
+        )
+
+
+def _at_rank(target: FusedTensor, cp_rank: int, options: _Options) -> CPTensor:
+    """The best of the portfolio; the first one that is good enough ends it."""
+    _check_memory(target, cp_rank)
+    best: CPTensor | None = None
+    for found in _attempts(target, cp_rank, options):
+        if best is None or found.relative_error < best.relative_error:
+            best = found
+        if best.relative_error <= max(options.tol, EXACT):
+            break
+    assert best is not None
+    if options.lowest is None or best.relative_error > 1e-12:
+        # Scales weight the error of each path, so that only exact decompositions bear them.
+        return best
+    return _evened_out(best, options)
+
+
+def _evened_out(cp: CPTensor, options: _Options) -> CPTensor:
+    """Free coefficients brought near to their units by scales, unless that breaks the bounds."""
+    target, lowest = options.target, options.lowest
+    assert lowest is not None
+    zero = target.coefficients == 0.0
+    ratio = np.where(zero, 0.0, cp.target.coefficients / np.where(zero, 1.0, target.coefficients))
+    scaled = rescale(replace(cp, target=target.with_coefficients(ratio)))
+    near = scaled.target.coefficients * target.coefficients
+    if not np.array_equal(near, clip(near, target.coefficients, lowest)):
+        return cp
+    # Scaling multiplied what rounding had left; one or two steps take it off again.
+    scaled = replace(scaled, target=target.with_coefficients(near), method=cp.method)
+    polished = levenberg(scaled, tol=0.1 * EXACT)
+    good_enough = max(options.tol, EXACT, cp.relative_error)
+    return polished if polished.relative_error <= good_enough else cp
+
+
+def _attempts(target: FusedTensor, cp_rank: int, options: _Options) -> Iterator[CPTensor]:
+    starts = list(_starts(target, cp_rank, options))
+    if options.method == "als":
+        yield from map(options.alternate, starts)
+    elif options.method in ("lm", "joint"):
+        yield from map(options.levenberg, starts)
+    elif options.method == "first_order":
+        yield from map(descend, starts)
+    else:
+        polished = []
+        for number, start in enumerate(starts):
+            swept = options.alternate(start, short=True)
+            # With the ridge most minima are lower, but there are ranks at which only starts
+            # without it reach an exact decomposition: 8 at l_max 1.
+            swept = options.anneal(swept) if number % 2 else swept
+            polished.append(options.levenberg(swept, max_steps=60))
+            yield polished[-1]
+        yield options.levenberg(min(polished, key=lambda cp: cp.relative_error))
+
+
+def _starts(target: FusedTensor, cp_rank: int, options: _Options) -> Iterator[CPTensor]:
+    given = options.starts
+    if given is None:
+        given = int(np.clip(10_000 // (cp_rank * sum(target.shape)), 2, 12))
+    if isinstance(given, int):
+        seeds = np.random.SeedSequence(options.seed).generate_state(given)
+        for seed in seeds:
+            yield random_start(target, cp_rank, int(seed))
+        return
+    for number, start in enumerate(given):
+        if start.target.shape != target.shape or start.cp_rank != cp_rank:
+            raise SettingsError(
+                f"start {number}: expected shape {target.shape} and cp_rank {cp_rank}, got "
+                f"{start.target.shape} and {start.cp_rank}"
+            )
+        yield CPTensor(target, start.factors, method=start.method)
+
+
+def _smallest(target: FusedTensor, options: _Options) -> CPTensor:
+    """The smallest rank that reaches the tolerance: doubled until one does, then bisected."""
+    if not isinstance(options.starts, int | None):
+        raise SettingsError("starts: a search for the rank takes their number, got decompositions")
+    dense = target.dense()
+    sites = range(dense.ndim)
+    # No factor can have fewer columns than its unfolding has independent rows; and unit vectors
+    # of all inputs but one always do.
+    lower = max(
+        int(np.linalg.matrix_rank(np.moveaxis(dense, k, 0).reshape(dense.shape[k], -1)))
+        for k in sites
+    )
+    top = min(dense.size // dim for dim in dense.shape)
+    below, cp_rank = lower - 1, lower
+    while (best := _at_rank(target, cp_rank, options)).relative_error > options.tol:
+        if cp_rank == top:
+            return best
+        below, cp_rank = cp_rank, min(2 * cp_rank, top)
+    above = best.cp_rank
+    while above - below > 1:
+        middle = (above + below) // 2
+        found = _at_rank(target, middle, options)
+        if found.relative_error <= options.tol:
+            above, best = middle, found
+        else:
+            below = middle
+    return best
+
+
+def _checked_rank(cp_rank: object) -> int:
+    valid = isinstance(cp_rank, int | np.integer) and not isinstance(cp_rank, bool)
+    if not valid or cp_rank < 1:  # type: ignore[operator]
+        raise SettingsError(f"cp_rank: expected an integer of at least 1, got {cp_rank!r}")
+    return int(cp_rank)  # type: ignore[call-overload]
+
+
+def _tolerance(tol: float | None) -> float:
+    if tol is not None and not 0.0 < tol < math.inf:
+        raise SettingsError(f"tol: expected a positive number, got {tol!r}")
+    return tol or 0.0
+
+
+def _bounds(method: str, coefficients: str, lowest: float) -> float | None:
+    if coefficients not in ("fixed", "free"):
+        raise SettingsError(f"coefficients: expected fixed or free, got {coefficients!r}")
+    if not 0.0 < lowest <= 1.0:
+        raise SettingsError(f"lowest: expected more than 0 and at most 1, got {lowest}")
+    if method == "first_order" and coefficients == "free":
+        raise SettingsError(
+            "coefficients: first_order keeps them fixed; take method auto, lm or joint"
+        )
+    return lowest if coefficients == "free" or method == "joint" else None
+
+
+def _check_memory(target: FusedTensor, cp_rank: int) -> None:
+    size = math.prod(target.shape)
+    # Target, residual and its unfolding; the Khatri-Rao product and a temporary of its size.
+    n_bytes = 8 * (4 * size + 2 * cp_rank * size // min(target.shape))
+    n_bytes += dense_bytes(target, cp_rank)
+    if n_bytes > MAX_BYTES:
+        raise SettingsError(
+            f"decompose: a tensor of shape {target.shape} at cp_rank {cp_rank} would take "
+            f"{n_bytes / 1e9:.1f} GB, the limit is {MAX_BYTES / 1e9:.0f} GB; take a smaller l_max, "
+            "or fewer inputs at a time"
+        )

@@ -1,0 +1,225 @@
+"""Make the tables anew: ``python -m etn.product.tables.derive [folder]``.
+
+Analytic tables take about a second.  Numeric ones come out of a search over starts, so that a run
+may end above what longer searches found before: a table in the folder is kept if its error is
+smaller at the same rank, or if it is exact at a smaller rank.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from etn import io
+from etn.errors import ModelFileError, SettingsError
+from etn.product.analytic import analytic_decomposition
+from etn.product.certificate import EXACT
+from etn.product.cp import CPTensor
+from etn.product.fused import fused_cg
+from etn.product.solve import decompose
+from etn.product.tables.load import (
+    FACTORS,
+    FILE_KIND,
+    MANIFEST,
+    Table,
+    available_tables,
+    load_table,
+)
+
+__all__ = ["RECIPES", "Recipe", "derive", "main", "write_tables"]
+
+
+class Recipe(NamedTuple):
+    """How a table is made: in closed form where there is no ``cp_rank``, else by the solvers.
+
+    Attributes
+    ----------
+    parity : {"none", "even"}
+        Of the target.
+    cp_rank : int or None
+    coefficients : {"fixed", "free"}
+        Of the paths; fixed ones are 1.
+    starts : int or None
+        Random starts of the search.
+    seed : int
+    """
+
+    parity: str = "none"
+    cp_rank: int | None = None
+    coefficients: str = "fixed"
+    starts: int | None = None
+    seed: int = 0
+
+
+RECIPES: dict[tuple[str, int], Recipe] = {
+    ("exact", 1): Recipe(cp_rank=7, coefficients="free"),
+    ("exact", 2): Recipe(cp_rank=31),
+    **{("exact", l): Recipe() for l in range(3, 7)},
+    **{("even", l): Recipe(parity="even") for l in range(1, 7)},
+    **{("tdn", l): Recipe(cp_rank=7 * l * l) for l in range(1, 7)},
+}
+"""By kind and l_max."""
+
+
+def derive(l_max: int, kind: str = "exact", *, seed: int | None = None) -> CPTensor:
+    """Make a table as it was made for shipping.
+
+    Parameters
+    ----------
+    l_max : int
+    kind : {"exact", "even", "tdn"}
+        See :mod:`etn.product.tables`.
+    seed : int, optional
+        Of numeric tables; the recorded one when omitted.
+
+    Returns
+    -------
+    CPTensor
+        Balanced, largest terms first.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such recipe.
+    ToleranceError
+        If a search for an exact decomposition ends above 1e-12.
+
+    Examples
+    --------
+    >>> derive(2, "even").cp_rank
+    18
+    """
+    recipe = RECIPES.get((kind, l_max))
+    if recipe is None:
+        there = ", ".join(f"{one} {l}" for one, l in RECIPES)
+        raise SettingsError(f"no recipe for {kind!r}, l_max {l_max!r}: there are {there}")
+    if recipe.cp_rank is None:
+        return analytic_decomposition(l_max, parity=recipe.parity).balance()
+    return decompose(
+        fused_cg(l_max, parity=recipe.parity),
+        recipe.cp_rank,
+        tol=EXACT if kind == "exact" else None,
+        coefficients=recipe.coefficients,
+        starts=recipe.starts,
+        seed=recipe.seed if seed is None else seed,
+    ).balance()
+
+
+def write_tables(
+    folder: str | os.PathLike[str],
+    which: Iterable[tuple[str, int]] | None = None,
+    *,
+    given: dict[tuple[str, int], CPTensor] | None = None,
+) -> tuple[Table, ...]:
+    """Derive tables and write them with their manifest.
+
+    Every file is written whole or not at all, the manifest last.  Lines of other tables stay.
+
+    Parameters
+    ----------
+    folder : path-like
+        It must exist.
+    which : iterable of (kind, l_max)
+        Which tables; all when omitted.
+    given : dict, optional
+        Decompositions found elsewhere, taken in place of a derivation.
+
+    Returns
+    -------
+    tuple of Table
+        The manifest.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     written = write_tables(folder, [("even", 1)])
+    ...     load_table(1, "even", folder=folder).cp_rank, written[0].file
+    (6, 'even-1.safetensors')
+    """
+    folder = Path(folder)
+    lines = {(t.kind, t.l_max): t for t in _present(folder)}
+    for kind, l_max in RECIPES if which is None else which:
+        cp = (given or {}).get((kind, l_max)) or derive(l_max, kind)
+        old = lines.get((kind, l_max))
+        if old is None or not _better(old, cp):
+            lines[kind, l_max] = _write(folder, kind, l_max, cp)
+    tables = tuple(sorted(lines.values()))
+    text = json.dumps({"tables": [table._asdict() for table in tables]}, indent=1)
+    io.write_atomic(folder / MANIFEST, text + "\n")
+    return tables
+
+
+def _better(old: Table, cp: CPTensor) -> bool:
+    """Whether what there is already need not be replaced: differences of rounding do not count."""
+    if old.cp_rank != cp.cp_rank:
+        return old.cp_rank < cp.cp_rank and old.relative_error <= EXACT
+    return old.relative_error <= max(cp.relative_error, EXACT)
+
+
+def _present(folder: Path) -> tuple[Table, ...]:
+    """Lines of the manifest whose files are as it says."""
+    try:
+        tables = available_tables(folder)
+    except ModelFileError:
+        return ()
+    intact = []
+    for table in tables:
+        try:
+            load_table(table.l_max, table.kind, folder=folder)
+        except ModelFileError:
+            continue
+        intact.append(table)
+    return tuple(intact)
+
+
+def _write(folder: Path, kind: str, l_max: int, cp: CPTensor) -> Table:
+    certificate = cp.certificate()
+    path = folder / f"{kind}-{l_max}.safetensors"
+    header: dict[str, Any] = {
+        "kind": kind,
+        "l_max": l_max,
+        "parity": RECIPES[kind, l_max].parity,
+        "method": cp.method,
+    }
+    arrays = dict(zip(FACTORS, cp.factors, strict=True))
+    arrays["coefficients"] = cp.target.coefficients
+    io.save(path, kind=FILE_KIND, header=header, arrays=arrays)
+    return Table(
+        kind=kind,
+        l_max=l_max,
+        cp_rank=cp.cp_rank,
+        relative_error=certificate.relative_error,
+        violation=certificate.violation,
+        mean_error=certificate.mean_error,
+        sup_error=certificate.sup_error,
+        smallest_coefficient=certificate.smallest_coefficient,
+        largest_coefficient=certificate.largest_coefficient,
+        method=cp.method,
+        file=path.name,
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+    )
+
+
+def main(arguments: list[str]) -> None:
+    """Write all tables, into the package or the folder that is given, and list them."""
+    folder = Path(arguments[0]) if arguments else Path(__file__).parent
+    for table in write_tables(folder):
+        sys.stdout.write(
+            f"{table.kind:<6} l_max {table.l_max}  cp_rank {table.cp_rank:>3}  "
+            f"error {table.relative_error:.2e}  {table.method}\n"
+        )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,179 @@
+"""Shipped tables: what they promise, their checksums, and that they can be made anew."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from etn.errors import ModelFileError, SettingsError
+from etn.product.fused import fused_cg
+from etn.product.tables import available_tables, load_table
+from etn.product.tables import derive as derive_module
+from etn.product.tables.derive import RECIPES, derive, main, write_tables
+
+FOLDER = Path(str(files("etn.product.tables")))
+EXACT = [7, 31, 96, 222, 258, 438]  # the most that is acceptable, for l_max = 1 ... 6
+EVEN = [6, 26, 38, 74, 86, 146]
+TDN_ERRORS = [0.017, 0.0135, 0.055, 0.061, 0.061, 0.063]
+
+
+def test_what_there_is():
+    keys = {(table.kind, table.l_max) for table in available_tables()}
+    assert keys == {(kind, l) for kind in ("exact", "even", "tdn") for l in range(1, 7)}
+    assert keys == set(RECIPES)
+
+
+@pytest.mark.parametrize("table", available_tables(), ids=lambda t: f"{t.kind}-{t.l_max}")
+def test_the_manifest_states_what_the_file_holds(table):
+    cp = load_table(table.l_max, table.kind)
+    parity = "even" if table.kind == "even" else "none"
+    assert cp.target.paths == fused_cg(table.l_max, parity=parity).paths
+    assert (cp.cp_rank, cp.method) == (table.cp_rank, table.method)
+    # The error and the projections by einsum, not by the code that wrote the manifest.
+    dense = np.einsum("kr,ir,jr->kij", *cp.factors, optimize=True)
+    error = np.linalg.norm(dense - cp.target.dense()) / np.linalg.norm(cp.target.dense())
+    assert error == pytest.approx(table.relative_error, rel=1e-6, abs=1e-13)
+    rest = dense - cp.target.with_coefficients(cp.target.project(dense)).dense()
+    violation = np.linalg.norm(rest) / cp.target.norm
+    assert violation == pytest.approx(table.violation, rel=1e-6, abs=1e-13)
+    assert table.mean_error == pytest.approx(np.sqrt(2) * table.violation)
+    assert 0.5 <= table.smallest_coefficient <= table.largest_coefficient <= 2.0
+
+
+@pytest.mark.parametrize("l_max", range(1, 7))
+def test_exact_tables(l_max):
+    for kind, most in (("exact", EXACT), ("even", EVEN)):
+        cp = load_table(l_max, kind)
+        assert cp.cp_rank <= most[l_max - 1]
+        assert cp.relative_error <= 1e-12
+        assert np.abs(cp.target.coefficients).min() >= 0.5
+
+
+@pytest.mark.parametrize("l_max", range(1, 7))
+def test_tdn_tables(l_max):
+    cp = load_table(l_max, "tdn")
+    assert cp.cp_rank == 7 * l_max**2
+    assert (cp.target.coefficients == 1.0).all()
+    assert cp.relative_error <= TDN_ERRORS[l_max - 1]
+
+
+def test_certificate_of_the_manifest_is_that_of_the_table():
+    for table in available_tables():
+        if table.l_max <= 3:
+            found = load_table(table.l_max, table.kind).certificate()
+            assert found.sup_error == pytest.approx(table.sup_error, rel=1e-6, abs=1e-13)
+            assert found.smallest_coefficient == pytest.approx(table.smallest_coefficient)
+            assert found.largest_coefficient == pytest.approx(table.largest_coefficient)
+
+
+def test_tables_are_small():
+    assert sum(path.stat().st_size for path in FOLDER.glob("*.safetensors")) < 2_000_000
+
+
+def test_cached_and_read_only():
+    cp = load_table(2)
+    assert load_table(2, "exact") is cp
+    with pytest.raises(ValueError, match="read-only"):
+        cp.factors[0][0, 0] = 1.0
+
+
+def test_unknown_tables():
+    with pytest.raises(SettingsError, match=r"no table of kind 'exact' for l_max 9: there are"):
+        load_table(9)
+    with pytest.raises(SettingsError, match=r"exact for l_max 1, 2, 3, 4, 5, 6; even for"):
+        load_table(2, "gaunt")
+    with pytest.raises(SettingsError, match="no recipe for 'gaunt', l_max 2"):
+        derive(2, "gaunt")
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of two shipped tables that a test may damage."""
+    lines = [t for t in available_tables() if (t.kind, t.l_max) in {("even", 1), ("exact", 1)}]
+    for line in lines:
+        shutil.copy(FOLDER / line.file, tmp_path)
+    text = json.dumps({"tables": [line._asdict() for line in lines]})
+    (tmp_path / "manifest.json").write_text(text)
+    return tmp_path
+
+
+def test_changed_file(copy):
+    path = copy / "even-1.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ModelFileError, match=r"even-1.*expected the SHA-256 .* got .*reinstall"):
+        load_table(1, "even", folder=copy)
+    assert load_table(1, "exact", folder=copy).cp_rank == 7
+
+
+def test_missing_file_and_manifest(copy):
+    (copy / "even-1.safetensors").unlink()
+    with pytest.raises(ModelFileError, match=r"even-1.safetensors: there is no such file"):
+        load_table(1, "even", folder=copy)
+    (copy / "manifest.json").write_text('{"tables": [{"kind": "even"}]}')
+    with pytest.raises(ModelFileError, match="damaged"):
+        available_tables(copy)
+    (copy / "manifest.json").unlink()
+    with pytest.raises(ModelFileError, match=r"manifest.json: there is no such file"):
+        available_tables(copy)
+
+
+@pytest.mark.parametrize(("kind", "l_max"), [("exact", 3), ("even", 1), ("even", 2), ("even", 3)])
+def test_analytic_tables_are_derived_anew(kind, l_max):
+    cp, shipped = derive(l_max, kind), load_table(l_max, kind)
+    assert cp.cp_rank == shipped.cp_rank
+    assert cp.target.coefficients == pytest.approx(shipped.target.coefficients, abs=1e-12)
+    assert cp.dense() == pytest.approx(shipped.dense(), abs=1e-12)
+
+
+def test_numeric_table_is_derived_anew():
+    cp = derive(1, "exact")
+    assert cp.cp_rank == load_table(1, "exact").cp_rank == 7
+    assert cp.relative_error <= 1e-12
+    assert np.abs(cp.target.coefficients).min() >= 0.5
+
+
+def test_write_keeps_what_is_better_and_replaces_what_is_damaged(copy, monkeypatch):
+    before = {path.name: path.read_bytes() for path in copy.glob("*.safetensors")}
+    worse = load_table(1, "tdn")
+    monkeypatch.setattr(derive_module, "derive", lambda l_max, kind: worse)
+    write_tables(copy, [("exact", 1)])
+    assert (copy / "exact-1.safetensors").read_bytes() == before["exact-1.safetensors"]
+    monkeypatch.undo()
+    (copy / "even-1.safetensors").write_bytes(b"")
+    tables = write_tables(copy, [("even", 1)])
+    assert [(t.kind, t.l_max) for t in tables] == [("even", 1), ("exact", 1)]
+    assert load_table(1, "even", folder=copy).relative_error < 1e-12
+
+
+def test_given_decompositions_are_taken(tmp_path):
+    cp = load_table(2, "exact")
+    (line,) = write_tables(tmp_path, [("exact", 2)], given={("exact", 2): cp})
+    assert line.cp_rank == cp.cp_rank
+    assert load_table(2, folder=tmp_path).dense().tolist() == cp.dense().tolist()
+
+
+def test_command_writes_into_a_folder(tmp_path, monkeypatch, capsys):
+    small = {key: RECIPES[key] for key in (("even", 1), ("even", 2))}
+    monkeypatch.setattr(derive_module, "RECIPES", small)
+    main([str(tmp_path)])
+    assert [t.cp_rank for t in available_tables(tmp_path)] == [6, 18]
+    assert capsys.readouterr().out.splitlines()[1].startswith("even   l_max 2  cp_rank  18  error")
+
+
+def test_loading_a_table_loads_no_solver_and_no_optional_package():
+    code = (
+        "import sys; from etn.product.tables import load_table; load_table(3); "
+        "heavy = ('torch', 'sympy', 'quimb', 'matplotlib', 'ase', 'etn.product.solve'); "
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -6,9 +6,12 @@ import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from etn.potential.provenance import jsonable, machine, versions
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -42,3 +45,12 @@ def write(name: str, result: dict[str, Any], *, out: Path | None = None) -> Path
     text = json.dumps(jsonable(content), indent=1, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")
     return path
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write an SVG file whose bytes depend on nothing but the figure."""
+    import matplotlib as mpl
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with mpl.rc_context({"svg.hashsalt": "etn", "svg.fonttype": "none"}):
+        figure.savefig(path, format="svg", metadata={"Date": None})

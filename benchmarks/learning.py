@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from common import RESULTS, shared_data, write
+from common import RESULTS, save, shared_data, write
 from fit import SETS
 from sizes import evaluation
 
@@ -247,15 +247,6 @@ def plain(panel: Any, x: str, y: str) -> None:
     if x.startswith("training"):
         frames = sorted({int(n) for line in panel.lines for n in line.get_xdata()})
         panel.set_xticks(frames, labels=[str(n) for n in frames])
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write an SVG file whose bytes depend on nothing but the figure."""
-    import matplotlib as mpl
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context({"svg.hashsalt": "etn", "svg.fonttype": "none"}):
-        figure.savefig(path, format="svg", metadata={"Date": None})
 
 
 def table(fits: list[dict[str, Any]]) -> str:

@@ -18,7 +18,7 @@ __all__ = ["SIZES", "Size", "choose_size", "count_unknowns"]
 MAX_UNKNOWNS = 13_000
 # Multiplications of one update, rows times unknowns squared: some minutes on two cores.
 MAX_WORK = 1e13
-# From so many elements on, more copies on the bonds are worth more than finer angles.
+# From so many elements on, bonds need more copies: an atom can be many things.
 MANY_ELEMENTS = 3
 
 
@@ -151,7 +151,7 @@ def choose_size(
     --------
     >>> values, reason = choose_size(4, 27047, {})
     >>> values["l_max"], values["max_bond"], reason
-    (3, (8, 6, 4, 3), 'wide: 27047 data rows for 9945 unknowns in one core')
+    (4, (8, 6, 4, 3, 2), 'wide: 27047 data rows for 11773 unknowns in one core')
     >>> choose_size(1, 31619, {"l_max": 3})[1]
     'medium: 31619 data rows for 2467 unknowns in one core'
     """

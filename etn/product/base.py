@@ -18,7 +18,7 @@ from etn.product.coupling import PathCoefficients, default_output
 from etn.product.cp import CPTensor
 from etn.product.layout import Layout, change_layout, check_layout
 from etn.product.modes import Mode
-from etn.product.schemes import Request, contractions
+from etn.product.schemes import SCHEMES, Request, contractions
 from etn.product.weights import Sharing, WeightPlan
 
 __all__ = ["TensorProduct"]
@@ -76,7 +76,7 @@ class TensorProduct:
     (5, 32)
     """
 
-    _allowed: tuple[str, ...] = ("dense", "y_first", "cp", "paths")
+    _allowed: tuple[str, ...] = SCHEMES
     _cp: CPTensor | None = None
 
     def __init__(

@@ -83,7 +83,7 @@ class ColumnKernel:
 
     def free(self, xp: Any, c: Constants, a: Array, b: Array, leg: int) -> Array:
         """Contract operands (b, d, C) on the other two legs, in their order, to one leg."""
-        return self._blocks(xp, lambda *block: (self.columns(c, *block, leg),), a, b)[0]
+        return self._blocks(xp, lambda one, two: (self.columns(c, one, two, leg),), a, b)[0]
 
     def gradients(self, xp: Any, c: Constants, g: Array, x: Array, y: Array) -> tuple[Array, ...]:
         """Both derivatives of <g, M(x, y)>, for less than twice the work of one."""
@@ -116,13 +116,11 @@ class ColumnKernel:
     ) -> tuple[Array, ...]:
         columns = []
         for array in operands:
-            b, d, _ = array.shape
-            wide = xp.broadcast_to(array, (b, d, channels))
-            columns.append(xp.moveaxis(wide, 1, 0).reshape((d, b * channels)))
+            b, d, mul = array.shape
+            wide = array if mul == channels else xp.broadcast_to(array, (b, d, channels))
+            columns.append(wide.swapaxes(0, 1).reshape((d, b * channels)))
         found = function(*columns)
-        return tuple(
-            xp.moveaxis(array.reshape((array.shape[0], b, channels)), 0, 1) for array in found
-        )
+        return tuple(array.reshape((array.shape[0], b, channels)).swapaxes(0, 1) for array in found)
 
 
 @dataclass(frozen=True, eq=False)

@@ -59,8 +59,8 @@ def change_layout(x: Array, irreps: IrrepsLike, source: Layout, target: Layout) 
     pieces = []
     for term, part in zip(irreps, irreps.slices(), strict=True):
         shape = (term.mul, term.ir.dim) if source == "mul_ir" else (term.ir.dim, term.mul)
-        block = xp.reshape(x[..., part], (*lead, *shape))
-        pieces.append(xp.reshape(xp.moveaxis(block, -1, -2), (*lead, term.dim)))
+        block = x[..., part].reshape((*lead, *shape))
+        pieces.append(block.swapaxes(-1, -2).reshape((*lead, term.dim)))
     return xp.concat(pieces, axis=-1)
 
 

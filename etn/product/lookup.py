@@ -133,8 +133,11 @@ def scaled_to(cp: CPTensor, fused: FusedTensor) -> CPTensor | None:
 
     None if the paths differ; what scales cannot reach shows in the relative error.
     """
-    if cp.target.paths != fused.paths or not (fused.coefficients * cp.target.coefficients).all():
+    if sorted(cp.target.paths) != sorted(fused.paths):
+        return None
+    own = cp.target.select([(*path.ins, path.out) for path in fused.paths])
+    if not (fused.coefficients * own.coefficients).all():
         return None
     # What rescaling evens out is then how far one set of coefficients is from the other.
-    ratio = fused.with_coefficients(cp.target.coefficients / fused.coefficients)
+    ratio = fused.with_coefficients(own.coefficients / fused.coefficients)
     return replace(rescale(replace(cp, target=ratio)), target=fused)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import torch
 
 from etn.backend import Kind
+from etn.errors import CoreError
 from etn.product.base import TensorProduct, multiply
 
 __all__ = ["ProductModule"]
+
+PRECISIONS = (torch.float32, torch.float64)
 
 
 class ProductModule(torch.nn.Module):
@@ -18,8 +21,10 @@ class ProductModule(torch.nn.Module):
     The scheme is settled when the module is made, so that ``torch.compile(fullgraph=True)`` and
     ``torch.export`` see no choice.  Forward, backward and double backward are of the same form.
 
-    Under autocast the product runs in the precision of its buffers, float32 or float64, and gives
-    back that of its operands: halves would not hold the symmetry that the buffers have.
+    The product runs in the precision of its buffers, float32 or float64, also under autocast and
+    for operands in half precision, and gives back that of its operands: halves would not hold the
+    symmetry that the buffers have.  ``module.to(dtype)`` reads them anew from the exact constants,
+    so that ``.double()`` is exact to float64; after ``.half()`` they are float32.
 
     Parameters
     ----------
@@ -41,6 +46,8 @@ class ProductModule(torch.nn.Module):
     >>> layer = ProductModule(tp, own_weights=True)
     >>> layer(torch.ones(7, 16), torch.ones(7, 4)).shape
     torch.Size([7, 16])
+    >>> layer.double()(torch.ones(7, 16).bfloat16(), torch.ones(7, 4).bfloat16()).dtype
+    torch.bfloat16
     """
 
     def __init__(
@@ -60,7 +67,7 @@ class ProductModule(torch.nn.Module):
         for key, value in self.contraction.constants.items():
             # Not part of the state: they follow from the product, and tables are large.
             tensor = torch.tensor(value, dtype=dtype, device=device)
-            self.register_buffer(f"constant_{key}", tensor, persistent=False)
+            self.register_buffer(_buffer(key), tensor, persistent=False)
         self._keys = tuple(self.contraction.constants)
         self.weight: torch.nn.Parameter | None = None
         if own_weights and product.weight_numel:
@@ -76,22 +83,64 @@ class ProductModule(torch.nn.Module):
     def forward(
         self, x: torch.Tensor, y: torch.Tensor, w: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Multiply (..., dim1) and (..., dim2), with weights (..., weight_numel)."""
-        constants = {key: getattr(self, f"constant_{key}") for key in self._keys}
+        """Multiply features.
+
+        Parameters
+        ----------
+        x, y : (..., dim1) and (..., dim2) tensor
+        w : (..., weight_numel) tensor, optional
+            The module's own by default, and 1 if it has none.
+
+        Returns
+        -------
+        (..., dim3) tensor
+            In the precision that ``x`` and ``y`` promote to.
+
+        Raises
+        ------
+        IrrepsError
+            If a last axis, or the leading axes, do not fit.
+        CoreError
+            If operands are more precise than the buffers.
+        """
+        constants = {key: getattr(self, _buffer(key)) for key in self._keys}
         w = self.weight if w is None else w
-        dtype = next(iter(constants.values())).dtype
+        precision = next(iter(constants.values())).dtype
+        given = torch.promote_types(x.dtype, y.dtype)
+        if torch.promote_types(given, precision) != precision:
+            raise CoreError(
+                f"operands: expected the precision of the module, {precision}, or less, got "
+                f"{given}; convert one of them with .to(dtype)"
+            )
         with torch.autocast(x.device.type, enabled=False):
             z = multiply(
                 self.product,
                 self.contraction,
                 torch,
                 constants,
-                x.to(dtype),
-                y.to(dtype),
-                None if w is None else w.to(dtype),
+                x.to(precision),
+                y.to(precision),
+                None if w is None else w.to(precision),
             )
-        return z.to(torch.result_type(x, y)) if x.dtype != dtype else z
+        return z.to(given)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        before = {key: getattr(self, _buffer(key)) for key in self._keys}
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for key, old in before.items():
+            new = getattr(self, _buffer(key))
+            if (new.dtype, new.device) == (old.dtype, old.device):
+                continue
+            # What was rounded once is not rounded again, and never to halves.
+            dtype = new.dtype if new.dtype in PRECISIONS else torch.float32
+            value = torch.tensor(self.contraction.constants[key], dtype=dtype, device=new.device)
+            setattr(self, _buffer(key), value)
+        return self
 
     def extra_repr(self) -> str:
         """Return the product and the scheme."""
         return f"{self.product!r}, computed by {self.scheme}"
+
+
+def _buffer(key: str) -> str:
+    return f"constant_{key}"

@@ -16,7 +16,9 @@ from etn.product.modes import MODES, Mode, weight_shape
 from etn.product.paths import PathContraction
 from etn.product.weights import SHARING, Sharing
 
-__all__ = ["Request", "contractions"]
+__all__ = ["SCHEMES", "Request", "contractions"]
+
+SCHEMES = ("dense", "y_first", "cp", "paths")
 
 # Relative error of a coupling that counts as none.
 EXACT = 1e-12
@@ -103,6 +105,9 @@ def _kernel(
         return FirstKernel.of(fused.dense()) if channels[1] == 1 else None
     if name != "cp":
         return None
+    paths = request.paths
+    if paths is not None and len(set(paths)) < len(couple(request.legs, request.mode, "3j").paths):
+        return None  # a form of all paths has no way to leave some out
     tables = [request.cp] if request.cp else tables_of(request.legs, request.tol)
     # Who brings a decomposition knows its error; one that is looked up keeps to the tolerance.
     limit = math.inf if request.cp else max(request.tol, EXACT)

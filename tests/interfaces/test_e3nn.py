@@ -345,7 +345,9 @@ class Network(torch.nn.Module):
 def built() -> Any:
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
-    network = Network()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(8)
+        network = Network()
     torch.set_default_dtype(before)
     return network
 

@@ -10,9 +10,10 @@ import pytest
 from etn.errors import CoreError, SettingsError
 from etn.o3 import Irreps, irreps_d, random_rotation
 from etn.product.analytic import analytic_decomposition
-from etn.product.certificate import certify, spectral_norm_bound
+from etn.product.certificate import certify
 from etn.product.cp import CPTensor
 from etn.product.fused import fused_cg
+from etn.product.spectral import spectral_norm_bound
 
 N_SAMPLES = 3000
 
@@ -151,7 +152,7 @@ def test_bound_needs_a_leg():
 
 
 # The tail over the norm of the target, from an independent run of the higher-order SVD.
-@pytest.mark.parametrize(("l_max", "tail"), [(1, 1.34), (2, 1.27), (3, 1.46), (4, 1.49), (5, 1.52)])
+@pytest.mark.parametrize(("l_max", "tail"), [(1, 1.34), (2, 1.27), (3, 1.46), (4, 1.49)])
 def test_theorem_is_vacuous_at_its_own_rank(l_max, tail, rng):
     target = fused_cg(l_max)
     certificate = certify(random_cp(target, 7 * l_max**2, rng).canonicalize(0))

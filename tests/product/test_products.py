@@ -148,3 +148,19 @@ def test_cost_names_every_scheme() -> None:
     assert [line.split()[0] for line in table[1:]] == list(product.schemes)
     # y first: d3 d1 (d2 + C) and one weight a channel and component.
     assert int(table[2].split()[1]) == 4 * 4 * (4 + 4) + 4 * 4
+
+
+def test_all_paths_in_another_order_still_have_a_decomposition() -> None:
+    """As products made from instructions name them, one by one."""
+    leg = "3x0e+3x1e+3x2e"
+    every = [(*p.ins, p.out) for p in SphericalProduct(leg, leg, leg, mode="uuu").fused.paths]
+    product = TensorProduct(leg, leg, leg, mode="uuu", paths=every[::-1])
+    assert product.schemes == ("dense", "cp")
+    assert TensorProduct(leg, leg, leg, mode="uuu", paths=every[1:]).schemes == ("dense",)
+    rng = np.random.default_rng(0)
+    x, y, w = (rng.normal(size=(4, n)) for n in (27, 27, 3))
+    both = [
+        TensorProduct(leg, leg, leg, mode="uuu", paths=every[::-1], scheme=s)(x, y, w)
+        for s in product.schemes
+    ]
+    assert np.abs(both[0] - both[1]).max() <= 1e-12 * np.abs(both[0]).max()

@@ -3,7 +3,7 @@
 from etn.product.solve.alternating import FactorProblem, FactorSolution, alternate
 from etn.product.solve.decompose import Method, decompose
 from etn.product.solve.first_order import descend
-from etn.product.solve.levenberg import levenberg
+from etn.product.solve.joint import levenberg
 from etn.product.solve.paths import fit_coefficients, random_start, rescale
 
 __all__ = [

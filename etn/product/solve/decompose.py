@@ -14,7 +14,7 @@ from etn.product.cp import CPTensor
 from etn.product.fused import FusedTensor
 from etn.product.solve.alternating import FactorProblem, alternate
 from etn.product.solve.first_order import descend
-from etn.product.solve.levenberg import dense_bytes, levenberg
+from etn.product.solve.joint import dense_bytes, levenberg
 from etn.product.solve.paths import clip, fit_coefficients, random_start, rescale
 from etn.sweep import Callback, Schedule, Step
 
@@ -337,6 +337,8 @@ def _check_memory(target: FusedTensor, cp_rank: int) -> None:
     size = math.prod(target.shape)
     # Target, residual and its unfolding; the Khatri-Rao product and a temporary of its size.
     n_bytes = 8 * (4 * size + 2 * cp_rank * size // min(target.shape))
+    # Gram matrices of every pair of sites, and an inverse for every site.
+    n_bytes += 8 * (len(target.shape) + 1) ** 2 * cp_rank**2
     n_bytes += dense_bytes(target, cp_rank)
     if n_bytes > MAX_BYTES:
         raise SettingsError(

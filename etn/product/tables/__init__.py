@@ -3,7 +3,7 @@
 =========  =======  ===============================  ============================================
 kind       paths    cp_rank for l_max = 1 ... 6      what
 =========  =======  ===============================  ============================================
-``exact``  all      7, 31, 88, 154, 226, 330         no error; coefficients near 1, numeric up to
+``exact``  all      7, 30, 88, 154, 226, 330         no error; coefficients near 1, numeric up to
                                                      l_max = 2, analytic above
 ``even``   even     6, 18, 32, 58, 82, 122           no error; Gaunt integrals, for features whose
                                                      parity is that of harmonics

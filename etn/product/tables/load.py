@@ -15,7 +15,7 @@ from etn.errors import ModelFileError, SettingsError
 from etn.product.cp import CPTensor
 from etn.product.fused import fused_cg
 
-__all__ = ["FILE_KIND", "MANIFEST", "Table", "available_tables", "load_table"]
+__all__ = ["FILE_KIND", "MANIFEST", "Table", "available_tables", "check_file", "load_table"]
 
 FILE_KIND = "cp-table"
 MANIFEST = "manifest.json"
@@ -114,9 +114,9 @@ def load_table(
 
     Examples
     --------
-    >>> load_table(2)
-    CPTensor(cp_rank 31, error ..., FusedTensor(1x0e+1x1e+1x2e x ... -> 1x0e+1x1e+1x2e, 15 paths))
-    >>> load_table(2).certificate().is_exact
+    >>> load_table(3, kind="even")
+    CPTensor(cp_rank 32, error ..., FusedTensor(1x0e+1x1o+1x2e+1x3o x ..., 23 paths))
+    >>> load_table(3).certificate().is_exact
     True
     """
     tables = available_tables(folder)
@@ -134,8 +134,20 @@ def load_table(
     )
 
 
-@cache
-def _read(path: Path, sha256: str) -> CPTensor:
+def check_file(path: Path, sha256: str) -> None:
+    """Compare a file with the SHA-256 of the manifest.
+
+    Raises
+    ------
+    ModelFileError
+        If they differ, or there is no such file.
+
+    Examples
+    --------
+    >>> check_file(Path("exact-9.safetensors"), "0" * 64)
+    Traceback (most recent call last):
+    etn.errors.ModelFileError: exact-9.safetensors: there is no such file; reinstall etn, ...
+    """
     try:
         found = hashlib.sha256(path.read_bytes()).hexdigest()
     except FileNotFoundError as error:
@@ -144,6 +156,11 @@ def _read(path: Path, sha256: str) -> CPTensor:
         raise ModelFileError(
             f"{path}: expected the SHA-256 {sha256} of the manifest, got {found}; {REMEDY}"
         )
+
+
+@cache
+def _read(path: Path, sha256: str) -> CPTensor:
+    check_file(path, sha256)
     stored = io.load(path, kind=FILE_KIND)
     target = fused_cg(
         stored.header["l_max"],

@@ -132,7 +132,7 @@ class _Model:
         return cls(factors, slope, paths, path_slope, scale, matrix, product)
 
     def step(self, damping: float, ridge: float) -> tuple[Vector, Vector]:
-        """Change of the factors and of the free coefficients, and nothing if H is not positive."""
+        """Change of the factors and of the free coefficients."""
         shift = damping * self.scale
         # With residual M_hat - M(alpha), coefficients enter with a minus sign.
         right = -(self.slope + self.paths.T @ self.path_slope)

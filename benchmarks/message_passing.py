@@ -1,7 +1,7 @@
 r"""What a second layer gains at the same number of parameters and the same radius.
 
     python benchmarks/message_passing.py --data shared/data/rMD17_ethanol
-    python benchmarks/message_passing.py --data DIR --energy-weight 300 \
+    python benchmarks/message_passing.py --data DIR --energy-weight 100 \
         --out benchmarks/results/message_passing-energy-300.json
     python benchmarks/message_passing.py --table                # print what has been measured
 
@@ -27,7 +27,7 @@ from etn.sweep import Schedule
 R_MAX = 2.4
 L_MAX = 2
 RIDGE = 3e-3
-ENERGY_WEIGHT = 100.0
+ENERGY_WEIGHT = 33.0
 SCHEDULE = Schedule(max_sweeps=(3, 3))
 MAX_CYCLES = 8
 MODELS: dict[str, dict[str, Any]] = {

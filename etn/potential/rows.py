@@ -31,9 +31,10 @@ Array = NDArray[np.float64]
 class Weights:
     """What multiplies the residuals of a fit.
 
-    loss = sum_frames [ (w_E dE / N)^2 + sum (w_F dF)^2 + sum (w_S d(sigma V) / N)^2 ]
+    loss = sum_frames [ (w_E dE)^2 / N + sum (w_F dF)^2 + sum (w_S d(sigma V) / N)^2 ]
 
-    with N the number of atoms: all residuals are in eV/atom or eV/Å.  The terms of a frame are
+    with N the number of atoms.  Errors of atoms that are independent add up to sqrt(N) of one, so
+    an energy divided by sqrt(N) says as much of a large frame as of a small one.  The terms of a frame are
     multiplied by its own weight and that of its kind: a frame of weight 2 counts as two.
 
     Parameters
@@ -56,7 +57,7 @@ class Weights:
     ('Vacancy', 2.0)
     """
 
-    energy: float = 300.0
+    energy: float = 30.0
     forces: float = 1.0
     stress: float | None = None
     kinds: Mapping[str, float] | None = None
@@ -263,7 +264,7 @@ class Rows:
         labels = np.array([np.nan if f.energy is None else f.energy for f in frames])
         energies: Array = labels - base
         has_energy = np.isfinite(energies)
-        energy_weights = np.where(has_energy, factors * w.energy / n, 0.0)
+        energy_weights = np.where(has_energy, factors * w.energy / np.sqrt(n), 0.0)
         energies = np.where(has_energy, energies, 0.0)
         w_stress = w.DEFAULT_STRESS if w.stress is None else w.stress
         has_stress = np.array([f.stress is not None and f.volume > 0 for f in frames]) & (

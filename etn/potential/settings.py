@@ -190,8 +190,8 @@ class FitSettings(BaseModel):
     )
     energy_weight: float = _option(
         default_of(Weights, "energy"),
-        "Weight of the energies per atom; zero leaves them out.",
-        unit="per eV/atom",
+        "Weight of the energies over the square root of the number of atoms; zero leaves them out.",
+        unit="per eV",
         ge=0,
         allow_inf_nan=False,
     )

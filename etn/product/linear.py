@@ -147,21 +147,21 @@ class SharedLinear:
                 f"features: expected a last axis of {self.irreps_in.dim} ({self.irreps_in}), got "
                 f"shape {tuple(x.shape)}"
             )
-        matrices = self.weight_plan.split(w)
-        biases = {} if b is None else self.bias_plan.split(b)
-        at_once = self.weights == "shared" and self.layout == "ir_mul"
+        leads = [tuple(a.shape[:-1]) for a in (x, w, b) if a is not None]
         try:
-            terms = self._at_once(x, matrices["channels"]) if at_once else self._each(x, matrices)
-            for name, bias in biases.items():
-                added = bias[..., None, :] if self.layout == "ir_mul" else bias[..., None]
-                # In the precision of the features, also where autocast has lowered it.
-                terms[int(name)] = terms[int(name)] + _as(added, terms[int(name)])
-        except (ValueError, RuntimeError) as error:
+            lead = np.broadcast_shapes(*leads)
+        except ValueError as error:
             raise IrrepsError(
-                "leading axes of features, weights and biases do not fit together: "
-                f"{[tuple(a.shape[:-1]) for a in (x, w, b) if a is not None]}"
+                f"leading axes of features, weights and biases do not fit together: {leads}"
             ) from error
-        return _join(terms)
+        matrices = self.weight_plan.split(w)
+        at_once = self.weights == "shared" and self.layout == "ir_mul"
+        terms = self._at_once(x, matrices["channels"]) if at_once else self._each(x, matrices)
+        for name, bias in ({} if b is None else self.bias_plan.split(b)).items():
+            added = bias[..., None, :] if self.layout == "ir_mul" else bias[..., None]
+            # In the precision of the features, also where autocast has lowered it.
+            terms[int(name)] = terms[int(name)] + _as(added, terms[int(name)])
+        return _join(terms, lead)
 
     def _at_once(self, x: Array, matrix: Array) -> list[Array]:
         """All components as rows of one matrix product; terms (..., dim, C')."""
@@ -240,19 +240,16 @@ def _as(array: Array, other: Array) -> Array:
     return array.to(other.dtype) if is_torch(array) else array
 
 
-def _join(terms: list[Array]) -> Array:
+def _join(terms: list[Array], lead: tuple[int, ...]) -> Array:
     """Flat features (..., dim) of terms with two axes each."""
     xp: Any = np
     if is_torch(terms[0]):
         import torch
 
         xp = torch
-    # A batch of biases may have more leading axes than what has none.
-    lead = max((tuple(term.shape[:-2]) for term in terms), key=math.prod)
-    flat = [
-        xp.broadcast_to(term, (*lead, *term.shape[-2:])).reshape(
-            (*lead, term.shape[-2] * term.shape[-1])
-        )
-        for term in terms
-    ]
+    flat = []
+    for term in terms:
+        rows, columns = term.shape[-2:]
+        # Where only biases have a batch, the other terms have none.
+        flat.append(xp.broadcast_to(term, (*lead, rows, columns)).reshape((*lead, rows * columns)))
     return flat[0] if len(flat) == 1 else xp.concat(flat, axis=-1)

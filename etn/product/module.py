@@ -9,8 +9,9 @@ import torch
 from etn.backend import Kind
 from etn.errors import CoreError
 from etn.product.base import TensorProduct, multiply
+from etn.product.linear import SharedLinear
 
-__all__ = ["ProductModule"]
+__all__ = ["LinearModule", "ProductModule"]
 
 PRECISIONS = (torch.float32, torch.float64)
 
@@ -69,11 +70,19 @@ class ProductModule(torch.nn.Module):
             tensor = torch.tensor(value, dtype=dtype, device=device)
             self.register_buffer(_buffer(key), tensor, persistent=False)
         self._keys = tuple(self.contraction.constants)
+        self._settle(dtype, device)
         self.weight: torch.nn.Parameter | None = None
         if own_weights and product.weight_numel:
-            generator = torch.Generator().manual_seed(seed)
-            drawn = torch.randn(product.weight_numel, generator=generator, dtype=torch.float64)
-            self.weight = torch.nn.Parameter(drawn.to(dtype=dtype, device=device))
+            self.weight = _normal(product.weight_numel, dtype, device, seed)
+
+    def _settle(self, dtype: torch.dtype, device: Any) -> None:
+        """Have everything computed that is computed once: compilers cannot trace its locks."""
+        product = self.product
+        sizes = (product.irreps_in1.dim, product.irreps_in2.dim, product.weight_numel)
+        x, y, w = (torch.zeros((0, size), dtype=dtype, device=device) for size in sizes)
+        constants = {key: getattr(self, _buffer(key)) for key in self._keys}
+        with torch.no_grad():
+            multiply(product, self.contraction, torch, constants, x, y, w if sizes[2] else None)
 
     @property
     def scheme(self) -> str:
@@ -140,6 +149,61 @@ class ProductModule(torch.nn.Module):
     def extra_repr(self) -> str:
         """Return the product and the scheme."""
         return f"{self.product!r}, computed by {self.scheme}"
+
+
+class LinearModule(torch.nn.Module):
+    """A :class:`~etn.product.linear.SharedLinear` with its weights and biases as parameters.
+
+    It follows autocast as ``torch.nn.Linear`` does: a matrix on multiplicities breaks no symmetry
+    in any precision.
+
+    Parameters
+    ----------
+    linear : SharedLinear
+    dtype : torch.dtype, optional
+        float32 by default.
+    device : optional
+    seed : int
+        Of the weights, drawn from the normal distribution; biases start at 0.
+
+    Examples
+    --------
+    >>> layer = LinearModule(SharedLinear("4x0e+4x1o", "2x0e+2x1o"))
+    >>> layer(torch.ones(7, 16)).shape
+    torch.Size([7, 8])
+    """
+
+    def __init__(
+        self,
+        linear: SharedLinear,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: Any = "cpu",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.linear = linear
+        self.weight = _normal(linear.weight_numel, dtype, device, seed)
+        self.bias: torch.nn.Parameter | None = None
+        if linear.bias_numel:
+            self.bias = torch.nn.Parameter(
+                torch.zeros(linear.bias_numel, dtype=dtype, device=device)
+            )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map features (..., irreps_in.dim) to (..., irreps_out.dim)."""
+        return self.linear.apply(x, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        """Return the map."""
+        return repr(self.linear)
+
+
+def _normal(size: int, dtype: torch.dtype, device: Any, seed: int) -> torch.nn.Parameter:
+    """Normal numbers that are the same on every device and in every precision."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randn(size, generator=generator, dtype=torch.float64)
+    return torch.nn.Parameter(drawn.to(dtype=dtype, device=device))
 
 
 def _buffer(key: str) -> str:

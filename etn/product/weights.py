@@ -51,7 +51,7 @@ class WeightPlan:
         return sum(map(math.prod, self.shapes.values()))
 
     def split(self, weights: Array) -> dict[str, Array]:
-        """Views of the blocks, each (..., *shape).
+        """Views of the blocks, each ``(..., *shape)``.
 
         Raises
         ------

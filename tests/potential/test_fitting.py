@@ -42,7 +42,7 @@ def loss_of(
     loss = ridge * model.chain.norm() ** 2
     for frame, p in zip(data, model.predict(data), strict=True):
         n = frame.n_atoms
-        loss += (energy * (p.energy - frame.energy) / n) ** 2
+        loss += (energy * (p.energy - frame.energy)) ** 2 / n
         loss += np.sum((forces * (p.forces - frame.forces)) ** 2)
         if frame.stress is not None:
             loss += np.sum((stress * (p.stress - frame.stress) * frame.volume / n) ** 2)

@@ -336,7 +336,7 @@ def test_rows_are_predictions(rng):
     errors = []
     for frame, p in zip(data, model.predict(data), strict=True):
         n = frame.n_atoms
-        errors.append([WEIGHTS.energy / n * (p.energy - frame.energy)])
+        errors.append([WEIGHTS.energy / np.sqrt(n) * (p.energy - frame.energy)])
         errors.append(WEIGHTS.forces * (p.forces - frame.forces).ravel())
         if frame.stress is not None:
             errors.append(WEIGHTS.stress / n * frame.volume * (p.stress - frame.stress))
@@ -416,7 +416,7 @@ def test_the_loss_never_rises(rng):
     total = 1e-2 * model.layers.norm() ** 2
     for frame, p in zip(data, model.predict(data), strict=True):
         n = frame.n_atoms
-        total += (WEIGHTS.energy / n * (p.energy - frame.energy)) ** 2
+        total += (WEIGHTS.energy * (p.energy - frame.energy)) ** 2 / n
         total += np.sum((WEIGHTS.forces * (p.forces - frame.forces)) ** 2)
         if frame.stress is not None:
             total += np.sum((frame.volume / n * (p.stress - frame.stress)) ** 2)

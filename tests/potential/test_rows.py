@@ -81,7 +81,7 @@ def weighted_loss(model, data, w):
     for frame, p in zip(data, model.predict(data), strict=True):
         n = frame.n_atoms
         if frame.energy is not None:
-            loss += (w.energy * (p.energy - frame.energy) / n) ** 2
+            loss += (w.energy * (p.energy - frame.energy)) ** 2 / n
         if frame.forces is not None:
             loss += np.sum((w.forces * (p.forces - frame.forces)) ** 2)
         if frame.stress is not None:
@@ -217,7 +217,7 @@ def test_stress_has_a_default_weight_where_it_is_known(data, basis):
     assert len(rows) == 4 * 7 + 3 * 18
     weights = np.concatenate([batch.weights for batch in rows.batches()])
     n = np.array([3, 9, 5, 1])
-    for w in (*(Weights().energy / n), 1.0, *(Weights.DEFAULT_STRESS / n)):
+    for w in (*(Weights().energy / np.sqrt(n)), 1.0, *(Weights.DEFAULT_STRESS / n)):
         assert np.any(np.isclose(weights, w))
 
 

@@ -83,7 +83,7 @@ class E3nnProduct(ProductModule):
         x, y : tensor
         weight : tensor or list of tensors, optional
             Of shape (weight_numel,) with shared weights, else (..., weight_numel); or one of shape
-            (..., *path_shape) for each weighted instruction.  Needed without internal weights.
+            ``(..., *path_shape)`` for each weighted instruction.  Needed without internal weights.
 
         Raises
         ------

@@ -220,7 +220,7 @@ def _score(potential: MessagePassingPotential, valid: Dataset | None, weights: W
     for frame, p in zip(valid or (), potential.predict(valid or ()), strict=True):
         squares = 0.0
         if frame.energy is not None:
-            squares += (weights.energy * (p.energy - frame.energy) / frame.n_atoms) ** 2
+            squares += (weights.energy * (p.energy - frame.energy)) ** 2 / frame.n_atoms
         if frame.forces is not None:
             squares += float(np.sum((weights.forces * (p.forces - frame.forces)) ** 2))
         total += weights.count(frame) * squares

@@ -269,7 +269,7 @@ def labels(frame: Frame, basis: Basis, baseline: Baseline, weights: Weights) -> 
     force = np.zeros((n, 3)) if frame.forces is None else frame.forces - forces
     targets = [np.array([energy]), force.ravel()]
     row_weights = [
-        np.array([0.0 if frame.energy is None else factor * weights.energy / n]),
+        np.array([0.0 if frame.energy is None else factor * weights.energy / np.sqrt(n)]),
         np.full(3 * n, 0.0 if frame.forces is None else factor * weights.forces),
     ]
     stress = weights.DEFAULT_STRESS if weights.stress is None else weights.stress

@@ -5,6 +5,7 @@
 - :func:`fused_cg`: every Clebsch-Gordan coupling up to a degree as one tensor.
 - :func:`decompose`: its CP decomposition, :class:`CPTensor`, with a :class:`Certificate`;
   :func:`analytic_decomposition` and :func:`load_table` give those known in closed form or shipped.
+- :class:`SharedLinear`: the equivariant linear maps that go with them.
 - ``TensorProduct.module()``: the same as a torch module.
 
 Path coefficients are in units of 3j tensors of norm 1, and dense tensors have their output first.
@@ -17,6 +18,7 @@ from etn.product.cp import CPTensor
 from etn.product.decomposed import DecomposedProduct
 from etn.product.fused import FusedTensor, Path, Sparse, fused_cg
 from etn.product.layout import change_layout
+from etn.product.linear import SharedLinear
 from etn.product.solve import decompose, rescale
 from etn.product.spherical import SphericalProduct
 from etn.product.tables import available_tables, load_table
@@ -27,6 +29,7 @@ __all__ = [
     "DecomposedProduct",
     "FusedTensor",
     "Path",
+    "SharedLinear",
     "Sparse",
     "SphericalProduct",
     "TensorProduct",

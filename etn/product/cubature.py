@@ -20,12 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn.errors import SettingsError
-from etn.o3 import rotation_matrix, spherical_harmonics, spherical_harmonics_with_gradients
+from etn.o3 import spherical_harmonics, spherical_harmonics_with_gradients
 from etn.o3.irrep import as_int
+from etn.product.groups import CORNER, POLE, VERTEX, images, point_group
 
 __all__ = ["Cubature", "cubature"]
 
-GOLDEN = (1.0 + math.sqrt(5.0)) / 2.0
 TOLERANCE = 1e-13
 ATTEMPTS = 40
 
@@ -59,35 +59,20 @@ class _Orbits(NamedTuple):
         return self.order * self.free + sum(size for _, size in self.fixed)
 
 
-_POLE = (0.0, 0.0, 1.0)
-_CORNER = (1.0, 1.0, 1.0)  # face of the octahedron and of the icosahedron
-_VERTEX = (0.0, 1.0, GOLDEN)  # of the icosahedron
-
-# Generators: rotations as (axis, order); "i" adds the inversion.
-_GENERATORS = {
-    "C3i": ((_POLE, 3),),
-    "C5i": ((_POLE, 5),),
-    "D4": ((_POLE, 4), ((1.0, 0.0, 0.0), 2)),
-    "D5": ((_POLE, 5), ((1.0, 0.0, 0.0), 2)),
-    "T": ((_POLE, 2), (_CORNER, 3)),
-    "O": ((_POLE, 4), (_CORNER, 3)),
-    "I": ((_POLE, 2), (_CORNER, 3), (_VERTEX, 5)),
-}
-
 # By degree.  Those with free orbits were found by trying groups in the order of size.
 _COMPACT = {
-    2: _Orbits("T", 12, 0, ((_CORNER, 4),)),
-    3: _Orbits("O", 24, 0, ((_POLE, 6),)),
-    5: _Orbits("I", 60, 0, ((_VERTEX, 12),)),
-    6: _Orbits("D4", 8, 2, ((_POLE, 2),)),
-    8: _Orbits("T", 12, 2, ((_CORNER, 4),)),
-    9: _Orbits("I", 60, 0, ((_VERTEX, 12), (_CORNER, 20))),
+    2: _Orbits("T", 12, 0, ((CORNER, 4),)),
+    3: _Orbits("O", 24, 0, ((POLE, 6),)),
+    5: _Orbits("I", 60, 0, ((VERTEX, 12),)),
+    6: _Orbits("D4", 8, 2, ((POLE, 2),)),
+    8: _Orbits("T", 12, 2, ((CORNER, 4),)),
+    9: _Orbits("I", 60, 0, ((VERTEX, 12), (CORNER, 20))),
     11: _Orbits("O", 24, 2, ()),
-    12: _Orbits("D4", 8, 7, ((_POLE, 2),)),
-    14: _Orbits("I", 60, 1, ((_VERTEX, 12),)),
-    15: _Orbits("C5i", 10, 8, ((_POLE, 2),)),
-    17: _Orbits("C3i", 6, 17, ((_POLE, 2),), seed=5),
-    18: _Orbits("D5", 10, 12, ((_POLE, 2),)),
+    12: _Orbits("D4", 8, 7, ((POLE, 2),)),
+    14: _Orbits("I", 60, 1, ((VERTEX, 12),)),
+    15: _Orbits("C5i", 10, 8, ((POLE, 2),)),
+    17: _Orbits("C3i", 6, 17, ((POLE, 2),), seed=5),
+    18: _Orbits("D5", 10, 12, ((POLE, 2),)),
 }
 
 
@@ -155,8 +140,8 @@ def _solve(degree: int) -> Cubature:
     from scipy.optimize import least_squares
 
     orbits = _COMPACT[degree]
-    group = _group(orbits.group)
-    fixed = [_orbit(group, np.array(direction)) for direction, _ in orbits.fixed]
+    group = point_group(orbits.group)
+    fixed = [_orbit(group, direction) for direction, _ in orbits.fixed]
     n = (degree + 1) ** 2
     sums = np.array([spherical_harmonics(degree, points).sum(0) for points in fixed])
     sums = sums.reshape(len(fixed), n)
@@ -167,19 +152,19 @@ def _solve(degree: int) -> Cubature:
         directions, free, tied = np.split(x, (3 * orbits.free, 4 * orbits.free))
         return directions.reshape(-1, 3), free, tied
 
-    def images(directions: NDArray[np.float64]) -> NDArray[np.float64]:
+    def turned(directions: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.einsum("gab,nb->nga", group, directions)
 
     def residual(x: NDArray[np.float64]) -> NDArray[np.float64]:
         directions, free, tied = split(x)
-        values = spherical_harmonics(degree, images(directions)).sum(axis=1)
+        values = spherical_harmonics(degree, turned(directions)).sum(axis=1)
         return free @ values + tied @ sums - integral
 
     def jacobian(x: NDArray[np.float64]) -> NDArray[np.float64]:
         directions, free, _ = split(x)
-        values, gradients = spherical_harmonics_with_gradients(degree, images(directions))
-        turned = np.einsum("ngai,gab->nbi", gradients, group) * free[:, None, None]
-        rows = (turned.reshape(3 * orbits.free, n), values.sum(axis=1), sums)
+        values, gradients = spherical_harmonics_with_gradients(degree, turned(directions))
+        pulled = np.einsum("ngai,gab->nbi", gradients, group) * free[:, None, None]
+        rows = (pulled.reshape(3 * orbits.free, n), values.sum(axis=1), sums)
         return np.concatenate(rows).T
 
     for seed in range(orbits.seed, orbits.seed + ATTEMPTS):
@@ -200,7 +185,7 @@ def _solve(degree: int) -> Cubature:
         ).x
         if np.linalg.norm(residual(found)) <= TOLERANCE * math.sqrt(orbits.size):
             directions, free, tied = split(found)
-            points = np.concatenate([images(directions).reshape(-1, 3), *fixed])
+            points = np.concatenate([turned(directions).reshape(-1, 3), *fixed])
             weights = [np.repeat(free, len(group))]
             weights += [np.full(len(o), w) for o, w in zip(fixed, tied, strict=True)]
             norms = np.linalg.norm(points, axis=1, keepdims=True)
@@ -210,28 +195,12 @@ def _solve(degree: int) -> Cubature:
     )
 
 
-@cache
-def _group(name: str) -> NDArray[np.float64]:
-    """All elements of a point group, shape (order, 3, 3), from its generators."""
-    generators = [rotation_matrix(axis, 2.0 * np.pi / n) for axis, n in _GENERATORS[name]]
-    if name.endswith("i"):
-        generators.append(-np.eye(3))
-    elements = [np.eye(3)]
-    for element in elements:  # grows while it is gone through
-        for generator in generators:
-            product = generator @ element
-            if all(np.abs(product - known).max() > 1e-9 for known in elements):
-                elements.append(product)
-    return np.array(elements)
-
-
-def _orbit(group: NDArray[np.float64], direction: NDArray[np.float64]) -> NDArray[np.float64]:
+def _orbit(
+    group: NDArray[np.float64], direction: tuple[float, float, float]
+) -> NDArray[np.float64]:
     """The different images of a direction, as unit vectors."""
-    points: list[NDArray[np.float64]] = []
-    for image in group @ (direction / np.linalg.norm(direction)):
-        if all(np.abs(image - known).max() > 1e-9 for known in points):
-            points.append(image)
-    return np.array(points)
+    unit = np.array(direction) / np.linalg.norm(direction)
+    return group[images(group, unit)] @ unit
 
 
 def _frozen(points: NDArray[np.float64], weights: NDArray[np.float64]) -> Cubature:

@@ -31,7 +31,7 @@ LINEAR_SHARING: tuple[LinearSharing, ...] = ("shared", "per_irrep")
 class SharedLinear:
     r"""A linear equivariant map with one matrix for all irreps, or one for each pair of terms.
 
-    With ``weights="shared"`` it is the linear layer of tensor decomposition networks [1]_: C C'
+    With ``weights="shared"`` it is the linear layer of tensor decomposition networks: C C'
     numbers whatever the degree, and one matrix product for all components.  With
     ``weights="per_irrep"`` it is the general equivariant map, that of ``e3nn.o3.Linear`` with its
     defaults: the same normalization, and the same weights in the same order.
@@ -54,10 +54,9 @@ class SharedLinear:
     SettingsError
         If a name is unknown.
 
-    References
-    ----------
-    .. [1] Lin et al., Tensor decomposition networks, arXiv:2507.01131, section on path-weight
-       sharing.
+    Notes
+    -----
+    Source: Lin et al., arXiv:2507.01131, path-weight sharing.
 
     Examples
     --------

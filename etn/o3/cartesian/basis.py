@@ -130,8 +130,9 @@ def harmonic_polynomials(l: int) -> tuple[Integers, tuple[Fraction, ...]]:
                     rows[row, places[place]] += value
     rows, _ = _without_common_factors(rows)
     counts = [multiplicity(exponents) for exponents in monomials(l)]
-    norms = [sum(Fraction(v * v, count) for v, count in zip(row, counts)) for row in rows]
-    return rows, tuple(1 / Fraction(norm) for norm in norms)
+    pairs = [zip(row, counts, strict=True) for row in rows]
+    norms = [sum((Fraction(v * v, count) for v, count in row), Fraction(0)) for row in pairs]
+    return rows, tuple(1 / norm for norm in norms)
 
 
 def _component_rows(l: int) -> Integers:

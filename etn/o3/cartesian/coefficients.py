@@ -87,9 +87,9 @@ def _symmetric_coefficients(l1: int, l2: int, l3: int) -> Integers:
     for sign, extra3, extra1, extra2 in terms:
         # The index from the Levi-Civita symbol can stand at any place with its letter.
         letters = (free * extra3).sum(axis=-1) + 1 if odd else 1
-        places = (_place(free + extra3), _place(left + joined + extra1))
-        places = np.broadcast_arrays(*places, _place(right + joined + extra2), weights)[:3]
-        np.add.at(out, tuple(places), sign * weights * letters)
+        third, first = _place(free + extra3), _place(left + joined + extra1)
+        second = _place(right + joined + extra2)
+        np.add.at(out, (third, first, second), sign * weights * letters)
     return out
 
 

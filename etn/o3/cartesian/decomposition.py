@@ -19,6 +19,9 @@ from etn.o3.cartesian.paths import History, histories, invariants, multiplicitie
 from etn.o3.irrep import Irrep, IrrepLike, as_int
 from etn.o3.irreps import Irreps, IrrepsLike
 
+# What one coupling history takes as a tuple, roughly.
+_PATH_BYTES = 256
+
 # Coefficients below this are rounding errors of zeros.
 _NEGLIGIBLE = 1e-12
 
@@ -80,11 +83,19 @@ class CartesianDecomposition:
     def paths(self) -> tuple[Path, ...]:
         """How each irrep is coupled, in the order of `irreps`, one entry a copy.
 
+        Raises
+        ------
+        SettingsError
+            The list would take more than `max_bytes`.
+
         Examples
         --------
         >>> [path.histories[0] for path in decompose("ijk").paths][:3]
         [(1, 1, 0), (1, 0, 1), (1, 1, 1)]
         """
+        _check_bytes(
+            _PATH_BYTES * sum(multiplicities(self.rank)), self.max_bytes, f"paths of {self.symmetry}"
+        )
         known = histories(self.rank)
         found = []
         for _, ir in self.irreps:

@@ -5,7 +5,8 @@ Notes
 The packed monomials close under the recursion of the Legendre polynomials.  With
 P_l(r·s) = T^l(r) · s^l as a polynomial of s,
 
-.. math:: l\, T^l = (2l - 1)\, \{r \otimes T^{l-1}\}_{avg} - (l - 1)\, r^2 \{I \otimes T^{l-2}\}_{avg},
+.. math:: l\, T^l = (2l - 1)\, \mathrm{Sym}(r \otimes T^{l-1})
+    - (l - 1)\, |r|^2\, \mathrm{Sym}(I \otimes T^{l-2}),
 
 a component with c = 0 or 1 needs only such components: 2l+1 numbers a degree, none of the 3^l of
 the full tensor.  It is a polynomial of x, y, z, so its derivatives are finite everywhere, at the
@@ -14,15 +15,17 @@ poles too.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from etn.backend import Array, as_block, library, like
 from etn.errors import DataError, IrrepsError
-from etn.o3.cartesian.basis import Packing
 from etn.o3.cartesian.coefficients import coefficients
-from etn.o3.cartesian.packing import MAX_BYTES, repack, unpack
+from etn.o3.cartesian.matrices import MAX_BYTES
+from etn.o3.cartesian.packing import repack, unpack
 from etn.o3.irrep import as_int
 
 Form: TypeAlias = Literal["packed", "full", "monomial"]
@@ -65,26 +68,31 @@ def _directions(r: Array, zero: ZeroPolicy) -> tuple[Array, Array]:
     return known * inverse, inverse
 
 
+@cache
+def _weights(n: int, pairs: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return j or (with `pairs`) j (j+1) for j = n..1 and for j = 1..n."""
+    j = np.arange(1.0, n + 1)
+    up = j * (j + 1) if pairs else j
+    down = up[::-1].copy()
+    for array in (down, up):
+        array.setflags(write=False)
+    return down, up
+
+
 def _one_more_index(values: Array, x: Array, y: Array) -> Array:
     """Return a x A[a-1, b] + b y A[a, b-1] for the values A in order of b."""
-    n = values.shape[-1]
     xp = library(values)
+    down, up = (like(w, values) for w in _weights(values.shape[-1], False))
     pad = xp.zeros_like(x)
-    up = like(np.arange(1.0, n + 1), values)
-    down = like(np.arange(float(n), 0.0, -1.0), values)
     return xp.concatenate((down * values * x, pad), -1) + xp.concatenate((pad, up * values * y), -1)
 
 
-def _one_more_pair(values: Array, x: Array) -> Array:
-    """Return a (a-1) A[a-2, b] + b (b-1) A[a, b-2]."""
-    n = values.shape[-1]
+def _one_more_pair(values: Array, r: Array) -> Array:
+    """Return a (a-1) A[a-2, b] + b (b-1) A[a, b-2] for the values A in order of b."""
     xp = library(values)
-    pad = xp.zeros_like(x)
-    j = np.arange(1.0, n + 1)
-    up, down = like(j * (j + 1), values), like((j * (j + 1))[::-1].copy(), values)
-    return xp.concatenate((down * values, pad, pad), -1) + xp.concatenate(
-        (pad, pad, up * values), -1
-    )
+    down, up = (like(w, values) for w in _weights(values.shape[-1], True))
+    pad = xp.zeros_like(r[..., :2])
+    return xp.concatenate((down * values, pad), -1) + xp.concatenate((pad, up * values), -1)
 
 
 def _solid(l: int, r: Array) -> tuple[Array, Array]:
@@ -100,17 +108,18 @@ def _solid(l: int, r: Array) -> tuple[Array, Array]:
     for d in range(2, l + 1):
         first = _one_more_index(flat[-1], x, y)
         second = _one_more_index(tilted[-1], x, y) + z * flat[-1]
-        trace = _one_more_pair(flat[-2], x), _one_more_pair(tilted[-2], x)
+        trace = _one_more_pair(flat[-2], r), _one_more_pair(tilted[-2], r)
         flat.append(((2 * d - 1) * first - square * trace[0]) / d**2)
         tilted.append(((2 * d - 1) * second - square * trace[1]) / d**2)
     degrees = [xp.concatenate(pair, -1) for pair in zip(flat, tilted, strict=True)]
     return (degrees[l - 1] if l else degrees[0][..., :0]), degrees[l]
 
 
-def _formed(values: Array, l: int, form: Form, source: Packing, max_bytes: float) -> Array:
+def _formed(values: Array, l: int, form: Form, max_bytes: float) -> Array:
+    """Return packed monomials in the form asked for."""
     if form == "full":
-        return unpack(values, l, source, max_bytes=max_bytes)
-    return repack(values, l, source, "monomial" if form == "monomial" else "orthonormal")
+        return unpack(values, l, "monomial", max_bytes=max_bytes)
+    return values if form == "monomial" else repack(values, l, "monomial", "orthonormal")
 
 
 def harmonics(
@@ -179,7 +188,7 @@ def harmonics(
     r = _vectors(r)
     if normalize:
         r, _ = _directions(r, zero)
-    return _formed(_solid(l, r)[1], l, form, "monomial", max_bytes)
+    return _formed(_solid(l, r)[1], l, form, max_bytes)
 
 
 def harmonics_with_gradients(
@@ -234,7 +243,7 @@ def harmonics_with_gradients(
         r, inverse = _directions(r, zero)
     lower, values = _solid(l, r)
     if l == 0:
-        gradients = r[..., None] * 0
+        gradients = library(r).zeros_like(r)[..., None]
     else:
         # Packed monomials of degree 1 are (x, y, z).
         G = like(coefficients(l - 1, 1, l, "unity", "monomial"), r)
@@ -242,5 +251,5 @@ def harmonics_with_gradients(
         if inverse is not None:
             radial = l * r[..., None] * values[..., None, :]
             gradients = (gradients - radial) * inverse[..., None]
-    packed = (_formed(array, l, form, "monomial", max_bytes) for array in (values, gradients))
-    return next(packed), next(packed)
+    formed = [_formed(array, l, form, max_bytes) for array in (values, gradients)]
+    return formed[0], formed[1]

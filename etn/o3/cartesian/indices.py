@@ -4,22 +4,20 @@ Notes
 -----
 A permutation a of the n axes acts by :math:`(a T)_{i_0 \dots} = T_{j_0 \dots}` with
 :math:`j_{a_d} = i_d`, which is ``numpy.transpose(T, a)``.  Two of them compose to
-:math:`(a b)_d = a_{b_d}`: first a, then b.  The first places that the elements of a group send to
-axis 0 part it into cosets of the stabilizer of that axis, and so on down the axes; the average over
-the group is therefore the product of the averages over one representative of each coset, at most
-n(n+1)/2 permutations instead of up to n!.
+:math:`(a b)_d = a_{b_d}`: first a, then b.  The entry a_0 tells apart the cosets of the subgroup
+that leaves axis 0 in place, and so on down the axes.  The average over the group is therefore the
+product of the averages over one representative of each coset: at most n(n+1)/2 permutations
+instead of up to n!, and the group is never listed.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 from etn.errors import IrrepsError
-
-# Elements of the largest group that is listed: beyond it the list fills memory, not the tensor.
-_MAX_ORDER = 1_000_000
 
 _CONTRADICTION = "the signs contradict each other, so that only the tensor zero is left"
 
@@ -35,27 +33,39 @@ class SignedPermutation(NamedTuple):
         axes = self.axes
         return SignedPermutation(tuple([axes[d] for d in other.axes]), self.sign * other.sign)
 
+    def inverse(self) -> SignedPermutation:
+        """Return the permutation that undoes this one."""
+        axes = tuple(sorted(range(len(self.axes)), key=self.axes.__getitem__))
+        return SignedPermutation(axes, self.sign)
 
-def _generate(
-    identity: SignedPermutation, generators: tuple[SignedPermutation, ...]
-) -> dict[tuple[int, ...], int] | None:
-    """Return the signs of the group that is generated, or None where one element has both."""
-    found = [identity]
-    signs = {identity.axes: 1}
-    for element in found:
-        for generator in generators:
-            axes, sign = new = element.then(generator)
-            if axes not in signs:
-                signs[axes] = sign
-                found.append(new)
-            elif signs[axes] != sign:
+
+def _cosets(
+    rank: int, generators: tuple[SignedPermutation, ...]
+) -> list[dict[int, SignedPermutation]] | None:
+    """Return representatives of the cosets at each axis, or None where the signs contradict.
+
+    Every permutation that is not yet a product of representatives becomes one itself, and its
+    products with the others are examined in turn (Furst, Hopcroft and Luks, 21st FOCS (1980)).
+    """
+    table = [{axis: SignedPermutation(tuple(range(rank)), 1)} for axis in range(rank)]
+    members: list[SignedPermutation] = []
+    waiting = list(generators)
+    while waiting:
+        rest = waiting.pop()
+        for axis, level in enumerate(table):
+            image = rest.axes[axis]
+            if image not in level:
+                level[image] = rest
+                members.append(rest)
+                waiting += [rest.then(member) for member in members]
+                waiting += [member.then(rest) for member in members]
+                break
+            rest = level[image].inverse().then(rest)
+        else:
+            # Nothing but the sign is left.
+            if rest.sign < 0:
                 return None
-        if len(found) > _MAX_ORDER:
-            raise IrrepsError(
-                f"index symmetry: expected a group of at most {_MAX_ORDER} permutations, found "
-                f"more of the {len(identity.axes)} indices; use fewer indices or symmetries"
-            )
-    return signs
+    return table
 
 
 class _Term(NamedTuple):
@@ -81,7 +91,7 @@ class IndexSymmetry:
     Examples
     --------
     >>> symmetry = parse("ijkl = jikl = klij")
-    >>> symmetry.rank, len(symmetry.group)
+    >>> symmetry.rank, symmetry.order
     (4, 8)
     >>> symmetry.generators[0]
     SignedPermutation(axes=(1, 0, 2, 3), sign=1)
@@ -95,44 +105,29 @@ class IndexSymmetry:
         """Number of indices."""
         return len(self.letters)
 
-    @property
-    def identity(self) -> SignedPermutation:
-        """The permutation that does nothing."""
-        return SignedPermutation(tuple(range(self.rank)), 1)
-
-    @cached_property
-    def group(self) -> dict[tuple[int, ...], int]:
-        """The sign of every permutation of the group, in the order in which they were found.
-
-        Raises
-        ------
-        IrrepsError
-            The signs contradict each other, or the group has more than a million elements.
-        """
-        signs = _generate(self.identity, self.generators)
-        if signs is None:
-            raise IrrepsError(f"{self}: {_CONTRADICTION}")
-        return signs
-
     @cached_property
     def cosets(self) -> tuple[tuple[SignedPermutation, ...], ...]:
         """Representatives of the cosets, axis by axis: the average over the group in factors.
 
+        Raises
+        ------
+        IrrepsError
+            The signs contradict each other.
+
         Examples
         --------
         >>> [len(level) for level in parse("ijk=jik=jki").cosets]
-        [3, 2]
+        [3, 2, 1]
         """
-        levels = []
-        elements = [SignedPermutation(axes, sign) for axes, sign in self.group.items()]
-        for axis in range(self.rank):
-            first: dict[int, SignedPermutation] = {}
-            for element in elements:
-                first.setdefault(element.axes[axis], element)
-            if len(first) > 1:
-                levels.append(tuple(first.values()))
-            elements = [element for element in elements if element.axes[axis] == axis]
-        return tuple(levels)
+        table = _cosets(self.rank, self.generators)
+        if table is None:
+            raise IrrepsError(f"{self}: {_CONTRADICTION}")
+        return tuple(tuple(level.values()) for level in table)
+
+    @property
+    def order(self) -> int:
+        """Number of permutations in the group."""
+        return math.prod(len(level) for level in self.cosets)
 
     def __str__(self) -> str:
         """Return the formula."""
@@ -237,10 +232,10 @@ def _check_signs(formula: str, symmetry: IndexSymmetry, others: list[_Term]) -> 
     generators = symmetry.generators
     if all(generator.sign > 0 for generator in generators):
         return
-    if _generate(symmetry.identity, generators) is not None:
+    if _cosets(symmetry.rank, generators) is not None:
         return
     for count, term in enumerate(others, start=1):
-        if _generate(symmetry.identity, generators[:count]) is None:
+        if _cosets(symmetry.rank, generators[:count]) is None:
             problem = f"{_CONTRADICTION}: with the terms before it, T_{symmetry.letters} = "
             problem += f"-T_{symmetry.letters}"
             raise _error(formula, term.number, term.position, problem)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from functools import cache
 from math import prod
-from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -20,54 +19,8 @@ import numpy.typing as npt
 from etn.backend import Array, as_block, library, like, to_numpy
 from etn.errors import IrrepsError
 from etn.o3.cartesian.basis import Packing, change_of_packing, check_packing, frame
-from etn.o3.cartesian.coefficients import coefficients
-from etn.o3.cartesian.constants import norm_constant
+from etn.o3.cartesian.matrices import MAX_BYTES, check_bytes, full_places, raising
 from etn.o3.irrep import as_int
-
-if TYPE_CHECKING:
-    from sympy import ImmutableDenseMatrix
-
-MAX_BYTES = 2.0**31
-"""Largest full tensor that is made without asking, in bytes."""
-
-# Places of x, y, z among the orthonormal components of degree 1, which are (y, z, x).
-_XYZ = [2, 0, 1]
-
-
-@cache
-def raising(l: int) -> npt.NDArray[np.float64]:
-    """Return the isometric coupling of a packed tensor of degree l-1 and a vector to degree l.
-
-    Parameters
-    ----------
-    l
-        Degree of the result, at least 1.
-
-    Returns
-    -------
-    ndarray of float64, shape (2l+1, 2l-1, 3)
-        Orthonormal packing; the vector in the order (x, y, z).  Cached and read-only.
-
-    Examples
-    --------
-    >>> raising(1)[:, 0]  # (y, z, x) of (x, y, z)
-    array([[0., 1., 0.],
-           [0., 0., 1.],
-           [1., 0., 0.]])
-    """
-    l = as_int(l, "degree l", minimum=1)
-    V = np.ascontiguousarray(coefficients(l - 1, 1, l, "cg")[:, :, _XYZ])
-    V.setflags(write=False)
-    return V
-
-
-def _check_bytes(numbers: int, itemsize: int, max_bytes: float, what: str) -> None:
-    needed = numbers * itemsize
-    if needed > max_bytes:
-        raise IrrepsError(
-            f"{what} takes {needed / 2**30:.1f} GiB, more than max_bytes = "
-            f"{max_bytes / 2**30:.1f} GiB; stay with packed tensors, or raise max_bytes"
-        )
 
 
 def _check_last(values: Array, l: int) -> tuple[int, ...]:
@@ -102,16 +55,35 @@ def _expand(packed: Array, l: int) -> Array:
     return out.reshape((*batch, *(3,) * l))
 
 
-def _refuse(full: npt.NDArray[Any], l: int, residual: float, tolerance: float) -> None:
-    """Raise the error that says in what way a tensor is not irreducible."""
-    axes = range(full.ndim - l, full.ndim)
-    skew = max((float(abs(full - full.swapaxes(i, i + 1)).max()) for i in axes[:-1]), default=0.0)
-    trace = float(abs(np.trace(full, axis1=axes[0], axis2=axes[1])).max())
+@cache
+def _monomial_lift(l: int) -> npt.NDArray[np.float64]:
+    lift = frame(l, "monomial").lift.astype(np.float64)
+    lift.setflags(write=False)
+    return lift
+
+
+def _check_irreducible(tensor: Array, rebuilt: Array, l: int, tolerance: float | None) -> None:
+    """Raise an :class:`IrrepsError` if some tensor differs from its irreducible part."""
+    full = to_numpy(tensor).reshape(-1, *(3,) * l)
+    gaps = abs(full - to_numpy(rebuilt).reshape(full.shape)).reshape(len(full), -1).max(axis=1)
+    sizes = abs(full).reshape(len(full), -1).max(axis=1)
+    if tolerance is None:
+        tolerance = float(np.finfo(full.dtype).eps) ** 0.5
+    bad = ~(gaps <= tolerance * sizes)  # also true of NaN
+    if not bad.any():
+        return
+    first = int(np.argmax(bad))
+    if l == 1 or not np.isfinite(sizes[first]):
+        raise IrrepsError(f"tensor {first} (from 0): expected finite entries, got others")
+    worst = full[first]
+    skew = max(float(abs(worst - worst.swapaxes(i, i + 1)).max()) for i in range(l - 1))
+    trace = float(abs(np.trace(worst)).max())
     raise IrrepsError(
-        f"tensor: expected a symmetric traceless tensor of degree {l}, got one that differs from "
-        f"its irreducible part by {residual:.2e} of its largest entry (tolerance "
-        f"{tolerance:.1e}); exchange of two indices changes it by up to {skew:.2e}, its first "
-        f"trace is up to {trace:.2e}; check=False takes the irreducible part"
+        f"tensor {first} (from 0): expected a symmetric traceless tensor of degree {l}, got one "
+        f"that differs from its irreducible part by {gaps[first] / sizes[first]:.2e} of its "
+        f"largest entry (tolerance {tolerance:.1e}): exchange of neighboring indices changes it "
+        f"by up to {skew:.2e}, its trace over the first two is up to {trace:.2e}; check=False "
+        "takes the irreducible part"
     )
 
 
@@ -192,7 +164,7 @@ def pack(
     >>> pack(np.eye(3), 2)
     Traceback (most recent call last):
     ...
-    etn.errors.IrrepsError: tensor: expected a symmetric traceless tensor of degree 2, got one ...
+    etn.errors.IrrepsError: tensor 0 (from 0): expected a symmetric traceless tensor of degree 2, ...
     """
     l = as_int(l, "degree l", minimum=0)
     check_packing(packing)
@@ -205,15 +177,7 @@ def pack(
         )
     packed = _project(tensor, l)
     if check and l > 0 and prod(shape):
-        full, rebuilt = to_numpy(tensor), to_numpy(_expand(packed, l))
-        if tolerance is None:
-            tolerance = float(np.finfo(full.dtype).eps) ** 0.5
-        residual = float(abs(full - rebuilt).max())
-        largest = float(abs(full).max())
-        if not residual <= tolerance * largest:  # also true of NaN
-            if l == 1:
-                raise IrrepsError("tensor: expected finite vectors, got one that is not")
-            _refuse(full, l, residual / largest, tolerance)
+        _check_irreducible(tensor, _expand(packed, l), l, tolerance)
     return repack(packed, l, "orthonormal", packing)
 
 
@@ -259,90 +223,9 @@ def unpack(
     packed = as_block(packed)
     shape = _check_last(packed, l)
     itemsize = library(packed).finfo(packed.dtype).bits // 8
-    _check_bytes(prod(shape[:-1]) * 3**l, itemsize, max_bytes, f"a full tensor of degree {l}")
+    check_bytes(prod(shape[:-1]) * 3**l, itemsize, max_bytes, f"a full tensor of degree {l}")
     if packing == "monomial":
-        # Its entries are the components themselves, with integer weights: no rounding.
-        return _spread(packed, l)
+        # Every entry is one of the packed numbers or a small integer combination of them.
+        components = packed @ like(_monomial_lift(l), packed).T
+        return components[..., full_places(l)].reshape((*shape[:-1], *(3,) * l))
     return _expand(packed, l)
-
-
-@cache
-def _places(l: int) -> npt.NDArray[np.int64]:
-    """Return, for each entry of the full tensor, the place of its monomial."""
-    indices = np.indices((3,) * l, dtype=np.int8).reshape(l, 3**l)
-    b, c = (indices == 1).sum(axis=0), (indices == 2).sum(axis=0)
-    return c * (l + 1) - c * (c - 1) // 2 + b
-
-
-def _spread(packed: Array, l: int) -> Array:
-    lift = frame(l, "monomial").lift.astype(np.float64)
-    components = packed @ like(lift, packed).T
-    return components[..., _places(l)].reshape((*tuple(packed.shape)[:-1], *(3,) * l))
-
-
-@overload
-def packing_matrix(
-    l: int, *, scaled: bool = False, exact: Literal[False] = False, max_bytes: float = MAX_BYTES
-) -> npt.NDArray[np.float64]: ...
-@overload
-def packing_matrix(
-    l: int, *, scaled: bool = False, exact: Literal[True], max_bytes: float = MAX_BYTES
-) -> ImmutableDenseMatrix: ...
-def packing_matrix(
-    l: int, *, scaled: bool = False, exact: bool = False, max_bytes: float = MAX_BYTES
-) -> npt.NDArray[np.float64] | ImmutableDenseMatrix:
-    r"""Return the orthonormal packing matrix U_l, or S_l that gives harmonics of unit norm.
-
-    .. math:: U_l U_l^T = 1, \qquad S_l = \sqrt{s_l}\, U_l, \qquad
-        Y^{norm}_l(r) = S_l\, \mathrm{vec}\, T^l(r), \qquad s_l = \frac{l!}{(2l-1)!!}
-
-    :func:`pack` and :func:`unpack` do without this matrix.
-
-    Parameters
-    ----------
-    l
-        Degree.
-    scaled
-        Return S_l instead of U_l.
-    exact
-        Give the entries exactly, as square roots of rational numbers (loads sympy).
-    max_bytes
-        Largest result that is made.
-
-    Returns
-    -------
-    ndarray of float64, or sympy.ImmutableDenseMatrix
-        Shape (2l+1, 3^l); the columns are the indices of the full tensor, the last one fastest.
-
-    Raises
-    ------
-    IrrepsError
-        ``l < 0``, or a result larger than `max_bytes`.
-
-    Examples
-    --------
-    >>> packing_matrix(2, exact=True)[2, :]
-    Matrix([[-sqrt(6)/6, 0, 0, 0, -sqrt(6)/6, 0, 0, 0, sqrt(6)/3]])
-    >>> packing_matrix(1)  # (y, z, x)
-    array([[0., 1., 0.],
-           [0., 0., 1.],
-           [1., 0., 0.]])
-    """
-    l = as_int(l, "degree l", minimum=0)
-    _check_bytes((2 * l + 1) * 3**l, 8, max_bytes, f"the packing matrix of degree {l}")
-    lift, squares = frame(l)[:2]
-    if scaled:
-        squares = tuple(square * norm_constant(l) for square in squares)
-    places = _places(l)
-    if exact:
-        from sympy import ImmutableDenseMatrix, Rational, sqrt
-
-        roots = [sqrt(Rational(s.numerator, s.denominator)) for s in squares]
-        components = [
-            [int(v) * root for v in column] for column, root in zip(lift.T, roots, strict=True)
-        ]
-        return ImmutableDenseMatrix([[row[i] for i in places] for row in components])
-    matrix: npt.NDArray[np.float64] = (
-        lift.T.astype(np.float64) * np.sqrt([float(s) for s in squares])[:, None]
-    )
-    return matrix[:, places]

@@ -2,8 +2,8 @@ r"""Coupling paths of n vectors, and how permutations of the vectors mix them.
 
 Notes
 -----
-Vectors are coupled from left to right: the first l of them have the degree h_l of a history
-(h_1, ..., h_n), with h_1 = 1 and (h_l, 1, h_{l+1}) a triangle.  The tensors of rank n and degree l
+Vectors are coupled from left to right: the first k of them have the degree h_k of a history
+(h_1, ..., h_n), with h_1 = 1 and (h_k, 1, h_{k+1}) a triangle.  The tensors of rank n and degree l
 are the histories that end in l, times the 2l+1 components.  By Schur's lemma a permutation of the
 indices acts on the histories alone.  The swap of neighbours k, k+1 changes only the degree between
 them, from h to h', and its matrix is a 6j symbol:
@@ -12,7 +12,7 @@ them, from h to h', and its matrix is a 6j symbol:
     \begin{Bmatrix} 1 & j & h \\ 1 & J & h' \end{Bmatrix}
 
 with j the degree before the two and J the degree after them (Edmonds, Angular Momentum in Quantum
-Mechanics (1957), equation 6.1.5 with the swap of two of the three angular momenta).  So no tensor
+Mechanics (1957), chapter 6).  So no tensor
 of 3^n components is ever needed to find the invariant ones.
 """
 
@@ -143,7 +143,7 @@ class _Swap:
 
 
 def _sorting_swaps(axes: Sequence[int]) -> list[int]:
-    """Return the swaps of neighbours that undo a transposition of axes, in order."""
+    """Return the swaps of neighbours k, k+1 that sort the axes, in order."""
     order, swaps = list(axes), []
     for end in range(len(order) - 1, 0, -1):
         for k in range(end):
@@ -215,7 +215,7 @@ def invariants(symmetry: IndexSymmetry, paths: Sequence[History]) -> npt.NDArray
     Examples
     --------
     >>> from etn.o3.cartesian.indices import parse
-    >>> invariants(parse("ijk=jik=jki"), histories(3)[1]).round(6)
+    >>> invariants(parse("ijk=jik=jki"), histories(3)[1]).round(6) + 0.0
     array([[0.745356, 0.      , 0.666667]])
     """
     rest = projector(symmetry, paths)

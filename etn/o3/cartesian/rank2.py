@@ -260,7 +260,7 @@ def embed(r: Array) -> Parts:
 
     Notes
     -----
-    Source: Simeon and De Fabritiis, arXiv:2306.06482, equations 6 to 8.
+    Source: Simeon and De Fabritiis, arXiv:2306.06482.
 
     Examples
     --------
@@ -270,8 +270,11 @@ def embed(r: Array) -> Parts:
     r = _vectors(r)
     eye = like(_EYE, r)
     square = (r * r).sum(-1)[..., None, None] * eye
-    ones = eye + 0 * square
-    return Parts(ones, skew(r), r[..., :, None] * r[..., None, :] - square / 3)
+    return Parts(
+        library(r).broadcast_to(eye, square.shape),
+        skew(r),
+        r[..., :, None] * r[..., None, :] - square / 3,
+    )
 
 
 def product(X: Array, Y: Array, group: Group = "O(3)") -> Array:
@@ -280,7 +283,8 @@ def product(X: Array, Y: Array, group: Group = "O(3)") -> Array:
     .. math:: X Y + Y X \;\text{ for O(3)}, \qquad 2 X Y \;\text{ for SO(3)}
 
     The first commutes with the transpose and keeps the parities 0e+1o+2e of matrices that hold a
-    polar vector in their skew part; the second mixes in 0e x 1e, for rotations only.
+    polar vector in their skew part.  The second has paths such as 1o x 1o -> 1e as well, which put
+    an axial vector into the skew part: it is for rotations only.
 
     Parameters
     ----------
@@ -302,7 +306,7 @@ def product(X: Array, Y: Array, group: Group = "O(3)") -> Array:
 
     Notes
     -----
-    Source: Simeon and De Fabritiis, arXiv:2306.06482, section 3.
+    Source: Simeon and De Fabritiis, arXiv:2306.06482.
 
     Examples
     --------

@@ -7,7 +7,7 @@ import numpy as np
 from etn.backend import Array, as_block, library, like, to_numpy
 from etn.errors import DataError, IrrepsError
 from etn.o3.cartesian.basis import Packing, change_of_packing, check_packing
-from etn.o3.cartesian.packing import raising
+from etn.o3.cartesian.matrices import raising
 from etn.o3.irrep import as_int
 
 # Largest accepted |R R^T - 1|: what a rotation matrix stored in single precision may miss.

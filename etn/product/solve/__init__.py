@@ -1,10 +1,11 @@
-"""CP decompositions of fused tensors: alternating, joint and first-order solvers."""
+"""CP decompositions of fused tensors: alternating, joint, first-order and symmetric solvers."""
 
 from etn.product.solve.alternating import FactorProblem, FactorSolution, alternate
 from etn.product.solve.decompose import Method, decompose
 from etn.product.solve.first_order import descend
 from etn.product.solve.joint import levenberg
 from etn.product.solve.paths import fit_coefficients, random_start, rescale
+from etn.product.solve.symmetric import symmetric_search
 
 __all__ = [
     "FactorProblem",
@@ -17,4 +18,5 @@ __all__ = [
     "levenberg",
     "random_start",
     "rescale",
+    "symmetric_search",
 ]

@@ -12,15 +12,17 @@ import numpy as np
 from etn.errors import SettingsError, ToleranceError
 from etn.product.cp import CPTensor
 from etn.product.fused import FusedTensor
+from etn.product.groups import point_group
 from etn.product.solve.alternating import FactorProblem, alternate
 from etn.product.solve.first_order import descend
 from etn.product.solve.joint import dense_bytes, levenberg
 from etn.product.solve.paths import clip, fit_coefficients, random_start, rescale
+from etn.product.solve.symmetric import symmetric_search
 from etn.sweep import Callback, Schedule, Step
 
 __all__ = ["Method", "decompose"]
 
-Method = Literal["auto", "als", "lm", "first_order", "joint"]
+Method = Literal["auto", "als", "lm", "first_order", "joint", "symmetric"]
 
 # Errors below this are those of rounding: no solver goes on.
 EXACT = 1e-14
@@ -38,6 +40,7 @@ def decompose(
     tol: float | None = None,
     *,
     method: Method = "auto",
+    group: str | None = None,
     starts: int | Sequence[CPTensor] | None = None,
     seed: int = 0,
     max_factor: float = 8.0,
@@ -61,15 +64,20 @@ def decompose(
         Number of terms; without it, the smallest one that reaches ``tol`` is searched for.
     tol : float, optional
         Relative error that is asked for; without it, as small as possible.
-    method : {"auto", "als", "lm", "first_order", "joint"}
+    method : {"auto", "als", "lm", "first_order", "joint", "symmetric"}
         Alternating least squares; Levenberg-Marquardt over all factors; Adam; Levenberg-Marquardt
-        with free coefficients.  ``"auto"``: from each start short alternating sweeps, then
-        Levenberg-Marquardt, for every other start under a ridge that is lowered in stages; more
-        of it for the best.
+        with free coefficients; Levenberg-Marquardt over terms in orbits of a group of rotations,
+        then over all factors, which comes lowest where there are thousands of unknowns.
+        ``"auto"``: from each start short alternating sweeps, then Levenberg-Marquardt, for every
+        other start under a ridge that is lowered in stages; more of it for the best.
+    group : str, optional
+        For ``"symmetric"``, which needs it: ``"C3"``, ``"D4"``, ``"T"`` ..., see
+        :func:`~etn.product.solve.orbits.orbits_of`; ``cp_rank`` is a sum of sizes of its orbits.
     starts : int or sequence of CPTensor, optional
         How many random starts, or where to start; by default 12, fewer for large problems.
     seed : int
-        The same seed gives the same result on the same machine.
+        The same seed gives the same result on the same machine.  Starts of ``"symmetric"`` are
+        those of ``seed``, ``seed + 1`` ..., so that the best can be had again alone.
     max_factor : float
         Largest norm of a column in balanced form.
     coefficients : {"fixed", "free"}
@@ -108,6 +116,7 @@ def decompose(
     options = _Options(
         target=target,
         method=method,
+        group=group,
         starts=starts,
         seed=seed,
         max_factor=max_factor,
@@ -120,6 +129,8 @@ def decompose(
         raise SettingsError("target: expected a coefficient other than 0, got zeros only")
     if cp_rank is None and tol is None:
         raise SettingsError("decompose: expected cp_rank, tol or both, got neither")
+    if cp_rank is None and method == "symmetric":
+        raise SettingsError("cp_rank: method symmetric needs one, a sum of sizes of orbits")
     if cp_rank is None:
         best = _smallest(target, options)
     else:
@@ -138,6 +149,7 @@ def decompose(
 class _Options:
     target: FusedTensor
     method: Method
+    group: str | None
     starts: int | Sequence[CPTensor] | None
     seed: int
     max_factor: float
@@ -150,6 +162,13 @@ class _Options:
         if self.method not in get_args(Method):
             known = ", ".join(get_args(Method))
             raise SettingsError(f"method: expected one of {known}, got {self.method!r}")
+        if (self.group is None) == (self.method == "symmetric"):
+            raise SettingsError(
+                f"group: expected one with method symmetric and none without, got {self.group!r} "
+                f"with method {self.method}"
+            )
+        if self.method == "symmetric" and not isinstance(self.starts, int | None):
+            raise SettingsError("starts: method symmetric takes their number, got decompositions")
         if not self.max_factor > 0.0:
             raise SettingsError(f"max_factor: expected a positive number, got {self.max_factor}")
         if isinstance(self.starts, int) and self.starts < 1:
@@ -242,6 +261,9 @@ def _evened_out(cp: CPTensor, options: _Options) -> CPTensor:
 
 
 def _attempts(target: FusedTensor, cp_rank: int, options: _Options) -> Iterator[CPTensor]:
+    if options.group is not None:
+        yield from map(options.levenberg, _symmetric(target, cp_rank, options.group, options))
+        return
     starts = list(_starts(target, cp_rank, options))
     if options.method == "als":
         yield from map(options.alternate, starts)
@@ -261,10 +283,30 @@ def _attempts(target: FusedTensor, cp_rank: int, options: _Options) -> Iterator[
         yield options.levenberg(min(polished, key=lambda cp: cp.relative_error))
 
 
+def _symmetric(
+    target: FusedTensor, cp_rank: int, group: str, options: _Options
+) -> Iterator[CPTensor]:
+    order = len(point_group(group))
+    starts = options.starts
+    assert starts is None or isinstance(starts, int)
+    for number in range(starts or _number_of_starts(target, cp_rank // order)):
+        yield symmetric_search(
+            target,
+            cp_rank,
+            group=group,
+            seed=options.seed + number,
+            max_factor=options.max_factor,
+        )
+
+
+def _number_of_starts(target: FusedTensor, n_columns: int) -> int:
+    return int(np.clip(10_000 // max(n_columns * sum(target.shape), 1), 2, 12))
+
+
 def _starts(target: FusedTensor, cp_rank: int, options: _Options) -> Iterator[CPTensor]:
     given = options.starts
     if given is None:
-        given = int(np.clip(10_000 // (cp_rank * sum(target.shape)), 2, 12))
+        given = _number_of_starts(target, cp_rank)
     if isinstance(given, int):
         seeds = np.random.SeedSequence(options.seed).generate_state(given)
         for seed in seeds:
@@ -326,9 +368,9 @@ def _bounds(method: str, coefficients: str, lowest: float) -> float | None:
         raise SettingsError(f"coefficients: expected fixed or free, got {coefficients!r}")
     if not 0.0 < lowest <= 1.0:
         raise SettingsError(f"lowest: expected more than 0 and at most 1, got {lowest}")
-    if method == "first_order" and coefficients == "free":
+    if method in ("first_order", "symmetric") and coefficients == "free":
         raise SettingsError(
-            "coefficients: first_order keeps them fixed; take method auto, lm or joint"
+            f"coefficients: {method} keeps them fixed; take method auto, lm or joint"
         )
     return lowest if coefficients == "free" or method == "joint" else None
 

@@ -148,7 +148,7 @@ def orbits_of(target: FusedTensor, cp_rank: int, group: str) -> Orbits:
     --------
     >>> from etn.product import fused_cg
     >>> orbits_of(fused_cg(l_max=1), 22, "T").sizes
-    array([12.,  6.,  4.])
+    array([12.,  4.,  6.])
     """
     elements = point_group(group)
     if np.linalg.det(elements).min() < 0.0:

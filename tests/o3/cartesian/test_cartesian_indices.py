@@ -42,10 +42,10 @@ def test_order_of_the_group(formula: str, order: int) -> None:
 
 def test_a_term_permutes_the_indices_of_the_tensor() -> None:
     T = np.arange(81.0).reshape(3, 3, 3, 3)
-    (generator,) = parse("ijkl=-kijl").generators
+    (generator,) = parse("ijkl=-lijk").generators
     moved = T.transpose(generator.axes)
     for i, j, k, l in itertools.product(range(3), repeat=4):
-        assert moved[i, j, k, l] == T[k, i, j, l]
+        assert moved[i, j, k, l] == T[l, i, j, k]
     assert generator.sign == -1
 
 
@@ -60,7 +60,7 @@ def test_str_is_the_formula(formula: str) -> None:
 
 
 @given(
-    st.integers(2, 5).flatmap(
+    st.integers(2, 4).flatmap(
         lambda rank: st.lists(
             st.builds(
                 SignedPermutation,
@@ -90,7 +90,7 @@ def test_cosets_are_those_of_the_listed_group(generators: list[SignedPermutation
     assert set(products) == group
 
 
-@pytest.mark.parametrize("formula", ["ijk=jki", "ijkl=-kijl=jikl"])
+@pytest.mark.parametrize("formula", ["ijk=jki", "ijkl=-lijk"])
 def test_inverse(formula: str) -> None:
     for generator in parse(formula).generators:
         product = generator.then(generator.inverse())

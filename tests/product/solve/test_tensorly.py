@@ -1,0 +1,55 @@
+"""Errors against those of tensorly's alternating least squares."""
+
+import numpy as np
+import pytest
+
+from etn.product.fused import fused_cg
+from etn.product.solve import alternate, decompose, random_start
+from etn.sweep import Schedule
+
+decomposition = pytest.importorskip("tensorly.decomposition")
+
+CASES = [(1, 7), (2, 20)]
+
+
+def relative_error(target, factors):
+    dense = np.einsum("kr,ir,jr->kij", *factors)
+    return float(np.linalg.norm(dense - target.dense())) / target.norm
+
+
+@pytest.mark.parametrize(("l_max", "cp_rank"), CASES)
+def test_a_sweep_is_that_of_tensorly(l_max, cp_rank):
+    # From the same start, few sweeps without extrapolation take both to the same error.
+    from tensorly.cp_tensor import CPTensor as Theirs
+
+    target = fused_cg(l_max)
+    start = random_start(target, cp_rank, seed=0)
+    theirs = decomposition.parafac(
+        np.array(target.dense()),
+        cp_rank,
+        n_iter_max=5,
+        init=Theirs((np.ones(cp_rank), [np.array(f) for f in start.factors])),
+        tol=0,
+    )
+    ours = alternate(start, schedule=Schedule(max_sweeps=5, rel_tol=0.0))
+    weights, factors = theirs
+    factors = [factors[0] * weights, *factors[1:]]
+    assert ours.relative_error <= relative_error(target, factors) * 1.05
+
+
+@pytest.mark.parametrize(("l_max", "cp_rank"), CASES)
+def test_a_search_is_at_least_as_good_as_that_of_tensorly(l_max, cp_rank):
+    target = fused_cg(l_max)
+    errors = []
+    for seed in range(3):
+        weights, factors = decomposition.parafac(
+            np.array(target.dense()),
+            cp_rank,
+            n_iter_max=100,
+            init="random",
+            random_state=seed,
+            tol=1e-7,
+        )
+        errors.append(relative_error(target, [factors[0] * weights, *factors[1:]]))
+    ours = decompose(target, cp_rank, starts=2, seed=0)
+    assert relative_error(target, ours.factors) <= min(errors)

@@ -34,8 +34,8 @@ class Weights:
     loss = sum_frames [ (w_E dE)^2 / N + sum (w_F dF)^2 + sum (w_S d(sigma V) / N)^2 ]
 
     with N the number of atoms.  Errors of atoms that are independent add up to sqrt(N) of one, so
-    an energy divided by sqrt(N) says as much of a large frame as of a small one.  The terms of a frame are
-    multiplied by its own weight and that of its kind: a frame of weight 2 counts as two.
+    an energy divided by sqrt(N) says as much of a large frame as of a small one.  The terms of a
+    frame are multiplied by its own weight and that of its kind: one of weight 2 counts as two.
 
     Parameters
     ----------

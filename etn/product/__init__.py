@@ -1,7 +1,9 @@
 """Products of equivariant features: one interface, several schemes.
 
 - :class:`TensorProduct`: a bilinear equivariant map by the fastest scheme at a stated error;
-  :class:`SphericalProduct` and :class:`DecomposedProduct` keep to one family of schemes.
+  :class:`SphericalProduct`, :class:`DecomposedProduct` and :class:`CartesianProduct` keep to one
+  family of schemes.
+- :class:`SymmetricProduct`: all equivariant polynomials of one feature, none twice.
 - :func:`fused_cg`: every Clebsch-Gordan coupling up to a degree as one tensor.
 - :func:`decompose`: its CP decomposition, :class:`CPTensor`, with a :class:`Certificate`;
   :func:`analytic_decomposition` and :func:`load_table` give those known in closed form or shipped.
@@ -13,6 +15,7 @@ Path coefficients are in units of 3j tensors of norm 1, and dense tensors have t
 
 from etn.product.analytic import analytic_decomposition
 from etn.product.base import TensorProduct
+from etn.product.cartesian import CartesianProduct
 from etn.product.certificate import Certificate, certify
 from etn.product.cp import CPTensor
 from etn.product.decomposed import DecomposedProduct
@@ -21,10 +24,12 @@ from etn.product.layout import change_layout
 from etn.product.linear import SharedLinear
 from etn.product.solve import decompose, rescale
 from etn.product.spherical import SphericalProduct
+from etn.product.symmetric import SymmetricProduct
 from etn.product.tables import available_tables, load_table
 
 __all__ = [
     "CPTensor",
+    "CartesianProduct",
     "Certificate",
     "DecomposedProduct",
     "FusedTensor",
@@ -32,6 +37,7 @@ __all__ = [
     "SharedLinear",
     "Sparse",
     "SphericalProduct",
+    "SymmetricProduct",
     "TensorProduct",
     "analytic_decomposition",
     "available_tables",

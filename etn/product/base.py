@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from etn.backend import Array, Kind, kind_of, library, like
 from etn.errors import CoreError, IrrepsError, SettingsError
 from etn.o3 import Irreps, IrrepsLike
+from etn.o3.cartesian.basis import Packing
 from etn.product.choose import Choice, fastest
 from etn.product.contraction import Contraction
 from etn.product.coupling import PathCoefficients, default_output
@@ -78,6 +79,7 @@ class TensorProduct:
 
     _allowed: tuple[str, ...] = SCHEMES
     _cp: CPTensor | None = None
+    _packing: Packing | None = None
 
     def __init__(
         self,
@@ -102,6 +104,7 @@ class TensorProduct:
         self.tol = _checked_tolerance(tol)
         request = Request(
             cp=self._cp,
+            packing=self._packing,
             legs=(self.irreps_in1, self.irreps_in2, self.irreps_out),
             mode=mode,
             sharing=weights,

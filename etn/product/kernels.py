@@ -24,7 +24,7 @@ __all__ = ["CPKernel", "ColumnKernel", "DenseKernel", "FirstKernel", "Kernel"]
 Constants = Mapping[str, Array]
 
 # Bytes of an intermediate that a block of columns may fill: what stays in the cache of a core.
-BLOCK_BYTES = 1 << 19
+BLOCK_BYTES = 1 << 20
 
 
 class Kernel(Protocol):

@@ -6,13 +6,16 @@ import math
 from dataclasses import dataclass
 
 from etn.errors import SettingsError
+from etn.o3.cartesian.basis import Packing
 from etn.product.contraction import Contraction, SharedContraction
 from etn.product.coupling import Legs, PathCoefficients, channels_of, couple, unit_variance
 from etn.product.cp import CPTensor
+from etn.product.elementwise import ElementwisePathContraction
 from etn.product.fused import FusedTensor
 from etn.product.kernels import CPKernel, DenseKernel, FirstKernel, Kernel
 from etn.product.lookup import restrict, scaled_to, table_of, tables_of
 from etn.product.modes import MODES, Mode, weight_shape
+from etn.product.packed import PackedTensor
 from etn.product.paths import PathContraction
 from etn.product.weights import SHARING, Sharing
 
@@ -35,6 +38,7 @@ class Request:
     paths: tuple[tuple[int, int, int], ...] | None
     tol: float
     cp: CPTensor | None
+    packing: Packing | None
 
     @property
     def by_path(self) -> bool:
@@ -58,6 +62,8 @@ def contractions(
     _check("weights", request.sharing, SHARING)
     channels = None if request.by_path else channels_of(request.legs)
     fused = coupling(request)
+    if request.packing is not None:
+        fused = PackedTensor.of(fused, request.packing)
     names = allowed if scheme == "auto" else (scheme,)
     found: dict[str, Contraction] = {}
     if channels is None:
@@ -65,6 +71,10 @@ def contractions(
             path_by_path = PathContraction(
                 fused, request.legs, request.mode, request.sharing == "per_path"
             )
+            if ElementwisePathContraction.fits(path_by_path):
+                path_by_path = ElementwisePathContraction(
+                    fused, request.legs, request.mode, request.sharing == "per_path"
+                )
             _ = path_by_path.plan  # refuses channels that do not fit the mode
             found["paths"] = path_by_path
     else:

@@ -54,6 +54,10 @@ class ProductLaws(Laws):
         """The product, with options replaced by those given."""
         raise NotImplementedError
 
+    def representation(self, leg: Irreps, matrix: Array) -> Array:
+        """Matrix of a leg in layout ``mul_ir`` for an orthogonal matrix; spherical components."""
+        return irreps_d(leg, matrix)
+
     def test_product_is_the_sum_over_paths_and_channels(self) -> None:
         """Every path in turn, as the definition of the mode says."""
         product = self.make_product()
@@ -67,7 +71,7 @@ class ProductLaws(Laws):
         for rng in self.generators():
             x, y, w = self._operands(product, rng)
             for matrix in orthogonals(rng):
-                one, two, out = (irreps_d(leg, matrix) for leg in _legs(product))
+                one, two, out = (self.representation(leg, matrix) for leg in _legs(product))
                 self._near(product(x @ one.T, y @ two.T, w), product(x, y, w) @ out.T)
 
     def test_product_is_linear_in_each_operand_and_in_shared_weights(self) -> None:

@@ -262,7 +262,9 @@ def _evened_out(cp: CPTensor, options: _Options) -> CPTensor:
 
 def _attempts(target: FusedTensor, cp_rank: int, options: _Options) -> Iterator[CPTensor]:
     if options.group is not None:
-        yield from map(options.levenberg, _symmetric(target, cp_rank, options.group, options))
+        for start in _symmetric(target, cp_rank, options.group, options):
+            released = options.levenberg(start)
+            yield replace(released, method=f"{start.method}, then lm over all factors")
         return
     starts = list(_starts(target, cp_rank, options))
     if options.method == "als":

@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -49,6 +50,8 @@ class Recipe(NamedTuple):
     max_factor : float
         Largest norm of a column.
     seed : int
+    group : str or None
+        Rotations that the terms respect at first; see :func:`~etn.product.solve.decompose`.
     """
 
     parity: Literal["none", "even"] = "none"
@@ -57,6 +60,20 @@ class Recipe(NamedTuple):
     starts: int | None = None
     max_factor: float = 8.0
     seed: int = 0
+    group: str | None = None
+
+    def text(self, l_max: int, seed: int) -> str:
+        """The call that makes the table."""
+        words = {
+            "method": "symmetric" if self.group else None,
+            "group": self.group,
+            "coefficients": "free" if self.coefficients == "free" else None,
+            "starts": self.starts,
+            "max_factor": self.max_factor,
+            "seed": seed,
+        }
+        parts = [f"{name}={value!r}" for name, value in words.items() if value is not None]
+        return f"decompose(fused_cg({l_max}), {self.cp_rank}, {', '.join(parts)})"
 
 
 RECIPES: dict[tuple[str, int], Recipe] = {
@@ -68,7 +85,12 @@ RECIPES: dict[tuple[str, int], Recipe] = {
     # Its best error, 0.0156, is only approached as terms grow against each other; the bound
     # costs 6 % of the error and brings the condition from above 1000 to 19.
     ("tdn", 1): Recipe(cp_rank=7, starts=6, max_factor=2.0),
-    **{("tdn", l): Recipe(cp_rank=7 * l * l) for l in range(2, 7)},
+    # Here the error goes on falling, to 1.8e-4 at a condition of 1700: border rank again.
+    ("tdn", 2): Recipe(cp_rank=28, group="D3", starts=1, max_factor=3.0),
+    ("tdn", 3): Recipe(cp_rank=63, group="C3", starts=1, seed=1),
+    ("tdn", 4): Recipe(cp_rank=112, group="T", starts=1),
+    ("tdn", 5): Recipe(cp_rank=175, group="C7", starts=1),
+    ("tdn", 6): Recipe(cp_rank=252, group="T", starts=1),
 }
 """By kind and l_max."""
 
@@ -76,8 +98,7 @@ RECIPES: dict[tuple[str, int], Recipe] = {
 def derive(l_max: int, kind: str = "exact", *, seed: int | None = None) -> CPTensor:
     """Make a table by its recipe.
 
-    Exact tables and that of kind tdn at l_max 1 were shipped from these recipes; numeric ones may
-    end in other factors on other machines.  The other tdn tables took longer searches.
+    Numeric tables may end in other factors on other machines.
 
     Parameters
     ----------
@@ -110,15 +131,19 @@ def derive(l_max: int, kind: str = "exact", *, seed: int | None = None) -> CPTen
         raise SettingsError(f"no recipe for {kind!r}, l_max {l_max!r}: there are {there}")
     if recipe.cp_rank is None:
         return analytic_decomposition(l_max, parity=recipe.parity).balance()
-    return decompose(
+    seed = recipe.seed if seed is None else seed
+    found = decompose(
         fused_cg(l_max, parity=recipe.parity),
         recipe.cp_rank,
         tol=EXACT if kind == "exact" else None,
+        method="symmetric" if recipe.group else "auto",
+        group=recipe.group,
         coefficients=recipe.coefficients,
         starts=recipe.starts,
         max_factor=recipe.max_factor,
-        seed=recipe.seed if seed is None else seed,
-    ).balance()
+        seed=seed,
+    )
+    return replace(found, method=recipe.text(l_max, seed))
 
 
 def write_tables(

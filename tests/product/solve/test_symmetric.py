@@ -9,7 +9,7 @@ from etn.product.fused import fused_cg
 from etn.product.groups import axes, images, point_group
 from etn.product.solve import alternate, decompose, random_start, symmetric_search
 from etn.product.solve.contraction import residual
-from etn.product.solve.joint import split
+from etn.product.solve.joint import gauss_newton, gradient, split
 from etn.product.solve.orbits import orbits_of
 from etn.sweep import Schedule
 
@@ -81,10 +81,10 @@ def test_every_element_permutes_the_terms(group, cp_rank):
 def test_orbits_beat_sweeps_over_all_factors():
     target = fused_cg(l_max=3)
     swept = alternate(
-        random_start(target, 24, seed=0), schedule=Schedule(max_sweeps=200, rel_tol=1e-6)
+        random_start(target, 48, seed=0), schedule=Schedule(max_sweeps=200, rel_tol=1e-6)
     )
-    found = symmetric_search(target, 24, group="T", seed=0)
-    assert found.relative_error <= swept.relative_error
+    found = symmetric_search(target, 48, group="T", seed=0)
+    assert found.relative_error < 0.95 * swept.relative_error
 
 
 def test_rank_28_of_l_max_2_has_an_error_far_below_that_of_searches_without_symmetry():
@@ -103,9 +103,12 @@ def test_decompose_releases_the_symmetry():
     assert "group T" in cp.method
 
 
-def test_one_orbit_of_the_identity_is_the_search_without_symmetry():
-    cp = symmetric_search(fused_cg(l_max=1), 8, group="C1", seed=0)
-    assert cp.relative_error < 1e-13
+def test_without_symmetry_the_derivatives_are_those_of_all_factors():
+    target = TARGETS["three inputs"]
+    cp, orbits = random_start(target, 5, seed=0), orbits_of(target, 5, "C1")
+    error = residual(cp.factors, target.dense())
+    assert np.allclose(orbits.gradient(cp.factors, error), gradient(cp.factors, error))
+    assert np.allclose(orbits.gauss_newton(cp.factors), gauss_newton(cp.factors))
 
 
 def test_orders_and_axes_of_point_groups():

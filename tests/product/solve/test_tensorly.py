@@ -4,12 +4,9 @@ import numpy as np
 import pytest
 
 from etn.product.fused import fused_cg
-from etn.product.solve import alternate, decompose, random_start
-from etn.sweep import Schedule
+from etn.product.solve import decompose
 
 decomposition = pytest.importorskip("tensorly.decomposition")
-
-CASES = [(1, 7), (2, 20)]
 
 
 def relative_error(target, factors):
@@ -17,27 +14,7 @@ def relative_error(target, factors):
     return float(np.linalg.norm(dense - target.dense())) / target.norm
 
 
-@pytest.mark.parametrize(("l_max", "cp_rank"), CASES)
-def test_a_sweep_is_that_of_tensorly(l_max, cp_rank):
-    # From the same start, few sweeps without extrapolation take both to the same error.
-    from tensorly.cp_tensor import CPTensor as Theirs
-
-    target = fused_cg(l_max)
-    start = random_start(target, cp_rank, seed=0)
-    theirs = decomposition.parafac(
-        np.array(target.dense()),
-        cp_rank,
-        n_iter_max=5,
-        init=Theirs((np.ones(cp_rank), [np.array(f) for f in start.factors])),
-        tol=0,
-    )
-    ours = alternate(start, schedule=Schedule(max_sweeps=5, rel_tol=0.0))
-    weights, factors = theirs
-    factors = [factors[0] * weights, *factors[1:]]
-    assert ours.relative_error <= relative_error(target, factors) * 1.05
-
-
-@pytest.mark.parametrize(("l_max", "cp_rank"), CASES)
+@pytest.mark.parametrize(("l_max", "cp_rank"), [(1, 7), (2, 20)])
 def test_a_search_is_at_least_as_good_as_that_of_tensorly(l_max, cp_rank):
     target = fused_cg(l_max)
     errors = []

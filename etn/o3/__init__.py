@@ -14,6 +14,7 @@ Conventions, shared with e3nn and sphericart:
 
 from __future__ import annotations
 
+from etn.o3 import cartesian
 from etn.o3.coupling import clebsch_gordan, wigner_3j
 from etn.o3.harmonics import spherical_harmonics, spherical_harmonics_with_gradients
 from etn.o3.irrep import Irrep, IrrepLike
@@ -35,6 +36,7 @@ __all__ = [
     "IrrepsLike",
     "RecouplingMatrix",
     "Term",
+    "cartesian",
     "clebsch_gordan",
     "irreps_d",
     "random_rotation",

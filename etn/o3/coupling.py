@@ -67,7 +67,7 @@ def _quarter_turns(m: int, a: int) -> int:
     return turns + ((1 if m > 0 else 3) if a < 0 else 0)
 
 
-def _check_triangle(l1: int, l2: int, l3: int) -> tuple[int, int, int]:
+def check_triangle(l1: int, l2: int, l3: int) -> tuple[int, int, int]:
     """Return the three degrees as Python ints, or raise an :class:`IrrepsError`."""
     l1, l2, l3 = (as_int(l, f"({l1}, {l2}, {l3}): degree", minimum=0) for l in (l1, l2, l3))
     if not abs(l1 - l2) <= l3 <= l1 + l2:
@@ -184,7 +184,7 @@ def clebsch_gordan(
     >>> clebsch_gordan(1, 1, 1, exact=True)[0, 1, 2]
     sqrt(2)/2
     """
-    degrees = _check_triangle(l1, l2, l3)
+    degrees = check_triangle(l1, l2, l3)
     return _exact_tensor(*degrees, scale=1) if exact else _float_tensor(*degrees)
 
 
@@ -227,5 +227,5 @@ def wigner_3j(
     >>> wigner_3j(1, 1, 1, exact=True)[0, 1, 2]
     sqrt(6)/6
     """
-    degrees = _check_triangle(l1, l2, l3)
+    degrees = check_triangle(l1, l2, l3)
     return _exact_tensor(*degrees, scale=2 * degrees[2] + 1) if exact else _float_3j(*degrees)

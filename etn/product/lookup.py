@@ -73,7 +73,7 @@ def restrict(cp: CPTensor, legs: Legs) -> CPTensor:
     >>> legs = Irreps("0e+0o+1e+1o"), Irreps("0e+1o"), Irreps("0e+1o")
     >>> small = restrict(load_table(2, "exact"), legs)
     >>> small.target, small.relative_error < 1e-12
-    (FusedTensor(1x0e+1x0o+1x1e+1x1o x 1x0e+1x1o -> 1x0e+1x1o, 6 paths), True)
+    (FusedTensor(1x0e+1x0o+1x1e+1x1o x 1x0e+1x1o -> 1x0e+1x1o, 5 paths), True)
     """
     first, second, out = map(bare, legs)
     fused = fused_cg(ins=(first, second), out=out)

@@ -14,6 +14,7 @@ the full change of basis has 9^n.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 
 import numpy as np
@@ -114,3 +115,47 @@ def uncouple(blocks: dict[int, Array], rank: int) -> Array:
                 found[parent] = found[parent] + rows if parent in found else rows
         state = found
     return state[0][0, :, 0]
+
+
+def path_tensors(rank: int, degrees: Iterable[int]) -> dict[int, npt.NDArray[np.float64]]:
+    """Return all paths to some degrees as dense tensors.
+
+    The same numbers as :func:`uncouple` gives for unit vectors, without the zeros in these: every
+    tensor of one rank is built from those of the rank before.
+
+    Parameters
+    ----------
+    rank
+        Number of indices, at least 1.
+    degrees
+        Degrees l, 0 to `rank`.
+
+    Returns
+    -------
+    dict
+        Degree l to an array of shape (3**rank, paths, 2l+1).
+
+    Examples
+    --------
+    >>> path_tensors(3, [1])[1].shape
+    (27, 3, 3)
+    """
+    state = {0: np.ones((1, 1, 1))}
+    for n in range(rank):
+        counts = multiplicities(n + 1)
+        found = {}
+        for l in degrees if n == rank - 1 else range(n + 2):
+            dense = np.empty((3**n, 3, counts[l], 2 * l + 1))
+            first = 0
+            for parent in parents(l):
+                if parent not in state:
+                    continue
+                block = state[parent]
+                C = _coupling(parent, l).reshape(2 * parent + 1, 3 * (2 * l + 1))
+                rows = block.reshape(-1, 2 * parent + 1) @ C
+                rows = rows.reshape(3**n, block.shape[1], 3, 2 * l + 1)
+                dense[:, :, first : first + block.shape[1]] = rows.swapaxes(1, 2)
+                first += block.shape[1]
+            found[l] = dense.reshape(3 ** (n + 1), counts[l], 2 * l + 1)
+        state = found
+    return state

@@ -35,7 +35,7 @@ from fractions import Fraction
 from math import factorial, prod
 
 from etn.errors import IrrepsError
-from etn.o3.coupling import _check_triangle
+from etn.o3.coupling import check_triangle
 from etn.o3.irrep import as_int
 
 
@@ -63,7 +63,7 @@ def free_indices(l1: int, l2: int, l3: int) -> tuple[int, int, int, int]:
     >>> free_indices(2, 2, 2), free_indices(2, 2, 3)
     ((1, 1, 1, 0), (1, 1, 0, 1))
     """
-    l1, l2, l3 = _check_triangle(l1, l2, l3)
+    l1, l2, l3 = check_triangle(l1, l2, l3)
     half, odd = divmod(l1 + l2 + l3, 2)
     return half - l2, half - l1, half - l3, odd
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from etn.backend import Array, as_block, library, like, namespace, to_numpy
 from etn.errors import IrrepsError, SettingsError
-from etn.o3.cartesian.chain import couple, uncouple
+from etn.o3.cartesian.chain import couple, path_tensors, uncouple
 from etn.o3.cartesian.indices import IndexSymmetry, parse
 from etn.o3.cartesian.paths import History, histories, invariants, multiplicities
 from etn.o3.irrep import Irrep, IrrepLike, as_int
@@ -94,7 +94,9 @@ class CartesianDecomposition:
         [(1, 1, 0), (1, 0, 1), (1, 1, 1)]
         """
         _check_bytes(
-            _PATH_BYTES * sum(multiplicities(self.rank)), self.max_bytes, f"paths of {self.symmetry}"
+            _PATH_BYTES * sum(multiplicities(self.rank)),
+            self.max_bytes,
+            f"paths of {self.symmetry}",
         )
         known = histories(self.rank)
         found = []
@@ -222,11 +224,14 @@ class CartesianDecomposition:
         [(9, 1), (9, 3), (9, 5)]
         """
         self._check_matrices(self.dim)
+        if not self.symmetry.generators:
+            dense = path_tensors(self.rank, [ir.l for _, ir in self.irreps])
+            return tuple(dense[ir.l][:, copy] for mul, ir in self.irreps for copy in range(mul))
         found: list[npt.NDArray[np.float64]] = []
         for mul, ir in self.irreps:
             eye = np.eye(mul * ir.dim).reshape(mul, ir.dim, mul * ir.dim).swapaxes(0, 1)
-            dense = uncouple({ir.l: self._unmix(ir.l, eye)}, self.rank)
-            found += [dense[:, part : part + ir.dim] for part in range(0, mul * ir.dim, ir.dim)]
+            block = uncouple({ir.l: self._unmix(ir.l, eye)}, self.rank)
+            found += [block[:, part : part + ir.dim] for part in range(0, mul * ir.dim, ir.dim)]
         return tuple(found)
 
     def matrix(self, k: int) -> npt.NDArray[np.float64]:

@@ -1,10 +1,11 @@
 """CP decompositions of fused tensors: alternating, joint, first-order and symmetric solvers."""
 
 from etn.product.solve.alternating import FactorProblem, FactorSolution, alternate
-from etn.product.solve.decompose import Method, decompose
+from etn.product.solve.decompose import decompose
 from etn.product.solve.first_order import descend
 from etn.product.solve.joint import levenberg
 from etn.product.solve.paths import fit_coefficients, random_start, rescale
+from etn.product.solve.portfolio import Method
 from etn.product.solve.symmetric import symmetric_search
 
 __all__ = [

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from fractions import Fraction
 from math import sqrt
-from time import perf_counter
+from time import process_time
 from types import ModuleType
 
 import numpy as np
@@ -40,7 +40,7 @@ def basis_tensor(l: int, place: int) -> SymmetricTensor:
     )
 
 
-@pytest.mark.parametrize("path", paths(4)[::3] + [(6, 5, 4), (5, 6, 4), (6, 6, 6)], ids=str)
+@pytest.mark.parametrize("path", [*paths(4)[::3], (6, 5, 4), (5, 6, 4), (6, 6, 6)], ids=str)
 def test_integers_equal_the_formula_of_the_paper(path: Path, rng: np.random.Generator) -> None:
     l1, l2, l3 = path
     integers, squares = exact_coefficients(l1, l2, l3, "monomial")
@@ -165,28 +165,25 @@ def test_cached_and_read_only() -> None:
 
 def test_all_paths_are_built_in_seconds() -> None:
     code = (
-        "from time import perf_counter as t; from etn.o3.cartesian import coefficients as m; a = t();"
+        "import importlib; from time import process_time as t;"
+        "m = importlib.import_module('etn.o3.cartesian.coefficients'); a = t();"
         "[m.coefficients(i, j, k) for i in range(7) for j in range(7) "
         "for k in range(abs(i - j), min(i + j, 6) + 1)]; print(t() - a)"
-    )
-    code = code.replace(
-        "from etn.o3.cartesian import coefficients as m",
-        "import importlib; m = importlib.import_module('etn.o3.cartesian.coefficients')",
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert float(run.stdout) < 10
     for path in paths(6):
         coefficients(*path)
-    start = perf_counter()
+    start = process_time()
     for path in paths(6):
         coefficients(*path)
-    assert perf_counter() - start < 0.1
+    assert process_time() - start < 0.1
 
 
 def test_wrong_arguments() -> None:
     with pytest.raises(IrrepsError, match="triangle rule"):
         coefficients(1, 1, 3)
-    with pytest.raises(IrrepsError, match="normalization: expected one of unity, .* got 'unit'"):
+    with pytest.raises(IrrepsError, match=r"normalization: expected one of unity, .* got 'unit'"):
         coefficients(1, 1, 1, "unit")
     with pytest.raises(IrrepsError, match="packing: expected one of orthonormal, monomial, got"):
         sparse_coefficients(1, 1, 1, packing="full")

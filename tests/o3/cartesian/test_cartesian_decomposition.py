@@ -32,6 +32,10 @@ FORMULAS = [
 ]
 
 
+def assert_close(actual: npt.ArrayLike, expected: npt.ArrayLike, tolerance: float) -> None:
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance)
+
+
 def rotate(tensor: npt.NDArray[np.float64], R: npt.NDArray[np.float64], rank: int) -> np.ndarray:
     """Turn the last `rank` axes, one after the other."""
     for axis in range(tensor.ndim - rank, tensor.ndim):
@@ -61,8 +65,8 @@ def test_projectors_of_all_paths(rank: int) -> None:
     found = decompose(LETTERS[:rank])
     dense = np.concatenate(found.matrices(), axis=1)
     # Orthonormal and complete together: P_a P_b = delta_ab P_a, rank 2l+1, sum 1.
-    assert dense.T @ dense == pytest.approx(np.eye(3**rank), abs=1e-12)
-    assert dense @ dense.T == pytest.approx(np.eye(3**rank), abs=1e-12)
+    assert_close(dense.T @ dense, np.eye(3**rank), 1e-12)
+    assert_close(dense @ dense.T, np.eye(3**rank), 1e-12)
     assert [path.ir.dim for path in found.paths] == [m.shape[1] for m in found.matrices()]
 
 
@@ -78,11 +82,11 @@ def test_single_projectors(rank: int) -> None:
     found = decompose(LETTERS[:rank])
     projectors = [found.projector(k) for k in range(found.irreps.num_irreps)]
     for (a, P), (b, Q) in itertools.combinations_with_replacement(enumerate(projectors), 2):
-        assert P @ Q == pytest.approx(P if a == b else np.zeros_like(P), abs=1e-12)
+        assert_close(P @ Q, P if a == b else np.zeros_like(P), 1e-12)
     for P, path in zip(projectors, found.paths, strict=True):
         assert np.array_equal(P, P.T)
         assert np.linalg.matrix_rank(P, tol=1e-9) == path.ir.dim
-    assert sum(projectors) == pytest.approx(np.eye(3**rank), abs=1e-12)
+    assert_close(sum(projectors), np.eye(3**rank), 1e-12)
 
 
 @pytest.mark.parametrize("rank", range(1, 7))
@@ -94,7 +98,7 @@ def test_projectors_commute_with_rotations(
     components = found.to_irreps(T)
     D = irreps_d(found.irreps, improper)
     turned = found.to_irreps(rotate(T, improper, rank))
-    assert turned == pytest.approx(D @ components, abs=1e-12 * np.linalg.norm(T))
+    assert_close(turned, D @ components, 1e-12 * np.linalg.norm(T))
 
 
 def test_paths_are_chains_of_clebsch_gordan_tensors() -> None:
@@ -104,7 +108,7 @@ def test_paths_are_chains_of_clebsch_gordan_tensors() -> None:
         assert (h1, path.coefficients) == (1, (1.0,))
         C, D = clebsch_gordan(1, 1, h2), clebsch_gordan(h2, 1, h3)
         chain = np.einsum("abm,mcn->abcn", C, D)[[2, 0, 1]][:, [2, 0, 1]][:, :, [2, 0, 1]]
-        assert matrix == pytest.approx(chain.reshape(27, -1), abs=1e-15)
+        assert_close(matrix, chain.reshape(27, -1), 1e-15)
 
 
 def test_vector_is_reordered() -> None:
@@ -122,7 +126,7 @@ def test_largest_degree_has_the_sign_of_the_harmonics(l: int, rng: np.random.Gen
     Y = spherical_harmonics(l, r)[l * l :] * np.sqrt(4 * np.pi / (2 * l + 1))
     # The contraction r^l . T^l(r) is s_l |T^l|^2 = 1 in the norm of the harmonics.
     s = np.prod([k / (2 * k - 1) for k in range(1, l + 1)])
-    assert last == pytest.approx(np.sqrt(s) * Y, abs=1e-13)
+    assert_close(last, np.sqrt(s) * Y, 1e-13)
 
 
 @pytest.mark.parametrize("rank", range(1, 9))
@@ -141,17 +145,17 @@ def test_symmetric_basis(formula: str, improper: npt.NDArray[np.float64]) -> Non
     found = decompose(formula)
     rank = found.rank
     dense = np.concatenate(found.matrices(), axis=1)
-    assert dense.T @ dense == pytest.approx(np.eye(found.dim), abs=1e-12)
+    assert_close(dense.T @ dense, np.eye(found.dim), 1e-12)
     tensors = dense.T.reshape(-1, *(3,) * rank)
     for axes, sign in found.symmetry.generators:
         moved = sign * tensors.transpose(0, *(1 + d for d in axes))
-        assert tensors == pytest.approx(moved, abs=1e-12)
+        assert_close(tensors, moved, 1e-12)
     D = irreps_d(found.irreps, improper)
     turned = rotate(tensors, improper, rank)
-    assert turned == pytest.approx(np.tensordot(D.T, tensors, axes=1), abs=1e-12)
+    assert_close(turned, np.tensordot(D.T, tensors, axes=1), 1e-12)
 
 
-@pytest.mark.parametrize("formula", FORMULAS)
+@pytest.mark.parametrize("formula", ["i", "ij", "ij=-ji", "ijk", "ijk=-ikj", "ijkl=jikl=klij"])
 def test_equals_e3nn(formula: str, double_precision: None) -> None:
     e3nn_io = pytest.importorskip("e3nn.io")
     theirs = e3nn_io.CartesianTensor(formula)
@@ -171,9 +175,9 @@ def test_equals_e3nn(formula: str, double_precision: None) -> None:
         # The same space and the same components m; only the copies may be mixed.
         mixing = np.einsum("ambm->ab", overlap) / ir.dim
         expected = np.einsum("ab,mn->ambn", mixing, np.eye(ir.dim))
-        assert overlap == pytest.approx(expected, abs=1e-10)
+        assert_close(overlap, expected, 1e-10)
         scale = np.trace(mixing @ mixing.T) / mul
-        assert mixing @ mixing.T == pytest.approx(scale * np.eye(mul), abs=1e-10)
+        assert_close(mixing @ mixing.T, scale * np.eye(mul), 1e-10)
 
 
 @given(
@@ -211,7 +215,7 @@ def test_paths_of_a_symmetric_tensor() -> None:
     assert vector.ir == Irrep("1o")
     assert vector.histories == ((1, 0, 1), (1, 2, 1))
     # The part delta_ij v_k + ... of a symmetric tensor: 5/9 of it is in the first path.
-    assert np.square(vector.coefficients) == pytest.approx([5 / 9, 4 / 9], abs=1e-14)
+    assert_close(np.square(vector.coefficients), [5 / 9, 4 / 9], 1e-14)
     assert octupole == (Irrep("3o"), ((1, 2, 3),), (pytest.approx(1.0),))
 
 
@@ -251,20 +255,20 @@ def test_round_trip_and_parseval(
     components = rng.normal(size=(*batch, found.dim))
     T = found.from_irreps(components)
     assert T.shape == (*batch, *(3,) * found.rank)
-    assert found.to_irreps(T) == pytest.approx(components, abs=1e-13)
+    assert_close(found.to_irreps(T), components, 1e-13)
     axes = tuple(range(len(batch), T.ndim))
     assert (T**2).sum(axes) == pytest.approx((components**2).sum(-1), rel=1e-13)
 
 
-@pytest.mark.parametrize("formula", ["ijk", "ijkl=jikl=klij"])
+@pytest.mark.parametrize("formula", ["i", "ijk", "ijkl", "ijkl=jikl=klij"])
 def test_factored_form_equals_the_matrices(formula: str, rng: np.random.Generator) -> None:
     found = decompose(formula)
     T = symmetric(found, rng, 5)
     dense = np.concatenate(found.matrices(), axis=1)
-    assert found.to_irreps(T) == pytest.approx(T.reshape(5, -1) @ dense, abs=1e-13)
+    assert_close(found.to_irreps(T), T.reshape(5, -1) @ dense, 1e-13)
     for k, matrix in enumerate(found.matrices()):
-        assert found.matrix(k) == pytest.approx(matrix, abs=1e-15)
-        assert found.projector(k) == pytest.approx(matrix @ matrix.T, abs=1e-14)
+        assert_close(found.matrix(k), matrix, 1e-15)
+        assert_close(found.projector(k), matrix @ matrix.T, 1e-14)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -277,8 +281,8 @@ def test_torch(formula: str, dtype: str, rng: np.random.Generator) -> None:
     components = found.to_irreps(tensor)
     assert components.dtype == tensor.dtype
     eps = np.finfo(dtype).eps
-    assert components.numpy() == pytest.approx(found.to_irreps(T), abs=30 * eps)
-    assert found.from_irreps(components).numpy() == pytest.approx(T, abs=30 * eps)
+    assert_close(components.numpy(), found.to_irreps(T), 30 * eps)
+    assert_close(found.from_irreps(components).numpy(), T, 30 * eps)
 
 
 def test_gradients_flow(rng: np.random.Generator) -> None:
@@ -322,19 +326,18 @@ def test_tolerance(rng: np.random.Generator) -> None:
     T[0, 1] += 1e-4
     with pytest.raises(IrrepsError, match="relative tolerance 1e-06"):
         found.to_irreps(T)
-    assert found.to_irreps(T, tolerance=1e-2) == pytest.approx(
-        found.to_irreps((T + T.T) / 2), abs=1e-14
-    )
+    assert_close(found.to_irreps(T, tolerance=1e-2), found.to_irreps((T + T.T) / 2), 1e-14)
 
 
 def test_degrees_left_out_are_refused(rng: np.random.Generator) -> None:
     found = decompose("ij=ji", keep="2e")
     T = rng.normal(size=(3, 3))
     T = T + T.T
+    assert decompose("ij", keep="2e").matrices()[0].shape == (9, 5)
     with pytest.raises(IrrepsError, match="only 1x2e"):
         found.to_irreps(T)
     traceless = T - np.trace(T) / 3 * np.eye(3)
-    assert found.from_irreps(found.to_irreps(traceless)) == pytest.approx(traceless, abs=1e-14)
+    assert_close(found.from_irreps(found.to_irreps(traceless)), traceless, 1e-14)
     assert found.from_irreps(found.to_irreps(T, check=False)) == pytest.approx(traceless)
 
 

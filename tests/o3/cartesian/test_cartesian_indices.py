@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etn.errors import IrrepsError
@@ -59,6 +59,7 @@ def test_str_is_the_formula(formula: str) -> None:
     assert str(parse(formula)) == f'"{formula}"'
 
 
+@settings(max_examples=50)
 @given(
     st.integers(2, 4).flatmap(
         lambda rank: st.lists(

@@ -28,7 +28,7 @@ def test_import_loads_no_other_package():
     assert loaded == "[]"
 
 
-@pytest.mark.parametrize("package", ["o3", "tensor", "network", "sweep"])
+@pytest.mark.parametrize("package", ["o3", "tensor", "network", "sweep", "product"])
 def test_the_mathematics_needs_no_chemistry(package):
     optional = ("torch", "sympy", "quimb", "matplotlib", "ase", "vesin")
     loaded = run_python(

@@ -42,8 +42,8 @@ class ProductLaws(Laws):
     Examples
     --------
     >>> class TestMyProduct(ProductLaws):
-    ...     def make_product(self):
-    ...         return TensorProduct("2x0e+2x1o", "0e+1o", mode="uvu")
+    ...     def make_product(self, **changes):
+    ...         return TensorProduct("2x0e+2x1o", "0e+1o", mode="uvu", **changes)
     >>> TestMyProduct().check()
     """
 

@@ -25,6 +25,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 from etn.product.cp import CPTensor
 from etn.product.fused import FusedTensor
 from etn.product.solve.contraction import Matrix, gram, largest_norm, mttkrp, residual
+from etn.product.solve.damping import Damping, stagnates
 from etn.product.solve.paths import clip, path_slopes
 
 __all__ = ["dense_bytes", "gauss_newton", "gradient", "levenberg"]
@@ -34,7 +35,6 @@ Vector = NDArray[np.float64]
 # Above this many unknowns a factorization, of n^3 / 3 operations and 8 n^2 bytes, gives way to
 # conjugate gradients.
 DENSE_LIMIT = 5000
-_SMALLEST_DAMPING, _LARGEST_DAMPING = 1e-13, 1e8
 
 
 def dense_bytes(target: FusedTensor, cp_rank: int) -> int:
@@ -231,7 +231,7 @@ def levenberg(
     dense = target.with_coefficients(alpha).dense()
     error = residual(factors, dense)
     losses = [_loss(error, factors, ridge)]
-    damping, growth = 1e-3, 2.0
+    damping = Damping()
     model: _Model | None = None
     for _ in range(max_steps):
         # Path tensors are orthonormal: the norm of the target is that of its coefficients.
@@ -247,9 +247,9 @@ def levenberg(
             paths = path_slopes(target, factors)[free] if len(free) else np.zeros((0, cp_size(cp)))
             model = _Model.around(factors, error, ridge, paths, pull)
         try:
-            x, more = model.step(damping, ridge)
+            x, more = model.step(damping.value, ridge)
         except LinAlgError:
-            damping, growth = damping * growth, 2.0 * growth
+            damping.grow()
             continue
         trial = [f + dx for f, dx in zip(factors, split(x, factors), strict=True)]
         moved = np.array(alpha)
@@ -260,20 +260,16 @@ def levenberg(
         new_error = residual(trial, dense)
         loss = _loss(new_error, trial, ridge)
         slope = model.slope + model.paths.T @ model.path_slope
-        predicted = float(model.scale * damping * np.vdot(x, x) - np.vdot(x, slope))
+        predicted = float(model.scale * damping.value * np.vdot(x, x) - np.vdot(x, slope))
         predicted += float(np.vdot(model.path_slope, model.path_slope))
         if loss < losses[-1] and largest_norm(trial) <= limit:
-            gain = (losses[-1] - loss) / max(predicted, 1e-300)
-            damping = max(damping * max(0.1, 1.0 - (2.0 * gain - 1.0) ** 3), _SMALLEST_DAMPING)
-            growth = 2.0
+            damping.accept((losses[-1] - loss) / max(predicted, 1e-300))
             factors, alpha, error, model = trial, moved, new_error, None
             losses.append(loss)
-            if len(losses) > 10 and losses[-11] - loss < rel_tol * losses[-11]:
+            if stagnates(losses, rel_tol):
                 break
-        else:
-            damping, growth = damping * growth, 2.0 * growth
-            if damping > _LARGEST_DAMPING:
-                break
+        elif not damping.grow():
+            break
     found = CPTensor(target.with_coefficients(alpha), tuple(factors), method="lm")
     return found.balance()
 

@@ -16,6 +16,7 @@ from etn.errors import SettingsError
 from etn.product.cp import CPTensor
 from etn.product.fused import FusedTensor
 from etn.product.solve.contraction import Matrix, largest_norm, residual
+from etn.product.solve.damping import Damping, stagnates
 from etn.product.solve.joint import split
 from etn.product.solve.orbits import Orbits, orbits_of
 
@@ -25,7 +26,6 @@ __all__ = ["symmetric_search"]
 RIDGES = (1e-2, 1e-3, 1e-4, 0.0)
 # The normal equations are dense: three arrays of this size squared are 2.4 GB.
 MOST_UNKNOWNS = 10_000
-_SMALLEST_DAMPING, _LARGEST_DAMPING = 1e-14, 1e8
 
 
 def symmetric_search(
@@ -126,7 +126,7 @@ def _levenberg(
     limit = max(max_factor, largest_norm(factors))
     error = residual(orbits.expand(factors), dense)
     losses = [float(np.vdot(error, error) + ridge * np.vdot(weights * x, x))]
-    damping, growth = 1e-3, 2.0
+    damping = Damping(smallest=1e-14)
     matrix: Matrix | None = None
     for _ in range(max_steps):
         if np.linalg.norm(error) <= 1e-15 * target.norm:
@@ -137,11 +137,11 @@ def _levenberg(
             slope = orbits.gradient(factors, error) + ridge * weights * x
             scale = weights * np.median(matrix.diagonal() / weights)
         shifted = matrix.copy()
-        shifted[np.diag_indices_from(shifted)] += damping * scale
+        shifted[np.diag_indices_from(shifted)] += damping.value * scale
         try:
             factor = cho_factor(shifted, overwrite_a=True, check_finite=False)
         except LinAlgError:
-            damping, growth = damping * growth, 2.0 * growth
+            damping.grow()
             continue
         step = -cho_solve(factor, slope, check_finite=False)
         trial = orbits.project(split(x + step, factors))
@@ -149,16 +149,12 @@ def _levenberg(
         new_x = np.concatenate([part.ravel() for part in trial])
         loss = float(np.vdot(new_error, new_error) + ridge * np.vdot(weights * new_x, new_x))
         if loss < losses[-1] and largest_norm(trial) <= limit:
-            predicted = float(np.vdot(damping * scale * step, step) - np.vdot(step, slope))
-            gain = (losses[-1] - loss) / max(predicted, 1e-300)
-            damping = max(damping * max(0.1, 1.0 - (2.0 * gain - 1.0) ** 3), _SMALLEST_DAMPING)
-            growth = 2.0
+            predicted = float(np.vdot(damping.value * scale * step, step) - np.vdot(step, slope))
+            damping.accept((losses[-1] - loss) / max(predicted, 1e-300))
             factors, x, error, matrix = trial, new_x, new_error, None
             losses.append(loss)
-            if len(losses) > 10 and losses[-11] - loss < rel_tol * losses[-11]:
+            if stagnates(losses, rel_tol):
                 break
-        else:
-            damping, growth = damping * growth, 2.0 * growth
-            if damping > _LARGEST_DAMPING:
-                break
+        elif not damping.grow():
+            break
     return factors

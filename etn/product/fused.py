@@ -125,7 +125,7 @@ class FusedTensor:
         """Output and inputs, in the order of the axes of :meth:`dense`."""
         return (self.out, *self.ins)
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, ...]:
         """Dimensions of the legs."""
         return tuple(leg.dim for leg in self.legs)

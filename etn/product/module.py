@@ -121,17 +121,11 @@ class ProductModule(torch.nn.Module):
                 f"operands: expected the precision of the module, {precision}, or less, got "
                 f"{given}; convert one of them with .to(dtype)"
             )
-        with torch.autocast(x.device.type, enabled=False):
-            z = multiply(
-                self.product,
-                self.contraction,
-                torch,
-                constants,
-                x.to(precision),
-                y.to(precision),
-                None if w is None else w.to(precision),
-            )
-        return z.to(given)
+        x, y, w = x.to(precision), y.to(precision), None if w is None else w.to(precision)
+        if torch.is_autocast_enabled(x.device.type):
+            with torch.autocast(x.device.type, enabled=False):
+                return multiply(self.product, self.contraction, torch, constants, x, y, w).to(given)
+        return multiply(self.product, self.contraction, torch, constants, x, y, w).to(given)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         before = {key: getattr(self, _buffer(key)) for key in self._keys}

@@ -241,6 +241,8 @@ def multiply(
     w: Array | None,
 ) -> Array:
     """Broadcast, bring to the inner layout, contract, and back."""
+    if _ready(product, x, y, w):
+        return contraction.apply(xp, constants, x, y, w)
     lead = batch_shape(product, x, y, w)
     if product.layout != "ir_mul":
         x = change_layout(x, product.irreps_in1, product.layout, "ir_mul")
@@ -254,6 +256,18 @@ def multiply(
     if product.layout != "ir_mul":
         z = change_layout(z, product.irreps_out, "ir_mul", product.layout)
     return z
+
+
+def _ready(product: TensorProduct, x: Array, y: Array, w: Array | None) -> bool:
+    """Whether arrays are rows in the inner layout already; the checks of small products count."""
+    size1, size2, size_w = product.sizes
+    b = x.shape[0] if x.ndim == 2 else -1
+    return (
+        product.layout == "ir_mul"
+        and x.shape == (b, size1)
+        and y.shape == (b, size2)
+        and (w is None or w.shape == (b, size_w))
+    )
 
 
 def _rows(xp: Any, array: Array, lead: tuple[int, ...]) -> Array:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from etn.backend import Array
 from etn.product.fused import FusedTensor
-from etn.product.kernels import Constants, Kernel
+from etn.product.kernels import Constants, FirstKernel, Kernel
 from etn.product.modes import Mode, weight_shape
 from etn.product.weights import Sharing, WeightPlan
 
@@ -88,6 +88,12 @@ class SharedContraction:
         return WeightPlan(shapes)
 
     @cached_property
+    def along_edges(self) -> bool:
+        """Whether this is the product of messages: so small that steps around it would count."""
+        plain = self.sharing in ("shared", "none")
+        return plain and self.mode == "uvu" and isinstance(self.kernel, FirstKernel)
+
+    @cached_property
     def _rows(self) -> dict[str, list[int]]:
         """Which term each component of a leg belongs to."""
         legs = dict(zip(("out", "in1", "in2"), self.fused.legs, strict=True))
@@ -99,8 +105,11 @@ class SharedContraction:
     def apply(self, xp: Any, c: Constants, x: Array, y: Array, w: Array | None) -> Array:
         """Contract flat operands (b, dim1) and (b, dim2) to (b, dim3)."""
         d3, d1, d2 = self.fused.shape
-        c1, c2, _ = self.channels
-        x, y = x.reshape((-1, d1, c1)), y.reshape((-1, d2, c2))
+        (c1, c2, c3), b = self.channels, x.shape[0]
+        if self.along_edges:
+            z = self.kernel.fold(c, y) @ x.reshape((b, d1, c1))  # type: ignore[attr-defined]
+            return (z if w is None else z * w[:, None, :]).reshape((b, d3 * c3))
+        x, y = x.reshape((b, d1, c1)), y.reshape((b, d2, c2))
         blocks = {} if w is None else self.plan.split(w)
         if self.sharing == "per_l" and blocks:
             x = x * blocks["in1"][:, self._rows["in1"], None]
@@ -108,7 +117,7 @@ class SharedContraction:
         z = self._mixed(xp, c, x, y, blocks.get("channels"))
         if self.sharing == "per_l" and blocks:
             z = z * blocks["out"][:, self._rows["out"], None]
-        return z.reshape((-1, d3 * self.channels[2]))
+        return z.reshape((b, d3 * c3))
 
     def _mixed(self, xp: Any, c: Constants, x: Array, y: Array, w: Array | None) -> Array:
         """Contract and mix channels, in the order that keeps the arrays small."""

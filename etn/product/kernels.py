@@ -200,7 +200,7 @@ class FirstKernel:
 
     def contract(self, xp: Any, c: Constants, x: Array, y: Array) -> Array:
         """Contract (b, d1, C) and (b, d2, C or 1) to (b, d3, C)."""
-        return self.fold(c, y[:, :, 0]) @ x
+        return self.fold(c, y.reshape(y.shape[:2])) @ x
 
     def flops(self, channels: int) -> int:
         """Multiplications of one batch entry."""

@@ -115,6 +115,9 @@ class ProductModule(torch.nn.Module):
         constants = {key: getattr(self, _buffer(key)) for key in self._keys}
         w = self.weight if w is None else w
         precision = next(iter(constants.values())).dtype
+        plain = not torch.is_autocast_enabled(x.device.type)
+        if plain and x.dtype == y.dtype == precision and (w is None or w.dtype == precision):
+            return multiply(self.product, self.contraction, torch, constants, x, y, w)
         given = torch.promote_types(x.dtype, y.dtype)
         if torch.promote_types(given, precision) != precision:
             raise CoreError(
@@ -122,10 +125,9 @@ class ProductModule(torch.nn.Module):
                 f"{given}; convert one of them with .to(dtype)"
             )
         x, y, w = x.to(precision), y.to(precision), None if w is None else w.to(precision)
-        if torch.is_autocast_enabled(x.device.type):
-            with torch.autocast(x.device.type, enabled=False):
-                return multiply(self.product, self.contraction, torch, constants, x, y, w).to(given)
-        return multiply(self.product, self.contraction, torch, constants, x, y, w).to(given)
+        with torch.autocast(x.device.type, enabled=False):
+            z = multiply(self.product, self.contraction, torch, constants, x, y, w)
+        return z.to(given)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         before = {key: getattr(self, _buffer(key)) for key in self._keys}

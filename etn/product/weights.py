@@ -63,6 +63,9 @@ class WeightPlan:
                 f"weights: expected a last axis of {self.size} ({self}), got shape "
                 f"{tuple(weights.shape)}"
             )
+        if len(self.shapes) == 1:
+            ((name, shape),) = self.shapes.items()
+            return {name: weights.reshape((*weights.shape[:-1], *shape))}
         blocks, start = {}, 0
         for name, shape in self.shapes.items():
             stop = start + math.prod(shape)

@@ -98,6 +98,7 @@ def setup(app: Any) -> None:
     app.connect("autodoc-process-docstring", split_attributes, priority=400)  # before napoleon
     app.connect("autodoc-process-docstring", escape_bars)
 
+
 # Shapes in type descriptions, "(dim, cp_rank) ndarray", name attributes of several classes; they
 # are no references.
 suppress_warnings = ["ref.python"]

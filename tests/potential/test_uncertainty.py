@@ -115,7 +115,9 @@ def test_posterior_is_that_of_linear_regression(alloy):
     J = responses(alloy, data)
     core = alloy.uncertainty.chain[-1]
     y = np.concatenate([[f.energy, *f.forces.ravel()] for f in data])
-    w = np.concatenate([[Weights().energy / np.sqrt(f.n_atoms)] + [1] * 3 * f.n_atoms for f in data])
+    w = np.concatenate(
+        [[Weights().energy / np.sqrt(f.n_atoms)] + [1] * 3 * f.n_atoms for f in data]
+    )
     J, y = J * w[:, None], y * w
     G, R = J.T @ J, RIDGE * np.diag(core.metric())
     dof = np.trace(np.linalg.solve(G + R, G))

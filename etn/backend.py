@@ -94,11 +94,11 @@ class Kind:
         key = (id(values), self)
         if key not in _constants:
             # The table is kept as well, so that its id stays its own.
-            _constants[key] = (values, self._outside_inference(values))
+            _constants[key] = (values, self.lasting(values))
         return _constants[key][1]
 
-    def _outside_inference(self, values: NDArray[np.float64]) -> Array:
-        """Array that autograd accepts later, also if it is first asked for in inference mode."""
+    def lasting(self, values: NDArray[np.float64]) -> Array:
+        """Array to keep: autograd accepts it later, also if it is made in inference mode."""
         if self.backend == "numpy":
             return self.array(values)
         with _torch_namespace().inference_mode(False):

@@ -9,22 +9,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etn.backend import Array, Kind, kind_of, library, like
-from etn.errors import CoreError, IrrepsError, SettingsError
+from etn.backend import Array, Kind, kind_of, library
+from etn.errors import SettingsError
 from etn.o3 import Irreps, IrrepsLike
 from etn.o3.cartesian.basis import Packing
+from etn.product.calls import batch_shape, multiply, refuse_infinite
 from etn.product.choose import Choice, fastest
 from etn.product.contraction import Contraction
 from etn.product.coupling import PathCoefficients, default_output
 from etn.product.cp import CPTensor
-from etn.product.layout import Layout, change_layout, check_layout
+from etn.product.layout import Layout, check_layout
 from etn.product.modes import Mode
 from etn.product.schemes import SCHEMES, Request, contractions
 from etn.product.weights import Sharing, WeightPlan
 
 __all__ = ["TensorProduct"]
-
-_NAMES = ("first operand", "second operand", "weights")
 
 
 class TensorProduct:
@@ -114,6 +113,7 @@ class TensorProduct:
         )
         self.fused, self._schemes = contractions(request, scheme, self._allowed)
         self._chosen: dict[tuple[Kind, int], Choice] = {}
+        self._constants: dict[tuple[str, Kind], Mapping[str, Array]] = {}
 
     @property
     def schemes(self) -> tuple[str, ...]:
@@ -148,6 +148,15 @@ class TensorProduct:
         if len(self._schemes) == 1:
             return next(iter(self._schemes.values()))
         return self._schemes[self.choice(kind, batch).scheme]
+
+    def constants(self, contraction: Contraction, kind: Kind) -> Mapping[str, Array]:
+        """Constants of a scheme in a kind; kept as long as the product, as they can be large."""
+        key = (contraction.name, kind)
+        if key not in self._constants:
+            self._constants[key] = {
+                name: kind.lasting(value) for name, value in contraction.constants.items()
+            }
+        return self._constants[key]
 
     def choice(self, kind: Kind | None = None, batch: int = 256) -> Choice:
         """The measured times of the schemes for arrays of a kind and a batch size."""
@@ -192,11 +201,11 @@ class TensorProduct:
         lead = batch_shape(self, x, y, w)
         batch = int(np.prod(lead, dtype=int))
         contraction = self.contraction(kind, batch)
-        constants = {name: like(value, x) for name, value in contraction.constants.items()}
+        constants = self.constants(contraction, kind)
         z = multiply(self, contraction, library(x), constants, x, y, w)
         if kind.backend == "numpy" and not np.isfinite(z.sum()):
             # One pass over the result; the operands are looked at only to name the culprit.
-            _refuse_infinite(dict(zip(_NAMES, (x, y, w), strict=True)))
+            refuse_infinite(x, y, w)
         return z
 
     def cost(self, batch: int = 256, kind: Kind | None = None) -> str:
@@ -229,80 +238,6 @@ class TensorProduct:
             f"{type(self).__name__}({shown}, {self.mode}, {self.weights}: {self.weight_numel} "
             f"weights, {len(self.fused.paths)} paths, scheme {self.scheme})"
         )
-
-
-def multiply(
-    product: TensorProduct,
-    contraction: Contraction,
-    xp: Any,
-    constants: Mapping[str, Array],
-    x: Array,
-    y: Array,
-    w: Array | None,
-) -> Array:
-    """Broadcast, bring to the inner layout, contract, and back."""
-    if _ready(product, x, y, w):
-        return contraction.apply(xp, constants, x, y, w)
-    lead = batch_shape(product, x, y, w)
-    if product.layout != "ir_mul":
-        x = change_layout(x, product.irreps_in1, product.layout, "ir_mul")
-        y = change_layout(y, product.irreps_in2, product.layout, "ir_mul")
-    x, y = _rows(xp, x, lead), _rows(xp, y, lead)
-    if w is not None:
-        # One set of weights for all stays one set.
-        w = _rows(xp, w, (1,) if w.ndim == 1 else lead)
-    z = contraction.apply(xp, constants, x, y, w)
-    z = z.reshape((*lead, z.shape[-1]))
-    if product.layout != "ir_mul":
-        z = change_layout(z, product.irreps_out, "ir_mul", product.layout)
-    return z
-
-
-def _ready(product: TensorProduct, x: Array, y: Array, w: Array | None) -> bool:
-    """Whether arrays are rows in the inner layout already; the checks of small products count."""
-    size1, size2, size_w = product.sizes
-    b = x.shape[0] if x.ndim == 2 else -1
-    return (
-        product.layout == "ir_mul"
-        and x.shape == (b, size1)
-        and y.shape == (b, size2)
-        and (w is None or w.shape == (b, size_w))
-    )
-
-
-def _rows(xp: Any, array: Array, lead: tuple[int, ...]) -> Array:
-    """The array broadcast to leading axes, and these joined to one."""
-    size = array.shape[-1]
-    if array.shape[:-1] != lead:
-        array = xp.broadcast_to(array, (*lead, size))
-    return array if len(lead) == 1 else array.reshape((-1, size))
-
-
-def batch_shape(product: TensorProduct, x: Array, y: Array, w: Array | None) -> tuple[int, ...]:
-    """Common leading axes of the operands, after a check of the last ones."""
-    given = (x, y) if w is None else (x, y, w)
-    for array, dim, name in zip(given, product.sizes, _NAMES, strict=False):
-        if array.ndim == 0 or array.shape[-1] != dim:
-            what = (product.irreps_in1, product.irreps_in2, product.weight_plan)[_NAMES.index(name)]
-            raise IrrepsError(
-                f"{name}: expected a last axis of {dim} ({what}), got shape {tuple(array.shape)}"
-            )
-    leads = [tuple(array.shape[:-1]) for array in given]
-    if all(lead == leads[0] for lead in leads[1:]):
-        return leads[0]
-    try:
-        return np.broadcast_shapes(*leads)
-    except ValueError as error:
-        raise IrrepsError(
-            f"leading axes of the operands and weights do not fit together: {leads}"
-        ) from error
-
-
-def _refuse_infinite(arrays: Mapping[str, Array | None]) -> None:
-    for name, array in arrays.items():
-        if array is not None and not np.isfinite(array).all():
-            place = tuple(int(k) for k in np.argwhere(~np.isfinite(array))[0])
-            raise CoreError(f"{name}: expected finite numbers, got {array[place]} at {place}")
 
 
 def _checked_tolerance(tol: float) -> float:

@@ -45,7 +45,7 @@ def fastest(
     for name, contraction in schemes.items():
         size = contraction.plan.size
         w = kind.array(rng.normal(size=(batch, size))) if size else None
-        c = {key: kind.constant(value) for key, value in contraction.constants.items()}
+        c = {key: kind.array(value) for key, value in contraction.constants.items()}
         times[name] = _median(_runner(contraction, kind, c, x, y, w)) * 1e6
     return Choice(min(times, key=lambda name: times[name]), times)
 

@@ -8,7 +8,8 @@ import torch
 
 from etn.backend import Kind
 from etn.errors import CoreError
-from etn.product.base import TensorProduct, multiply
+from etn.product.base import TensorProduct
+from etn.product.calls import multiply
 from etn.product.linear import SharedLinear
 
 __all__ = ["LinearModule", "ProductModule"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from etn.backend import Array, like
+from etn.backend import Array, kind_of
 from etn.errors import IrrepsError, SettingsError
 from etn.product.base import TensorProduct
 from etn.product.contraction import SharedContraction
@@ -46,7 +46,7 @@ class SphericalProduct(TensorProduct):
                 f"second operand: expected a last axis of {self.irreps_in2.dim} "
                 f"({self.irreps_in2}), got shape {tuple(y.shape)}"
             )
-        constants = {name: like(value, y) for name, value in contraction.constants.items()}
+        constants = self.constants(contraction, kind_of(y))
         flat = y.reshape((-1, y.shape[-1]))
         return kernel.fold(constants, flat).reshape((*y.shape[:-1], *kernel.dims[:2]))
 

@@ -58,7 +58,8 @@ def decompose(
         with free coefficients; Levenberg-Marquardt over terms in orbits of a group of rotations,
         then over all factors, which comes lowest where there are thousands of unknowns.
         ``"auto"``: from each start short alternating sweeps, then Levenberg-Marquardt, for every
-        other start under a ridge that is lowered in stages; more of it for the best.
+        other start under a ridge that is lowered in stages; more of it for the best.  Where there
+        are thousands of unknowns and ``tol`` is within their reach, long sweeps come first.
     group : str, optional
         For ``"symmetric"``, which needs it: ``"C3"``, ``"D4"``, ``"T"`` ..., see
         :func:`~etn.product.solve.orbits.orbits_of`; ``cp_rank`` is a sum of sizes of its orbits.

@@ -26,6 +26,11 @@ Method = Literal["auto", "als", "lm", "first_order", "joint", "symmetric"]
 
 # Errors below this are those of rounding: no solver goes on.
 EXACT = 1e-14
+# Alternating sweeps alone seldom come below this error.
+SWEEPS_REACH = 1e-6
+# From here on many sweeps cost less than one step of Levenberg-Marquardt.
+MANY_UNKNOWNS = 2000
+PATIENT = Schedule(max_sweeps=4000, rel_tol=1e-6)
 # In units of the root mean square path coefficient.
 RIDGES = (1e-2, 1e-3, 1e-4, 1e-5)
 # Most turns of alternating sweeps and coefficients, where these are free.
@@ -115,7 +120,7 @@ class Options:
             max_factor=self.max_factor,
             lowest=self.lowest,
             units=self.target,
-            tol=0.1 * EXACT,
+            tol=max(0.1 * EXACT, self.tol),
         )
 
 
@@ -134,6 +139,9 @@ def attempts(target: FusedTensor, cp_rank: int, options: Options) -> Iterator[CP
     elif options.method == "first_order":
         yield from map(descend, starts)
     else:
+        if options.tol > SWEEPS_REACH and cp_rank * sum(target.shape) > MANY_UNKNOWNS:
+            patient = replace(options, schedule=options.schedule or PATIENT)
+            yield from map(patient.alternate, starts)
         polished = []
         for number, start in enumerate(starts):
             swept = options.alternate(start, short=True)

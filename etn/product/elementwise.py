@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from etn.backend import Array
 from etn.product.fused import frozen
-from etn.product.kernels import BLOCK_BYTES, Constants
+from etn.product.kernels import BLOCK_BYTES, Constants, in_one_block
 from etn.product.paths import PathContraction
 
 __all__ = ["ElementwisePathContraction"]
@@ -72,8 +72,8 @@ class ElementwisePathContraction(PathContraction):
         if w is not None:
             w = w.reshape((w.shape[0], len(self.fused.paths), mul)).swapaxes(0, 1)[self._rows]
         step = max(1, BLOCK_BYTES // (len(self._rows) * x.itemsize * mul))
-        if xp is not np and (xp.compiler.is_compiling() or x.is_cuda):
-            step = max(b, 1)  # the compiler makes its own blocks, a GPU wants all at once
+        if in_one_block(xp, x):
+            step = max(b, 1)
         pieces = []
         for start in range(0, max(b, 1), step):
             here = slice(start, start + step)

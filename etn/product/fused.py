@@ -140,11 +140,15 @@ class FusedTensor:
         terms = (path.out, *path.ins)
         return tuple(leg.slices()[term] for leg, term in zip(self.legs, terms, strict=True))
 
+    def degrees(self, path: Path) -> tuple[int, ...]:
+        """Degrees l of the irreps that a path couples, in the order of the legs."""
+        terms = (path.out, *path.ins)
+        return tuple(leg[term].ir.l for leg, term in zip(self.legs, terms, strict=True))
+
     def path_tensor(self, path: Path) -> NDArray[np.float64]:
         """Unit-norm tensor of a path, shape (2 l_out + 1, 2 l_1 + 1, ...)."""
-        degrees = tuple(leg[term].ir.l for leg, term in zip(self.ins, path.ins, strict=True))
-        between = tuple(ir.l for ir in path.between)
-        return _path_tensor(degrees, between, self.out[path.out].ir.l)
+        out, *ins = self.degrees(path)
+        return _path_tensor(tuple(ins), tuple(ir.l for ir in path.between), out)
 
     @cached_property
     def _dense(self) -> NDArray[np.float64]:
@@ -202,8 +206,8 @@ class FusedTensor:
             )
         entries = [S.Zero] * math.prod(self.shape)
         for path in self.paths:
-            i, j = (leg[term].ir.l for leg, term in zip(self.ins, path.ins, strict=True))
-            block = wigner_3j(i, j, self.out[path.out].ir.l, exact=True)
+            k, i, j = self.degrees(path)
+            block = wigner_3j(i, j, k, exact=True)
             starts = [part.start for part in self.slices(path)]
             for a, b, c in itertools.product(*map(range, block.shape)):
                 place = (starts[0] + c, starts[1] + a, starts[2] + b)

@@ -54,6 +54,11 @@ class Kernel(Protocol):
         ...
 
 
+def in_one_block(xp: Any, array: Array) -> bool:
+    """Whether not to cut a batch: the compiler makes its own blocks, a GPU wants all at once."""
+    return xp is not np and (xp.compiler.is_compiling() or array.is_cuda)
+
+
 class ColumnKernel:
     """A form whose (batch, channel) pairs are columns of large matrix products.
 
@@ -95,8 +100,7 @@ class ColumnKernel:
         """Call a function of columns (d, n) with operands (b, d, C), a block of b at a time."""
         b = operands[0].shape[0]
         channels = max(array.shape[2] for array in operands)
-        if xp is not np and (xp.compiler.is_compiling() or operands[0].is_cuda):
-            # The compiler makes its own blocks, a GPU wants all at once.
+        if in_one_block(xp, operands[0]):
             return self._block(xp, function, operands, channels)
         step = max(1, BLOCK_BYTES // (self.width * operands[0].itemsize * channels))
         if b <= step:

@@ -78,13 +78,10 @@ def restrict(cp: CPTensor, legs: Legs) -> CPTensor:
     first, second, out = map(bare, legs)
     fused = fused_cg(ins=(first, second), out=out)
     own = {
-        tuple(leg[t].ir.l for leg, t in zip(cp.target.legs, (p.out, *p.ins), strict=True)): alpha
-        for p, alpha in zip(cp.target.paths, cp.target.coefficients, strict=True)
+        cp.target.degrees(path): alpha
+        for path, alpha in zip(cp.target.paths, cp.target.coefficients, strict=True)
     }
-    degrees = [
-        tuple(leg[t].ir.l for leg, t in zip(fused.legs, (p.out, *p.ins), strict=True))
-        for p in fused.paths
-    ]
+    degrees = [fused.degrees(path) for path in fused.paths]
     missing = sorted(set(degrees) - set(own))
     if missing:
         raise SettingsError(
@@ -114,10 +111,7 @@ def _parity_is_implied(fused: FusedTensor, cp: CPTensor) -> bool:
     """Whether no path of the decomposition leads to a parity that the legs forbid."""
     legs = fused.legs
     allowed = {(p.out, *p.ins) for p in fused.paths}
-    table = {
-        tuple(leg[t].ir.l for leg, t in zip(cp.target.legs, (p.out, *p.ins), strict=True))
-        for p in cp.target.paths
-    }
+    table = {cp.target.degrees(path) for path in cp.target.paths}
     found = {
         (k, i, j)
         for k, out in enumerate(legs[0])

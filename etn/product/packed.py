@@ -44,8 +44,7 @@ class PackedTensor(FusedTensor):
 
     def path_tensor(self, path: Path) -> NDArray[np.float64]:
         """Product of a path, of norm 1 in the orthonormal packing."""
-        l1, l2 = (leg[term].ir.l for leg, term in zip(self.ins, path.ins, strict=True))
-        l3 = self.out[path.out].ir.l
+        l3, l1, l2 = self.degrees(path)
         tensor: NDArray[np.float64] = coefficients(l1, l2, l3, "cg", self.packing)
         return tensor / math.sqrt(2 * l3 + 1)
 
@@ -57,7 +56,7 @@ def path_coefficients(fused: FusedTensor, normalization: Normalization) -> NDArr
     """
     found = []
     for path in fused.paths:
-        l1, l2 = (leg[term].ir.l for leg, term in zip(fused.ins, path.ins, strict=True))
-        product = coefficients(l1, l2, fused.out[path.out].ir.l, normalization)
+        l3, l1, l2 = fused.degrees(path)
+        product = coefficients(l1, l2, l3, normalization)
         found.append(float(np.linalg.norm(product)))
     return np.array(found)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from etn.potential.provenance import jsonable, machine, versions
+from etn.run.provenance import jsonable, machine, versions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -27,10 +27,10 @@ from numpy.typing import NDArray
 from scipy.linalg import blas
 
 from etn.network import Chain, left_environment, right_environment
+from etn.network.design import CoreDesign
 from etn.potential import Baseline, Basis, Dataset, Pairs, PolynomialPotential, Rows, Weights
 from etn.sweep import Batch, LeastSquares, share
-from etn.sweep.design import CoreDesign
-from etn.sweep.least_squares import MAX_GRAMS, NormalEquations, solve_normal
+from etn.sweep.regression.normal_equations import MAX_GRAMS, NormalEquations, solve_normal
 from etn.tensor import Core
 
 RIDGE = 1e-2

@@ -22,8 +22,8 @@ from common import write
 from threadpoolctl import threadpool_limits
 
 from etn.potential import Baseline, Basis, Dataset, PolynomialPotential, Weights
-from etn.potential.presets import SIZES
-from etn.potential.rows import Rows
+from etn.potential.fitting.rows import Rows
+from etn.run.sizes import SIZES
 from etn.sweep import LeastSquares
 
 NUMBERS = (42, 41, 73, 74, 23, 24, 22, 40, 72, 75)

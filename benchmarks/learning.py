@@ -31,11 +31,11 @@ from common import RESULTS, save, shared_data, write
 from fit import SETS
 from sizes import evaluation
 
+from etn.data.metrics import Metrics
 from etn.potential import Dataset
-from etn.potential.metrics import Metrics
-from etn.potential.presets import SIZES
-from etn.potential.run import run_fit
-from etn.potential.settings import FitSettings
+from etn.run.folder import run_fit
+from etn.run.settings import FitSettings
+from etn.run.sizes import SIZES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -20,8 +20,8 @@ from typing import Any
 from common import RESULTS, write
 
 from etn.potential import Baseline, Basis, Dataset, PolynomialPotential, fit
-from etn.potential.layers import MessagePassingPotential, Messages, fit_layers
-from etn.potential.rows import Weights, count_rows
+from etn.potential.fitting.weights import Weights, count_rows
+from etn.potential.message_passing import MessagePassingPotential, Messages, fit_layers
 from etn.sweep import Schedule
 
 R_MAX = 2.4

@@ -23,9 +23,9 @@ from common import RESULTS, write
 from fit import SETS, run
 
 from etn.potential import Dataset, load
-from etn.potential.presets import SIZES, count_unknowns
-from etn.potential.rows import count_rows
-from etn.potential.settings import FitSettings
+from etn.potential.fitting.weights import count_rows
+from etn.run.settings import FitSettings
+from etn.run.sizes import SIZES, count_unknowns
 
 RESULT = RESULTS / "sizes.json"
 REPEATS = 5

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from etn import (
         backend,
-        datasets,
+        data,
         errors,
         interfaces,
         io,
@@ -38,13 +38,16 @@ if TYPE_CHECKING:
         plot,
         potential,
         product,
+        run,
         sweep,
         tensor,
         testing,
     )
+    from etn.data import embedded as datasets
+    from etn.data.dataset import Dataset
     from etn.network import Chain
     from etn.o3 import Irrep, Irreps
-    from etn.potential import Baseline, Basis, Dataset, PolynomialPotential, fit, load
+    from etn.potential import Baseline, Basis, PolynomialPotential, fit, load
     from etn.tensor import Core, Truncation
 
 __version__ = "0.1.0"
@@ -61,6 +64,7 @@ __all__ = [
     "Truncation",
     "__version__",
     "backend",
+    "data",
     "datasets",
     "errors",
     "fit",
@@ -72,18 +76,19 @@ __all__ = [
     "plot",
     "potential",
     "product",
+    "run",
     "sweep",
     "tensor",
     "testing",
 ]
 
-# Where each name lives; every other name of __all__ is a module of the package.
+# Where each name lives; every other name of __all__ is a module, by that name or another.
 _HOMES = {
     "Baseline": "etn.potential",
     "Basis": "etn.potential",
     "Chain": "etn.network",
     "Core": "etn.tensor",
-    "Dataset": "etn.potential",
+    "Dataset": "etn.data",
     "Irrep": "etn.o3",
     "Irreps": "etn.o3",
     "PolynomialPotential": "etn.potential",
@@ -91,13 +96,14 @@ _HOMES = {
     "fit": "etn.potential",
     "load": "etn.potential",
 }
+_MODULES = {"datasets": "etn.data.embedded"}
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         value = getattr(import_module(_HOMES[name]), name)
     elif name in __all__:
-        value = import_module(f"{__name__}.{name}")
+        value = import_module(_MODULES.get(name, f"{__name__}.{name}"))
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     # Found here from now on, without another call of this function.

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from etn.potential.dataset import Dataset
-    from etn.potential.metrics import Prediction
+    from etn.data.dataset import Dataset
+    from etn.data.metrics import Prediction
 
 __all__ = ["convergence", "parity", "spectra"]
 

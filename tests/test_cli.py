@@ -21,8 +21,8 @@ import etn
 from etn.cli import app
 from etn.cli.display import TimeLeft
 from etn.potential import Dataset, Frame, load
-from etn.potential.run import OUTPUTS
-from etn.potential.settings import SIZED, FitSettings
+from etn.run.folder import OUTPUTS
+from etn.run.settings import SIZED, FitSettings
 from etn.sweep import Schedule
 
 SMALL = [
@@ -206,7 +206,7 @@ def test_interruption_before_the_first_sweep(data, finished, tmp_path, monkeypat
     def interrupt(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("etn.potential.run.fit", interrupt)
+    monkeypatch.setattr("etn.run.folder.fit", interrupt)
     result = invoke("fit", data / "train.xyz", "--out", out, "--force", *SMALL)
     assert result.exit_code == 130
     assert "nothing to resume" in result.stderr

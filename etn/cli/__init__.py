@@ -12,9 +12,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from etn.cli.allocator import keep_freed_memory
 from etn.cli.evaluate import evaluate, info
 from etn.cli.fit import fit, with_settings
-from etn.cli.memory import keep_freed_memory
 from etn.cli.options import INPUT_ERROR, INTERRUPTED, Debug
 from etn.cli.select import select
 from etn.errors import EtnError
@@ -63,7 +63,7 @@ def main() -> None:
 def app() -> typer.Typer:
     """Build the command with all its options.
 
-    The options of ``etn fit`` are those of :class:`etn.potential.settings.FitSettings`.
+    The options of ``etn fit`` are those of :class:`etn.run.settings.FitSettings`.
     """
     group = typer.Typer(
         name="etn",

@@ -13,7 +13,7 @@ import typer
 from etn.sweep import Callback, Schedule, State, Step, SweepRecord
 
 if TYPE_CHECKING:
-    from etn.potential.plan import Plan
+    from etn.run.plan import Plan
 
 # A local solve takes about as long as its number of unknowns plus this.
 _OVERHEAD = 200

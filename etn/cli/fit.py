@@ -14,12 +14,12 @@ import typer
 from etn.cli.options import INTERRUPTED, Debug
 
 if TYPE_CHECKING:
-    from etn.potential.run import RunResult
+    from etn.run.folder import RunResult
 
 
 def with_settings(function: Callable[..., None]) -> Callable[..., None]:
     """Give a command one option for each setting of a fit, in place of ``**settings``."""
-    from etn.potential.settings import SIZED, FitSettings
+    from etn.run.settings import SIZED, FitSettings
 
     signature = inspect.signature(function, eval_str=True)
     own = [p for p in signature.parameters.values() if p.kind != p.VAR_KEYWORD]
@@ -103,9 +103,9 @@ def fit(
 ) -> None:
     """Fit a potential to energies, forces and stress, and write a run folder."""
     from etn.cli.display import Display
-    from etn.potential.run import CHECKPOINT, SETTINGS, run_fit
-    from etn.potential.settings import FitSettings, overlay
-    from etn.potential.values import read_yaml
+    from etn.run.folder import CHECKPOINT, SETTINGS, run_fit
+    from etn.run.parsing import read_yaml
+    from etn.run.settings import FitSettings, overlay
 
     given = {name: value for name, value in settings.items() if value is not None}
     if config is not None:

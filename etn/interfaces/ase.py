@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 
+from etn.data.frame import Frame
 from etn.errors import DataError, ExtrapolationError, SettingsError
-from etn.potential.frame import Frame
-from etn.potential.model import PolynomialPotential
+from etn.potential.polynomial import PolynomialPotential
 
 if TYPE_CHECKING:
     import numpy as np
     from ase import Atoms
     from numpy.typing import NDArray
 
-    from etn.potential.layers import MessagePassingPotential
+    from etn.potential.message_passing import MessagePassingPotential
 
 __all__ = ["EtnCalculator"]
 

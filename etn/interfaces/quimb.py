@@ -17,14 +17,15 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from etn.backend import Array, to_numpy
 from etn.errors import CoreError
 from etn.network.chain import Chain
-from etn.network.views.wiring import Wired, Wiring, as_wiring
+from etn.network.views.quimb import to_quimb
+from etn.network.views.wiring import Wiring
 from etn.o3 import Irreps
 from etn.o3.irreps import IrrepsLike
 from etn.tensor import Core
@@ -39,51 +40,6 @@ _LEG = re.compile(r"leg(\d):(.*)=([^=]*)", re.ASCII | re.DOTALL)
 
 # Ends that a line of tensors has no index for.
 _START, _OUT = "(start)", "(out)"
-
-
-def to_quimb(network: Wiring | Wired) -> TensorNetwork:
-    """Tensor network of quimb with the dense cores.
-
-    Parameters
-    ----------
-    network : Chain, Wiring or a network with a method ``wiring``
-
-    Returns
-    -------
-    quimb.tensor.TensorNetwork
-        Indices are named as the legs: ``start``, ``x0`` .., ``b1`` .., ``out`` for a chain.  The
-        arrays are of the kind of the cores.
-
-    Raises
-    ------
-    CoreError
-        If quimb is not installed.
-
-    Examples
-    --------
-    >>> chain = Chain.random(["2x0e+1x1o"] * 3, seed=0)
-    >>> tn = to_quimb(chain)
-    >>> tn["I1"].inds, sorted(tn["I0"].tags)[:3]
-    (('b1', 'x1', 'b2'), ['I0', 'leg0:start=1x0e', 'leg1:x0=2x0e+1x1o'])
-    >>> dense = tn.contract(output_inds=["start", "x0", "x1", "x2", "out"]).data
-    >>> bool(abs(dense - chain.to_dense()).max() < 1e-13)
-    True
-    """
-    qtn = _quimb()
-    wiring = as_wiring(network)
-    return qtn.TensorNetwork(
-        [
-            qtn.Tensor(core.to_dense(), labels, [f"I{number}", *_leg_tags(core, labels)])
-            for number, (core, labels) in enumerate(zip(wiring.cores, wiring.labels, strict=True))
-        ]
-    )
-
-
-def _leg_tags(core: Core, labels: Sequence[str]) -> list[str]:
-    return [
-        f"leg{position}:{label}={leg}"
-        for position, (label, leg) in enumerate(zip(labels, core.legs, strict=True))
-    ]
 
 
 def from_quimb(
@@ -237,13 +193,3 @@ def _with_legs(tensor: _Tensor, inds: tuple[str, ...]) -> _Tensor:
         inds=inds,
         legs=tensor.legs | dict.fromkeys(added, Irreps("0e")),
     )
-
-
-def _quimb() -> Any:
-    try:
-        import quimb.tensor
-    except ImportError as error:
-        raise CoreError(
-            'this needs quimb, which is not installed: pip install "etn[quimb]"'
-        ) from error
-    return quimb.tensor

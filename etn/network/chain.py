@@ -20,7 +20,7 @@ from etn.errors import CoreError, IrrepsError
 from etn.network.algebra import dense_train, direct_sum, overlap, train_of_dense
 from etn.network.bonds import reachable_bonds
 from etn.network.gauge import canonical, spectra, truncated
-from etn.network.linear import Linear
+from etn.network.vector_space import Linear
 from etn.network.views.inspectable import Inspectable
 from etn.network.views.show import chain_diagram
 from etn.network.views.wiring import Wiring

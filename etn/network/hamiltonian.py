@@ -3,8 +3,9 @@
 Notes
 -----
 Half-integer spins are not covered.  The reduced algebra would stay as it is: 6j and 9j symbols,
-the blocks of cores and of operators, and everything in :mod:`etn.sweep.blocks` and
-:mod:`etn.sweep.superblock` only know labels, and :mod:`etn.o3.recoupling` takes half-integers
+the blocks of cores and of operators, and everything in :mod:`etn.sweep.eigen.block_operators` and
+:mod:`etn.sweep.eigen.effective_hamiltonian` only know labels, and :mod:`etn.o3.recoupling` takes
+half-integers
 already.  What is missing: an irrep type with doubled spins in place of the integer l; the dense
 expansion of cores, where the tensors are complex and the invariant form of a half-integer irrep is
 antisymmetric, so that :func:`etn.tensor.coupling` of two legs cannot be the identity; and the signs

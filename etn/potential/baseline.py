@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from etn.errors import DataError, SettingsError
 from etn.potential.cohesive import cohesive_energy
-from etn.potential.pairs import Pairs
+from etn.potential.features.pairs import Pairs
 from etn.potential.zbl import switch_radii, zbl
 
 if TYPE_CHECKING:
-    from etn.potential.dataset import Dataset
+    from etn.data.dataset import Dataset
 
 Array = NDArray[np.float64]
 

@@ -26,20 +26,21 @@ from numpy.typing import NDArray
 
 from etn.errors import SettingsError
 from etn.network import Blocks, Chain, Samples, left_environment, right_environment
+from etn.network.design import CoreDesign
 from etn.network.storage import chain_from_arrays, chain_to_arrays
-from etn.potential.basis import Basis
-from etn.potential.memory import MemoryPlan
-from etn.potential.pairs import Pairs
-from etn.potential.rows import Rows, count_rows, force_parts, join_frames
-from etn.potential.select import maxvol
+from etn.potential.features.basis import Basis
+from etn.potential.features.batching import BatchLimits, force_parts, join_frames
+from etn.potential.features.pairs import Pairs
+from etn.potential.fitting.maxvol import maxvol
+from etn.potential.fitting.rows import Rows
+from etn.potential.fitting.weights import count_rows
 from etn.sweep import LeastSquares
-from etn.sweep.design import CoreDesign
 from etn.tensor import coupling
 
 if TYPE_CHECKING:
-    from etn.potential.dataset import Dataset
-    from etn.potential.frame import Frame
-    from etn.potential.model import PolynomialPotential
+    from etn.data.dataset import Dataset
+    from etn.data.frame import Frame
+    from etn.potential.polynomial import PolynomialPotential
 
 __all__ = ["Uncertainty"]
 
@@ -152,10 +153,10 @@ class Uncertainty:
         parts = _parts(rows.dataset, max(most, FEWEST * len(spread)))
         new = replace(new, inverse=_active_inverse(new, parts))
         data = rows.dataset if valid is None else valid
-        return replace(new, scales=new._calibrate(model, data, rows.memory))
+        return replace(new, scales=new._calibrate(model, data, rows.memory.batch))
 
     def _calibrate(
-        self, model: PolynomialPotential, data: Dataset, memory: MemoryPlan
+        self, model: PolynomialPotential, data: Dataset, limits: BatchLimits
     ) -> dict[str, float]:
         """Root mean squared ratios of error to deviation, of frames and of force vectors."""
         many = data[:: math.ceil(data.n_atoms / CALIBRATION_ATOMS)]
@@ -171,7 +172,7 @@ class Uncertainty:
             for f, p in zip(some, model.predict(some), strict=True)
             if f.forces is not None
         ]
-        bars = self._force_bars([f for f in some if f.forces is not None], memory)
+        bars = self._force_bars([f for f in some if f.forces is not None], limits)
         return {
             "energy": _ratio(np.array(energies), deviations),
             "forces": _ratio(_lengths(forces), _lengths(bars)),
@@ -231,17 +232,17 @@ class Uncertainty:
         -------
         list of (atoms, 3)
         """
-        return self._force_bars(frames, None)
+        return self._force_bars(frames, BatchLimits())
 
-    def _force_bars(self, frames: Sequence[Frame], memory: MemoryPlan | None) -> list[Array]:
+    def _force_bars(self, frames: Sequence[Frame], limits: BatchLimits) -> list[Array]:
         design = CoreDesign(self.chain[-1])
         spread = self.spread[design.order]
         found: list[Array] = []
-        for batch in join_frames(frames, self.basis, memory):
+        for batch in join_frames(frames, self.basis, limits):
             pairs = Pairs.find(batch, self.basis.elements, self.basis.r_max)
             deviations = np.empty((pairs.n_atoms, 3))
             every = np.arange(pairs.n_atoms)
-            for atoms, felt in force_parts(pairs, every, batch, self.basis, memory):
+            for atoms, felt in force_parts(pairs, every, batch, self.basis, limits):
                 samples = self.basis.expand(felt).samples(
                     energy=False, force_atoms=atoms, strain=False
                 )

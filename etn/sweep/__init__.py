@@ -1,12 +1,9 @@
 """Sweeps: one engine, its schedule, callbacks and reports, and the local problems it solves."""
 
 from etn.sweep.callbacks import Callback, Checkpoint, EarlyStop, Progress, State
-from etn.sweep.eigen import EigenProblem, ground_state, lowest_states
+from etn.sweep.eigen.dmrg import EigenProblem, ground_state, lowest_states
 from etn.sweep.engine import Step, itinerary, sweep
-from etn.sweep.estimator import ChainRegressor
 from etn.sweep.grow import grow
-from etn.sweep.least_squares import Batch, LeastSquares
-from etn.sweep.pair_solution import PairSolution
 from etn.sweep.problem import (
     EnrichedProblem,
     JointProblem,
@@ -15,10 +12,14 @@ from etn.sweep.problem import (
     PairProblem,
 )
 from etn.sweep.refine import Refinement, polish, refine
-from etn.sweep.regression import Regression
+from etn.sweep.regression.batches import Batch
+from etn.sweep.regression.estimator import ChainRegressor
+from etn.sweep.regression.least_squares import LeastSquares
+from etn.sweep.regression.pair_solution import PairSolution
+from etn.sweep.regression.sample_regression import Regression
 from etn.sweep.report import Report, SweepRecord
 from etn.sweep.schedule import Rule, Schedule
-from etn.sweep.workers import share
+from etn.sweep.threads import share
 
 __all__ = [
     "Batch",

@@ -6,7 +6,8 @@ stop early.  The Jacobian of the predictions with respect to all cores is the de
 single cores side by side; one linear solve moves them all.
 
 Changes of a bond's basis change cores, but no prediction; they are left out, see
-:mod:`etn.sweep.tangent`.  How a step is solved for is the business of :mod:`etn.sweep.joint`.
+:mod:`etn.sweep.regression.tangent`.  How a step is solved for is the business of
+:mod:`etn.sweep.regression.joint`.
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from etn.data.frame import Frame
+from etn.data.metrics import Prediction
 from etn.o3.rotation import random_rotation
-from etn.potential.frame import Frame
-from etn.potential.metrics import Prediction
 from etn.testing.suite import Laws
 
 Array = NDArray[np.float64]

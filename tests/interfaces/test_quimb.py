@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from etn.errors import CoreError
-from etn.interfaces.quimb import from_quimb, to_quimb
+from etn.interfaces.quimb import from_quimb
 from etn.network import Chain
+from etn.network.views.quimb import to_quimb
 from etn.network.views.wiring import Wiring
 from etn.o3 import Irreps
 from etn.tensor import Core

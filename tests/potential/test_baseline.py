@@ -7,7 +7,7 @@ import pytest
 
 from etn.errors import DataError, SettingsError
 from etn.potential import Baseline, Dataset, Frame
-from etn.potential.pairs import Pairs
+from etn.potential.features.pairs import Pairs
 from etn.potential.zbl import switch_radii, zbl
 
 NONE = np.zeros((3, 3))

@@ -21,9 +21,9 @@ from etn.potential import (
     Weights,
     fit,
 )
-from etn.potential import rows as rows_module
 from etn.potential import uncertainty as module
-from etn.potential.memory import MemoryPlan
+from etn.potential.fitting import rows as rows_module
+from etn.potential.fitting.memory import MemoryPlan
 from etn.sweep import Schedule
 
 RIDGE = 1e-2

@@ -10,11 +10,11 @@ from etn.errors import IrrepsError, SettingsError
 from etn.network import Chain
 from etn.o3 import Irreps
 from etn.sweep import Schedule, grow
-from etn.sweep.inputs import from_blocks
-from etn.sweep.joint import TriangularModel
-from etn.sweep.linear import to_vector
 from etn.sweep.refine import refine
-from etn.sweep.regression import Regression
+from etn.sweep.regression.bond_matrices import to_vector
+from etn.sweep.regression.sample_regression import Regression
+from etn.sweep.regression.triangular_model import TriangularModel
+from etn.sweep.regression.vectors import from_blocks
 from etn.tensor import absorb
 from etn.testing import dense_value
 

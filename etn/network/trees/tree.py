@@ -20,7 +20,6 @@ import numpy as np
 from etn.backend import Array, Kind, as_block
 from etn.errors import CoreError, IrrepsError
 from etn.network.chain import Chain
-from etn.network.linear import Linear
 from etn.network.trees.algebra import direct_sum, fillable_bonds, overlap, tree_of_dense
 from etn.network.trees.gauge import (
     Cores,
@@ -33,6 +32,7 @@ from etn.network.trees.gauge import (
 )
 from etn.network.trees.recouple import move, swap
 from etn.network.trees.topology import Edge, Leaves, Nested, Topology, balanced, comb
+from etn.network.vector_space import Linear
 from etn.network.views.inspectable import Inspectable
 from etn.network.views.wiring import Wiring
 from etn.o3 import Irreps

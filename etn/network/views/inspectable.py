@@ -43,14 +43,14 @@ class Inspectable:
         return to_sympy(self, **options)
 
     def to_quimb(self) -> Any:
-        """The dense cores as a quimb network; see :func:`etn.interfaces.quimb.to_quimb`."""
-        from etn.interfaces.quimb import to_quimb
+        """The dense cores as a quimb network; see :func:`etn.network.views.quimb.to_quimb`."""
+        from etn.network.views.quimb import to_quimb
 
         return to_quimb(self)
 
     def draw(self, **options: Any) -> Figure:
-        """A drawing by quimb; see :func:`etn.interfaces.drawing.draw`."""
-        from etn.interfaces.drawing import draw
+        """A drawing by quimb; see :func:`etn.network.views.drawing.draw`."""
+        from etn.network.views.drawing import draw
 
         return draw(self, **options)
 

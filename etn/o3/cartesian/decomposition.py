@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from etn.backend import Array, as_block, library, like, namespace, to_numpy
 from etn.errors import IrrepsError, SettingsError
-from etn.o3.cartesian.chain import couple, path_tensors, uncouple
+from etn.o3.cartesian.index_coupling import couple, path_tensors, uncouple
 from etn.o3.cartesian.indices import IndexSymmetry, parse
 from etn.o3.cartesian.paths import History, histories, invariants, multiplicities
 from etn.o3.irrep import Irrep, IrrepLike, as_int

@@ -119,7 +119,7 @@ def test_looking_at_networks_loads_no_heavy_package():
     code = (
         "import sys, etn.network.views.wiring, etn.network.views.info\n"
         "import etn.network.views.show, etn.network.views.symbolic\n"
-        "import etn.interfaces.quimb, etn.interfaces.drawing\n"
+        "import etn.interfaces.quimb, etn.network.views.drawing\n"
         "print([m for m in ('torch', 'sympy', 'quimb', 'matplotlib', 'ase') if m in sys.modules])"
     )
     result = subprocess.run(

@@ -1,0 +1,11 @@
+"""Reference data: structures with labels, read, checked and compared.
+
+Ground floor: nothing here knows a potential.  :mod:`etn.data.embedded` are the sets that ship with
+etn.
+"""
+
+from etn.data.dataset import Dataset
+from etn.data.frame import Frame
+from etn.data.metrics import Metrics, Prediction, compute_metrics
+
+__all__ = ["Dataset", "Frame", "Metrics", "Prediction", "compute_metrics"]

@@ -1,0 +1,251 @@
+"""Reading extended XYZ through ASE, with the checks that ASE leaves out.
+
+ASE parses the frames. What it would pass over in silence is looked for first: a blank line that
+ends the reading early, columns that the comment line does not name, and a key that stands twice.
+"""
+
+from __future__ import annotations
+
+import difflib
+import gzip
+import io
+import re
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import numpy as np
+
+from etn.data.labels import voigt_stress
+from etn.errors import DataError, SettingsError
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Sequence
+
+    from ase import Atoms
+
+__all__ = ["read_extxyz"]
+
+_QUOTED = r'"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'|\{[^}]*\}|\[[^\]]*\]'
+_PAIR = re.compile(rf"([^\s=\"'{{\[]+)\s*=\s*({_QUOTED}|\S*)|{_QUOTED}")
+_NUMBER = r"[^\s,=\"'{}\[\]]+"
+_SIX_NUMBERS = re.compile(
+    rf"(?<!\S)(stress|virial)=[\"'{{\[]\s*({_NUMBER}(?:[\s,]+{_NUMBER}){{5}})\s*[\"'}}\]]"
+)
+_STRUCTURE_KEYS = ("Lattice", "Properties", "pbc", "config_type", "config_weight")
+_DEFAULT_PROPERTIES = "species:S:1:pos:R:3"
+
+
+def read_extxyz(
+    path: str | os.PathLike[str],
+    *,
+    index: str | int | slice = ":",
+    keys: Sequence[str] = (),
+    title: str | None = None,
+) -> Iterator[tuple[int, Atoms]]:
+    """Yield the index and the ASE structure of each selected frame.
+
+    Parameters
+    ----------
+    path : path-like
+        An extended XYZ file, plain or gzipped (``.gz``).
+    index : str, int or slice
+        Which frames: ``":"``, ``"::10"``, ``"-100:"``, ``5``.
+    keys : sequence of str
+        Keys that may stand only once in a frame: those of the labels.
+    title : str, optional
+        What to call the file in messages; its name by default.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, empty, truncated or malformed, or a key stands twice in a frame.
+        The message names the file, the frame (from 0) and the line (from 1).
+    SettingsError
+        If `index` is malformed.
+
+    Examples
+    --------
+    >>> from etn.data.embedded import embedded_path
+    >>> frames = read_extxyz(embedded_path("Mo/test"), index="::10")
+    >>> [(i, len(atoms)) for i, atoms in frames]
+    [(0, 53), (10, 54), (20, 54)]
+    """
+    import ase.io
+
+    path = Path(path)
+    title = title or path.name
+    wanted = _as_slice(index)
+    with _open(path) as stream:
+        try:
+            lines = _scan(stream, title, keys)
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{title}: expected text in extended XYZ format, found other bytes ({error})"
+            ) from error
+        selected = range(len(lines))[wanted]
+        if not selected:
+            raise DataError(
+                f"{title}: index {index!r} selects none of the {len(lines)} frames; "
+                "frames count from 0"
+            )
+        stream.seek(0)
+        images = ase.io.iread(
+            stream,
+            # Resolved: ASE counts a negative start from the end of what it has scanned so far.
+            index=slice(selected.start, selected.stop, selected.step),
+            format="extxyz",
+            parallel=False,
+            properties_parser=lambda line: _parse_comment(line, "stress" in keys),
+        )
+        for frame in selected:
+            try:
+                atoms = next(images)
+            except Exception as error:  # whatever the parser trips over is the frame's fault
+                reason = f"unknown species {error}" if isinstance(error, KeyError) else error
+                raise DataError(
+                    f"{title}:{frame}: the frame that starts at line {lines[frame]} cannot be "
+                    f"read: {reason}"
+                ) from error
+            yield frame, atoms
+
+
+def _as_slice(index: str | int | slice) -> slice:
+    try:
+        if isinstance(index, str) and ":" in index:
+            parts = [int(part) if part.strip() else None for part in index.split(":")]
+            index = slice(*parts)
+        if isinstance(index, slice):
+            if index.step is not None and index.step < 1:
+                raise ValueError("the step must be positive")
+            return index
+        first = int(index)
+    except (TypeError, ValueError) as error:
+        raise SettingsError(
+            f"index: expected a frame number or a slice such as ':', '::10' or '-100:', "
+            f"came {index!r} ({error})"
+        ) from error
+    return slice(first, first + 1 or None)
+
+
+def _open(path: Path) -> TextIO:
+    try:
+        if path.suffix == ".gz":  # in memory: ASE seeks, which is slow inside a gzip stream
+            data = gzip.decompress(path.read_bytes())
+            stream: TextIO = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8")
+        else:
+            stream = path.open(encoding="utf-8")
+    except FileNotFoundError as error:
+        near = difflib.get_close_matches(path.name, _siblings(path), n=1)
+        hint = f"did you mean {near[0]}?" if near else "check the path"
+        raise DataError(f"{path}: there is no such file; {hint}") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: cannot be read ({error})") from error
+    return stream
+
+
+def _siblings(path: Path) -> list[str]:
+    return [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
+
+
+def _scan(stream: TextIO, name: str, keys: Sequence[str]) -> list[int]:
+    """Check the layout of the whole file and return the first line (from 1) of each frame."""
+    starts: list[int] = []
+    lines = enumerate(stream, start=1)
+    for number, line in lines:
+        if not line.strip():
+            _only_blank_lines_after(lines, name, number)
+            break
+        starts.append(number)
+        where = f"{name}:{len(starts) - 1}"
+        try:
+            n_atoms = int(line)
+        except ValueError as error:
+            raise DataError(
+                f"{where}: expected a number of atoms in line {number}, came "
+                f"{line.strip()[:60]!r}; is the file extended XYZ, and is the frame before it "
+                "complete? Read other formats with ase.io.read and pass the structures to "
+                "Dataset.from_atoms"
+            ) from error
+        if n_atoms < 1:
+            raise DataError(f"{where}: line {number} announces {n_atoms} atoms; remove the frame")
+        announced = f"starts at line {number} and announces {n_atoms} atoms"
+        _, comment = next(lines, (0, None))
+        if comment is None:
+            raise _truncated(name, len(starts) - 1, announced, "before the comment line")
+        columns = _check_comment(comment, where, number + 1, keys)
+        for atom in range(n_atoms):
+            row_number, row = next(lines, (0, None))
+            if row is None:
+                raise _truncated(name, len(starts) - 1, announced, f"after {atom}")
+            if (found := len(row.split())) != columns:
+                raise DataError(
+                    f"{where}: line {row_number} (atom {atom}) has {found} columns, expected "
+                    f"{columns} as the comment line says (Properties); the frame {announced}: "
+                    "is it truncated, or does Properties not name all columns?"
+                )
+    if not starts:
+        raise DataError(f"{name}: the file is empty; expected at least one frame")
+    return starts
+
+
+def _truncated(name: str, frame: int, announced: str, end: str) -> DataError:
+    return DataError(
+        f"{name}: frame {frame} {announced}, but the file ends {end}; copy the file again or "
+        "remove the last frame"
+    )
+
+
+def _only_blank_lines_after(lines: Iterator[tuple[int, str]], name: str, number: int) -> None:
+    for later, line in lines:
+        if line.strip():
+            raise DataError(
+                f"{name}: line {number} is blank but line {later} is not; a blank line ends an XYZ "
+                "file, so the frames after it would be lost: remove it"
+            )
+
+
+def _check_comment(line: str, where: str, number: int, keys: Sequence[str]) -> int:
+    """Refuse keys that stand twice; return the number of columns of the frame."""
+    pairs = [(match[1], match[2]) for match in _PAIR.finditer(line) if match[1]]
+    properties = next((value for key, value in pairs if key == "Properties"), _DEFAULT_PROPERTIES)
+    fields = properties.strip("\"'{}[]").split(":")
+    try:
+        columns = sum(int(count) for count in fields[2::3])
+        if len(fields) % 3:
+            raise ValueError("incomplete")
+    except ValueError as error:
+        raise DataError(
+            f"{where}: line {number}: expected Properties=name:type:columns:..., "
+            f"came {properties!r}"
+        ) from error
+    names = [key for key, _ in pairs] + fields[::3]
+    for key in (*keys, *_STRUCTURE_KEYS):
+        if names.count(key) > 1:
+            values = [f"{key}={value}" for other, value in pairs if other == key]
+            values += ["a column of Properties"] * fields[::3].count(key)
+            raise DataError(
+                f"{where}: two labels for one key: {key!r} stands {len(values)} times in line "
+                f"{number} ({', '.join(values)}); keep one, or rename one and name the key to use"
+            )
+    return columns
+
+
+def _parse_comment(line: str, check_stress: bool) -> dict[str, Any]:
+    """Let ASE parse the comment line; keep of the stress what ASE would drop or refuse."""
+    from ase.io.extxyz import key_val_str_to_dict
+
+    # ASE insists on nine numbers under these two keys: widen six in Voigt order.
+    wide = _SIX_NUMBERS.sub(_widen, line)
+    info: dict[str, Any] = key_val_str_to_dict(wide)
+    if check_stress and "stress" in info:
+        # ASE goes on with the upper triangle alone, so symmetry must be checked here.
+        xx, yy, zz, yz, xz, xy = voigt_stress(info["stress"])
+        info["stress"] = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+    return info
+
+
+def _widen(match: re.Match[str]) -> str:
+    xx, yy, zz, yz, xz, xy = re.findall(_NUMBER, match[2])
+    return f'{match[1]}="{xx} {xy} {xz} {xy} {yy} {yz} {xz} {yz} {zz}"'

@@ -1,0 +1,274 @@
+"""One structure with its labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from etn.data.labels import (
+    find_label,
+    refuse_stale_results,
+    show,
+    voigt_stress,
+)
+from etn.errors import DataError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+__all__ = ["Frame"]
+
+_MAX_NUMBER = 118
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Frame:
+    """A structure of A atoms with the labels that are known of it.
+
+    A frame is an immutable value: arrays are copied and read-only. Labels are optional, but one
+    that is there must be complete and finite.
+
+    Parameters
+    ----------
+    numbers : (A,) int64
+        Atomic numbers, 1 to 118.
+    positions : (A, 3) float64
+        Positions in Å.
+    cell : (3, 3) float64
+        Cell vectors as rows, in Å; zero where there is none.
+    pbc : (3,) bool
+        Which cell vectors are periodic.
+    energy : float, optional
+        Total energy in eV.
+    forces : (A, 3) float64, optional
+        Forces in eV/Å.
+    stress : (6,) float64, optional
+        Stress (1/V) ∂E/∂ε in eV/Å³, tension positive, in the Voigt order xx, yy, zz, yz, xz, xy.
+    config_type : str
+        The kind of configuration, for stratified splits and error tables; may be empty.
+    weight : float
+        How many times the frame counts in a fit; zero leaves it out.
+    name : str
+        Where the frame comes from, for messages: ``"train.xyz:17"`` (frame index from 0).
+
+    Raises
+    ------
+    DataError
+        If there is no atom, a species is unknown, a shape is wrong, a number is not finite, or a
+        periodic direction has no cell vector of its own.
+
+    Examples
+    --------
+    >>> frame = Frame([42, 42], [[0, 0, 0], [1.57, 1.57, 1.57]], 3.14 * np.eye(3), [True] * 3)
+    >>> frame
+    Frame(Mo2, no labels)
+    >>> frame.n_atoms, round(frame.volume, 3), frame.energy
+    (2, 30.959, None)
+    """
+
+    numbers: NDArray[np.int64]
+    positions: NDArray[np.float64]
+    cell: NDArray[np.float64]
+    pbc: NDArray[np.bool_]
+    energy: float | None = None
+    forces: NDArray[np.float64] | None = None
+    stress: NDArray[np.float64] | None = None
+    config_type: str = ""
+    name: str = ""
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        numbers = np.array(self.numbers, dtype=np.int64)
+        if numbers.ndim != 1 or numbers.size == 0:
+            raise self._error(
+                f"expected the numbers of at least one atom, came an array of shape "
+                f"{numbers.shape}; remove empty frames"
+            )
+        unknown = np.flatnonzero((numbers < 1) | (numbers > _MAX_NUMBER))
+        if unknown.size:
+            species = "species 'X'" if numbers[unknown[0]] == 0 else "an unknown species"
+            raise self._error(
+                f"atom {unknown[0]} has {species} (atomic number {numbers[unknown[0]]}); every "
+                "atom needs a chemical element"
+            )
+        self._set("numbers", numbers)
+        self._set("positions", self._floats("positions", self.positions, (numbers.size, 3)))
+        self._set("cell", self._floats("cell", self.cell, (3, 3)))
+        pbc = np.array(self.pbc, dtype=bool)
+        if pbc.shape != (3,):
+            raise self._error(f"expected pbc of shape (3,), came {pbc.shape}")
+        self._set("pbc", pbc)
+        self._check_cell()
+        if self.energy is not None:
+            energy = np.asarray(self.energy)
+            if energy.size != 1 or energy.dtype.kind not in "if":
+                raise self._error(f"the energy must be one number, came {show(self.energy)}")
+            if not np.isfinite(energy).all():
+                raise self._not_finite(f"the energy is {energy.item()}")
+            object.__setattr__(self, "energy", float(energy.item()))
+        if self.forces is not None:
+            self._set("forces", self._floats("forces", self.forces, (numbers.size, 3)))
+        if self.stress is not None:
+            self._set("stress", self._floats("stress", self.stress, (6,)))
+        try:
+            weight = float(self.weight)
+        except (TypeError, ValueError):
+            weight = np.nan
+        if not 0 <= weight < np.inf:
+            raise self._error(
+                f"the weight (config_weight) must be a number, zero or more, came "
+                f"{show(self.weight)}"
+            )
+        object.__setattr__(self, "weight", weight)
+
+    @property
+    def n_atoms(self) -> int:
+        """The number of atoms A."""
+        return int(self.numbers.size)
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The chemical symbol of each atom."""
+        from ase.data import chemical_symbols
+
+        return tuple(chemical_symbols[number] for number in self.numbers)
+
+    @property
+    def volume(self) -> float:
+        """The volume of the cell in Å³; zero where a cell vector is missing."""
+        return float(abs(np.linalg.det(self.cell)))
+
+    @classmethod
+    def from_atoms(
+        cls,
+        atoms: Atoms,
+        *,
+        name: str = "",
+        energy: str | None = "energy",
+        forces: str | None = "forces",
+        stress: str | None = "stress",
+    ) -> Frame:
+        """Take over an ASE structure and its stored labels; nothing is calculated.
+
+        Labels are looked for among the results of the attached calculator, in ``atoms.arrays``
+        and in ``atoms.info``. A stress may be 3x3, its nine numbers in a row, or in Voigt order.
+        ``atoms.info`` may have a ``config_type`` and a ``config_weight``, the frame's `weight`.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+            The structure.
+        name : str
+            The name of the frame in messages.
+        energy, forces, stress : str or None
+            The key of each label; None leaves the label out.
+
+        Raises
+        ------
+        DataError
+            If a label is stored twice, belongs to other positions, or has the wrong shape.
+
+        Examples
+        --------
+        >>> from ase import Atoms
+        >>> atoms = Atoms("H2", [[0, 0, 0], [0, 0, 0.74]], info={"dft_energy": -31.7})
+        >>> Frame.from_atoms(atoms, energy="dft_energy")
+        Frame(H2, energy)
+        """
+        where = name or "frame"
+        keys = [key for key in (energy, forces, stress) if key is not None]
+        refuse_stale_results(atoms, keys, where)
+        raw_stress = find_label(atoms, stress, where)
+        try:
+            voigt = None if raw_stress is None else voigt_stress(raw_stress)
+        except ValueError as error:
+            raise DataError(f"{where}: {error}") from error
+        config_type = atoms.info.get("config_type", "")
+        return cls(
+            numbers=atoms.numbers,
+            positions=atoms.positions,
+            cell=atoms.cell.array,
+            pbc=atoms.pbc,
+            energy=find_label(atoms, energy, where),
+            forces=find_label(atoms, forces, where),
+            stress=voigt,
+            config_type=str(config_type),
+            name=name,
+            weight=atoms.info.get("config_weight", 1.0),
+        )
+
+    def to_atoms(self) -> Atoms:
+        """Return an ASE structure that carries the labels in a ``SinglePointCalculator``.
+
+        Examples
+        --------
+        >>> frame = Frame([2], [[0, 0, 0]], np.zeros((3, 3)), [False] * 3, energy=-0.5)
+        >>> frame.to_atoms().get_potential_energy()
+        -0.5
+        """
+        from ase import Atoms
+        from ase.calculators.singlepoint import SinglePointCalculator
+
+        atoms = Atoms(self.numbers, self.positions, cell=self.cell, pbc=self.pbc)
+        if self.config_type:
+            atoms.info["config_type"] = self.config_type
+        if self.weight != 1:
+            atoms.info["config_weight"] = self.weight
+        labels = {"energy": self.energy, "forces": self.forces, "stress": self.stress}
+        known = {label: value for label, value in labels.items() if value is not None}
+        if known:
+            atoms.calc = SinglePointCalculator(atoms, **known)
+        return atoms
+
+    def __repr__(self) -> str:
+        symbols = self.symbols
+        formula = "".join(
+            symbol + (str(count) if (count := symbols.count(symbol)) > 1 else "")
+            for symbol in dict.fromkeys(symbols)
+        )
+        found = [
+            label for label in ("energy", "forces", "stress") if getattr(self, label) is not None
+        ]
+        labels = ", ".join(found) or "no labels"
+        return f"Frame({self.name + ': ' if self.name else ''}{formula}, {labels})"
+
+    def _set(self, field: str, array: NDArray[Any]) -> None:
+        array.setflags(write=False)
+        object.__setattr__(self, field, array)
+
+    def _floats(self, field: str, value: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        try:
+            array = np.array(value, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise self._error(f"the {field} must be numbers, came {show(value)}") from error
+        if array.shape != shape:
+            raise self._error(f"expected {field} of shape {shape}, came {array.shape}")
+        if not np.isfinite(array).all():
+            first = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+            place = f"of atom {first[0]} " if shape[0] == self.numbers.size else ""
+            raise self._not_finite(f"the {field} {place}hold {array[first]}")
+        return array
+
+    def _check_cell(self) -> None:
+        periodic = self.cell[self.pbc]
+        lengths = np.linalg.norm(periodic, axis=1)
+        if np.any(lengths == 0):
+            axis = "abc"[np.flatnonzero(self.pbc)[np.argmin(lengths)]]
+            raise self._error(
+                f"the direction {axis} is periodic but its cell vector is zero; give the cell "
+                "(Lattice in extended XYZ) or set pbc to false there"
+            )
+        if len(periodic) and np.linalg.matrix_rank(periodic / lengths[:, None]) < len(periodic):
+            raise self._error(
+                "the periodic cell vectors are linearly dependent, the cell has no volume; correct "
+                "the cell (Lattice in extended XYZ)"
+            )
+
+    def _error(self, message: str) -> DataError:
+        return DataError(f"{self.name or 'frame'}: {message}")
+
+    def _not_finite(self, what: str) -> DataError:
+        return self._error(f"{what}; correct the number or remove the frame (or this label)")

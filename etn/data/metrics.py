@@ -1,0 +1,309 @@
+"""Errors of predictions against the labels of a data set."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etn.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from etn.data.dataset import Dataset
+    from etn.data.frame import Frame
+
+__all__ = ["ErrorStatistics", "GroupErrors", "Metrics", "Prediction", "compute_metrics"]
+
+_GPA = 160.21766208  # GPa in one eV/Å³
+# Columns of the printed table: label, factor from the unit of the attribute, unit shown, digits.
+_COLUMNS = (
+    ("energy", 1000.0, "meV/atom", 2),
+    ("forces", 1.0, "eV/Å", 4),
+    ("stress", 1.0, "eV/Å³", 5),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a potential says about one frame of A atoms.
+
+    Parameters
+    ----------
+    energy : float
+        Total energy in eV.
+    energies : (A,) float64
+        Energy of each atom in eV; they sum to `energy`.
+    forces : (A, 3) float64
+        Forces in eV/Å.
+    stress : (6,) float64, optional
+        Stress in eV/Å³, tension positive, in the Voigt order xx, yy, zz, yz, xz, xy; None where
+        the cell has no volume.
+
+    Examples
+    --------
+    >>> Prediction(-1.0, np.array([-0.5, -0.5]), np.zeros((2, 3))).stress is None
+    True
+    """
+
+    energy: float
+    energies: NDArray[np.float64]
+    forces: NDArray[np.float64]
+    stress: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True)
+class ErrorStatistics:
+    """Statistics of the errors e_k = prediction − label, in the unit of the label.
+
+    Examples
+    --------
+    >>> ErrorStatistics.of(np.array([3.0, -4.0]), ["a", "b"])
+    ErrorStatistics(mae=3.5, rmse=3.5355339059327378, max=4.0, bias=-0.5, count=2, worst='b')
+    """
+
+    mae: float
+    """Mean absolute error, (1/K) Σ_k |e_k|."""
+    rmse: float
+    """Root mean square error, sqrt((1/K) Σ_k e_k²)."""
+    max: float
+    """Largest absolute error."""
+    bias: float
+    """Mean error, (1/K) Σ_k e_k: positive where the prediction lies too high."""
+    count: int
+    """Number of errors K: frames for the energy, components for forces and stress."""
+    worst: str
+    """Name of the frame with the largest absolute error."""
+
+    @classmethod
+    def of(
+        cls, errors: NDArray[np.float64], names: Sequence[str] | NDArray[np.str_]
+    ) -> ErrorStatistics:
+        """Return the statistics of errors (K,) or (K, components); `names` has one name a row."""
+        size = np.abs(errors)
+        row = int(np.unravel_index(size.argmax(), size.shape)[0])
+        return cls(
+            mae=float(size.mean()),
+            rmse=float(np.sqrt(np.mean(errors**2))),
+            max=float(size.max()),
+            bias=float(errors.mean()),
+            count=errors.size,
+            worst=str(names[row]),
+        )
+
+
+@dataclass(frozen=True)
+class GroupErrors:
+    """The errors of a group of frames; None for a label that none of them has."""
+
+    n_frames: int
+    energy: ErrorStatistics | None
+    """Per atom, in eV/atom."""
+    forces: ErrorStatistics | None
+    """Of the components, in eV/Å."""
+    stress: ErrorStatistics | None
+    """Of the six Voigt components, in eV/Å³."""
+
+
+@dataclass(frozen=True)
+class Metrics(GroupErrors):
+    """The errors on a data set; printing it gives a table.
+
+    ``metrics.energy.mae`` (eV/atom), ``metrics.forces.rmse`` (eV/Å), ``metrics.stress.max``
+    (eV/Å³); None where the data set has no such label.
+    """
+
+    n_atoms: int
+    per_element: dict[str, ErrorStatistics]
+    """Errors of the force components on each element, by atomic number."""
+    per_config: dict[str, GroupErrors]
+    """Errors of each ``config_type``, in order of appearance."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain dictionaries for JSON, with the units.
+
+        Examples
+        --------
+        >>> from etn.data.dataset import Dataset
+        >>> frames = Dataset.read("etn:Mo/test", index=":1")
+        >>> zero = Prediction(frames[0].energy, np.zeros(53), np.zeros((53, 3)))
+        >>> compute_metrics([zero], frames).to_dict()["units"]
+        {'energy': 'eV/atom', 'forces': 'eV/Å', 'stress': 'eV/Å³'}
+        """
+        units = {"energy": "eV/atom", "forces": "eV/Å", "stress": "eV/Å³"}
+        return {"units": units, **asdict(self)}
+
+    def __str__(self) -> str:
+        shown = [column for column in _COLUMNS if getattr(self, column[0]) is not None]
+        head, units = ["", "frames"], ["", ""]
+        for label, _, unit, _ in shown:
+            head += [f"{label} MAE", "RMSE", "max"]
+            units += [unit] * 3
+        rows = [["all", str(self.n_frames), *_cells(self, shown)]]
+        if len(self.per_config) > 1:
+            rows += [
+                [kind or "(none)", str(group.n_frames), *_cells(group, shown)]
+                for kind, group in self.per_config.items()
+            ]
+        if len(self.per_element) > 1:
+            for symbol, forces in self.per_element.items():
+                group = GroupErrors(0, None, forces, None)
+                rows.append([f"forces on {symbol}", "", *_cells(group, shown)])
+        notes = [f"1 eV/Å³ = {_GPA:.1f} GPa"] if self.stress is not None else []
+        return "\n".join([*_align([head, units, *rows]), *notes])
+
+
+def compute_metrics(predictions: Sequence[Prediction], dataset: Dataset) -> Metrics:
+    """Compare predictions with the labels of a data set.
+
+    A label that a frame lacks is left out, and so is the stress of a frame whose prediction has
+    none; ``count`` tells how many errors there are.
+
+    Parameters
+    ----------
+    predictions : sequence of Prediction
+        One for each frame, in order.
+    dataset : Dataset
+        The frames with their labels.
+
+    Raises
+    ------
+    DataError
+        If there are more or fewer predictions than frames, one has another number of atoms than
+        its frame, or one is not finite.
+
+    Examples
+    --------
+    >>> from etn.data.dataset import Dataset
+    >>> dataset = Dataset.read("etn:Mo/test")
+    >>> zero = [Prediction(f.energy, np.zeros(f.n_atoms), 0 * f.forces) for f in dataset]
+    >>> metrics = compute_metrics(zero, dataset)
+    >>> round(metrics.forces.mae, 3), round(metrics.forces.rmse, 3), metrics.stress
+    (0.95, 1.568, None)
+    >>> print(metrics)
+               frames  energy MAE      RMSE       max  forces MAE    RMSE      max
+                         meV/atom  meV/atom  meV/atom        eV/Å    eV/Å     eV/Å
+    all            23        0.00      0.00      0.00      0.9496  1.5684  11.3924
+    Vacancy         3        0.00      0.00      0.00      1.3301  1.7771   7.8259
+    AIMD-NVT       12        0.00      0.00      0.00      1.3640  1.9314  11.3924
+    Surface         2        0.00      0.00      0.00      0.0134  0.0180   0.0609
+    Elastic         6        0.00      0.00      0.00      0.1018  0.1311   0.6057
+    """
+    if len(predictions) != len(dataset):
+        raise DataError(
+            f"expected one prediction a frame, came {len(predictions)} for {len(dataset)} frames"
+        )
+    for index, (prediction, frame) in enumerate(zip(predictions, dataset, strict=True)):
+        _check(prediction, frame, index)
+    from ase.data import chemical_symbols
+
+    table = _Errors(predictions, dataset)
+    everything = np.ones(len(dataset), dtype=bool)
+    kinds = np.array([frame.config_type for frame in dataset])
+    per_element = {
+        chemical_symbols[number]: ErrorStatistics.of(
+            table.forces[rows], table.names[table.force_frames[rows]]
+        )
+        for number in np.unique(table.numbers)
+        for rows in [table.numbers == number]
+    }
+    return Metrics(
+        **vars(table.group(everything)),
+        n_atoms=dataset.n_atoms,
+        per_element=per_element,
+        per_config={kind: table.group(kinds == kind) for kind in dict.fromkeys(kinds.tolist())},
+    )
+
+
+class _Errors:
+    """All errors of a data set in one array a label, each row with the index of its frame."""
+
+    def __init__(self, predictions: Sequence[Prediction], dataset: Dataset) -> None:
+        pairs = list(enumerate(zip(predictions, dataset, strict=True)))
+        self.names = np.array([frame.name or str(index) for index, frame in enumerate(dataset)])
+        energy = [
+            (index, (prediction.energy - frame.energy) / frame.n_atoms)
+            for index, (prediction, frame) in pairs
+            if frame.energy is not None
+        ]
+        forces = [
+            (np.full(frame.n_atoms, index), frame.numbers, prediction.forces - frame.forces)
+            for index, (prediction, frame) in pairs
+            if frame.forces is not None
+        ]
+        stress = [
+            (index, prediction.stress - frame.stress)
+            for index, (prediction, frame) in pairs
+            if frame.stress is not None and prediction.stress is not None
+        ]
+        none = np.zeros(0, dtype=np.int64)
+        self.energy_frames = np.array([index for index, _ in energy], dtype=np.int64)
+        self.energy = np.array([error for _, error in energy])
+        self.force_frames = np.concatenate([none, *(index for index, _, _ in forces)])
+        self.numbers = np.concatenate([none, *(numbers for _, numbers, _ in forces)])
+        self.forces = np.concatenate([np.zeros((0, 3)), *(error for _, _, error in forces)])
+        self.stress_frames = np.array([index for index, _ in stress], dtype=np.int64)
+        self.stress = np.array([error for _, error in stress]).reshape(-1, 6)
+
+    def group(self, chosen: NDArray[np.bool_]) -> GroupErrors:
+        """Return the errors of the frames where `chosen` is true."""
+        return GroupErrors(
+            n_frames=int(chosen.sum()),
+            energy=self._statistics(self.energy, self.energy_frames, chosen),
+            forces=self._statistics(self.forces, self.force_frames, chosen),
+            stress=self._statistics(self.stress, self.stress_frames, chosen),
+        )
+
+    def _statistics(
+        self,
+        errors: NDArray[np.float64],
+        frames: NDArray[np.int64],
+        chosen: NDArray[np.bool_],
+    ) -> ErrorStatistics | None:
+        rows = chosen[frames]
+        if not rows.any():
+            return None
+        return ErrorStatistics.of(errors[rows], self.names[frames[rows]])
+
+
+def _check(prediction: Prediction, frame: Frame, index: int) -> None:
+    name = frame.name or f"frame {index}"
+    for field, shape in (("forces", (frame.n_atoms, 3)), ("stress", (6,))):
+        value = getattr(prediction, field)
+        if value is not None and np.shape(value) != shape:
+            raise DataError(
+                f"{name}: expected predicted {field} of shape {shape}, came {np.shape(value)}; are "
+                "the predictions in the order of the frames?"
+            )
+    for field in ("energy", "forces", "stress"):
+        value = getattr(prediction, field)
+        if value is not None and not np.all(np.isfinite(value)):
+            raise DataError(
+                f"{name}: the predicted {field} is not finite; does the frame have coincident "
+                "atoms, or lie far outside what the potential was fitted to?"
+            )
+
+
+def _cells(group: GroupErrors, shown: Sequence[tuple[str, float, str, int]]) -> list[str]:
+    cells = []
+    for label, factor, _, digits in shown:
+        errors = getattr(group, label)
+        values = (errors.mae, errors.rmse, errors.max) if errors is not None else (None,) * 3
+        cells += ["-" if v is None else f"{factor * v:.{digits}f}" for v in values]
+    return cells
+
+
+def _align(rows: list[list[str]]) -> list[str]:
+    """Pad the first column to the right, the others to the left."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    widths[0] = max(widths[0], 9)
+    return [
+        "  ".join(
+            [row[0].ljust(widths[0])]
+            + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        ).rstrip()
+        for row in rows
+    ]

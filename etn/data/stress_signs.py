@@ -1,0 +1,198 @@
+"""Signs and units of stresses, found from the energies of strained copies of one structure.
+
+Along a path exp(t H), 0 <= t <= 1, from one cell to another the energy changes by the work
+
+    E_b - E_a = integral V sigma : H dt ~ (V_a sigma_a + V_b sigma_b) : H / 2,
+
+so stresses have to agree with differences of energies, whatever the reference method is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etn.data.duplicates import linked
+
+if TYPE_CHECKING:
+    from etn.data.frame import Frame
+
+__all__ = ["StrainWork", "strain_work", "stress_warnings"]
+
+Array = NDArray[np.float64]
+
+# Fractional coordinates of strained copies differ by less than this.
+_SAME_SITES = 0.01
+# Largest strain between two copies: beyond, the energy is far from quadratic; pairs
+# of a few percent alone would be outweighed by jumps of the energy, as the molybdenum set has some.
+_MAX_STRAIN = 0.1
+_MAX_COPIES = 60  # of one structure that are compared with each other
+_FEWEST_PAIRS = 5
+_MIN_CORRELATION = 0.9
+# Stresses agree with the energies up to this ratio, and are taken for those of another unit up to
+# the other: sparse grids and fixed plane waves cost some percent.
+_AGREES, _NAMED = 1.3, 1.07
+_GPA = 160.21766208  # 1 eV/Å³
+_UNITS = {
+    "eV/Å³": 1.0,
+    "GPa": _GPA,
+    "kbar": 10 * _GPA,
+    "bar": 1e4 * _GPA,
+    "Pa": 1e9 * _GPA,
+    "Hartree/Bohr³": 0.529177210903**3 / 27.211386245988,
+    "Ry/Bohr³": 2 * 0.529177210903**3 / 27.211386245988,
+    "eV/Å³ over 160.2, converted as if it had been in GPa": 1 / _GPA,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class StrainWork:
+    """Differences of energy between strained copies, and the work of their stresses.
+
+    Attributes
+    ----------
+    energy : (pairs,)
+        E_b - E_a, less the work of the forces where the atoms moved within the cell, eV.
+    stress : (pairs,)
+        (V_a sigma_a + V_b sigma_b) : H / 2, in eV if sigma is in eV/Å³, tension positive.
+    virial : (pairs,)
+        The same without the volumes: what equals the energy if the labels are V sigma.
+    """
+
+    energy: Array
+    stress: Array
+    virial: Array
+
+
+def strain_work(frames: Sequence[Frame]) -> StrainWork:
+    """Compare stresses with energies over all pairs of frames that are one strained structure.
+
+    The path from a to b is H = 2 (F - 1) (F + 1)^-1, the logarithm of F to second order, with
+    ``cell_b = cell_a F``; antisymmetric parts, rotations, do no work.  The error is of third
+    order in H.
+
+    Parameters
+    ----------
+    frames : sequence of Frame, or Dataset
+        Those without energy, stress or three periodic directions are left out.  Copies have
+        their atoms in the same order.
+
+    Examples
+    --------
+    >>> from etn.potential import Dataset
+    >>> work = strain_work(Dataset.read("etn:Mo/test"))
+    >>> len(work.energy)
+    15
+    >>> slope = work.stress @ work.energy / work.energy @ work.energy
+    """
+    rows = [
+        _work(one, other)
+        for group in _copies(frames)
+        for one, other in combinations(group[:_MAX_COPIES], 2)
+    ]
+    found = np.array([row for row in rows if row is not None]).reshape(-1, 3)
+    return StrainWork(*found.T)
+
+
+def _copies(frames: Sequence[Frame]) -> Iterator[list[Frame]]:
+    """Frames that are, nearly, affine images of each other."""
+    kinds: dict[bytes, list[Frame]] = defaultdict(list)
+    for frame in frames:
+        if frame.energy is not None and frame.stress is not None and frame.pbc.all():
+            kinds[frame.numbers.tobytes()].append(frame)
+    for members in kinds.values():
+        phases = []
+        for frame in members:
+            fractional = frame.positions @ np.linalg.inv(frame.cell)
+            angle = 2 * np.pi * (fractional - fractional[0]).ravel()
+            phases.append(np.concatenate([np.cos(angle), np.sin(angle)]))
+        for group in linked(phases, 2 * np.pi * _SAME_SITES):
+            yield [members[i] for i in group]
+
+
+def _work(one: Frame, other: Frame) -> tuple[float, float, float] | None:
+    """Energy, work of the stress and of the virial from one frame to the other."""
+    assert one.energy is not None
+    assert one.stress is not None
+    assert other.energy is not None
+    assert other.stress is not None
+    deformation = np.linalg.solve(one.cell, other.cell)
+    unit = np.eye(3)
+    path = 2 * (deformation - unit) @ np.linalg.inv(deformation + unit)
+    path = (path + path.T) / 2
+    if np.abs(path).max() > _MAX_STRAIN:
+        return None
+    strain = path[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]] * [1, 1, 1, 2, 2, 2]
+    moved = other.positions @ np.linalg.inv(other.cell) - one.positions @ np.linalg.inv(one.cell)
+    moved -= moved[0]
+    moved -= np.rint(moved)
+    if np.abs(moved).max() > _SAME_SITES:  # linked through other copies only
+        return None
+    energy = other.energy - one.energy
+    if one.forces is not None and other.forces is not None:
+        moved -= moved.mean(axis=0)
+        energy += 0.5 * float(
+            np.sum((one.forces @ one.cell.T + other.forces @ other.cell.T) * moved)
+        )
+    virial = 0.5 * float(strain @ (one.stress + other.stress))
+    stress = 0.5 * float(strain @ (one.volume * one.stress + other.volume * other.stress))
+    return energy, stress, virial
+
+
+def stress_warnings(frames: Sequence[Frame]) -> list[str]:
+    """Warn if the stresses contradict the energies of strained copies, and say what they may be.
+
+    Labels of another unit are the true stress times a factor: the slope of the work of the
+    labels over the differences of energy.  Nothing is said where there are too few strained
+    copies, or where labels and energies have nothing in common.
+
+    Parameters
+    ----------
+    frames : sequence of Frame, or Dataset
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> from etn.potential import Dataset
+    >>> test = Dataset.read("etn:Mo/test")
+    >>> stress_warnings(test)
+    []
+    >>> turned = [replace(frame, stress=-frame.stress) for frame in test]
+    >>> print(stress_warnings(turned)[0][:76])
+    train: the stresses contradict the energies of strained copies of structures
+    """
+    work = strain_work(frames)
+    if len(work.energy) < _FEWEST_PAIRS:
+        return []
+    factor, correlation = _slope(work.energy, work.stress)
+    if 1 / _AGREES < factor < _AGREES or abs(correlation) < _MIN_CORRELATION:
+        return []
+    names = [name for name, unit in _UNITS.items() if _near(abs(factor), unit)]
+    sign = "" if factor > 0 else "minus "
+    guesses = [f"{sign}the stress in {name}" for name in names]
+    if _near(abs(_slope(work.energy, work.virial)[0]), 1.0):
+        guesses.append(f"{sign}the virial V sigma in eV")
+    found = " or ".join(guesses) or "the stress in another unit, or not the stress"
+    return [
+        f"train: the stresses contradict the energies of strained copies of structures: they are "
+        f"{factor:.4g} times the derivative of the energy (correlation {correlation:.2f} over "
+        f"{len(work.energy)} pairs), so they are probably {found}; expected eV/Å³, tension "
+        "positive: convert them, or set the weight of stress to 0"
+    ]
+
+
+def _slope(energy: Array, work: Array) -> tuple[float, float]:
+    """Slope of the work over the energy, both through the origin, and their correlation."""
+    ee, ww, we = float(energy @ energy), float(work @ work), float(work @ energy)
+    return (we / ee, we / math.sqrt(ee * ww)) if ee and ww else (1.0, 0.0)
+
+
+def _near(factor: float, known: float) -> bool:
+    return known / _NAMED < factor < known * _NAMED

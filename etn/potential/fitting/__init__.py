@@ -1,0 +1,1 @@
+"""Fits of polynomial potentials: weights, design rows, robust losses, error bars."""

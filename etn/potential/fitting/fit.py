@@ -1,0 +1,266 @@
+"""Fit a polynomial potential with DMRG sweeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from etn.data.dataset import Dataset
+from etn.errors import SettingsError
+from etn.network import Chain
+from etn.potential.fitting.memory import MemoryPlan
+from etn.potential.fitting.robust import (
+    Doubt,
+    Huber,
+    describe_doubts,
+    weighed_down,
+    without_scales,
+)
+from etn.potential.fitting.rows import Rows
+from etn.potential.fitting.weights import Weights, count_rows
+from etn.potential.polynomial import PolynomialPotential
+from etn.potential.uncertainty import Uncertainty
+from etn.sweep import Callback, LeastSquares, Report, Schedule, State, grow, polish
+
+# The ridge of the first sweep where the evidence chooses that of the others.
+FIRST_RIDGE = 1e-3
+
+
+@dataclass(frozen=True)
+class FitReport(Report):
+    """Report of a fit, with the fitted potential.
+
+    Attributes
+    ----------
+    model : PolynomialPotential
+    doubts : tuple of Doubt
+        Labels that a robust fit disbelieves, the worst first.
+    ridge : float
+        As it was given, or as the evidence chose it last.
+    """
+
+    model: PolynomialPotential
+    doubts: tuple[Doubt, ...] = ()
+    ridge: float = FIRST_RIDGE
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the fit says of the labels."""
+        return describe_doubts(self.doubts)
+
+    def __str__(self) -> str:
+        counts = weighed_down(self.records[-1].measures) if self.records else ""
+        reason = f"{self.reason}; weighed down: {counts}" if counts else self.reason
+        records = tuple(replace(r, measures=without_scales(r.measures)) for r in self.records)
+        table = str(Report(records, self.chain, self.converged, reason))
+        return "\n".join([table, *self.warnings])
+
+
+def fit(
+    model: PolynomialPotential,
+    train: Dataset,
+    *,
+    valid: float | Dataset | None = None,
+    weights: Weights | Mapping[str, float] | None = None,
+    robust: str | None = "huber",
+    ridge: float | Literal["evidence"] = 1e-3,
+    schedule: Schedule | None = None,
+    refine: int = 0,
+    callbacks: Sequence[Callback] = (),
+    missing: str = "error",
+    memory: float | None = None,
+    seed: int = 0,
+    resume: State | None = None,
+    uncertainty: bool = True,
+) -> FitReport:
+    """Fit the chain of a potential to energies, forces and stress.
+
+    Starts from two sites and grows in body order; every update is the exact least-squares
+    solution for one core, all data rows and the gauge-invariant ridge included.
+
+    Parameters
+    ----------
+    model : PolynomialPotential
+        Basis, baseline, body order and bonds; its chain, if any, is not used.
+    train : Dataset
+    valid : float or Dataset, optional
+        Fraction of the training set to hold out, or a data set: measured after each sweep,
+        never fitted, and it picks the best sweep.
+    weights : Weights or mapping
+        See :class:`Weights`.
+    robust : {"huber", None}
+        "huber": labels far from the fit, by the scale of all of them, pull on it less, see
+        :mod:`etn.potential.fitting.robust`; the weights are taken anew after each sweep.
+    ridge : float or "evidence"
+        Weight of ||T||^2 in the loss, (eV/Å)^2 with the default weights. With "evidence" it is
+        chosen anew after each sweep as what makes the labels most likely, see
+        :mod:`etn.sweep.regression.evidence`; it starts with 1e-3, and the records have it as
+        "ridge". The
+        loss then does not rise within a sweep, but may between two.
+    schedule : Schedule, optional
+        Two-site updates may share out the multiplets of a bond among its irreps anew. Without a
+        cap of their own they keep to the ``max_bond`` of the model.
+    refine : int
+        Steps of all cores together after the sweeps, see :func:`etn.sweep.refine`.
+    callbacks : sequence of Callback
+    missing : {"error", "skip"}
+        What to do with a frame that lacks a label with a weight: refuse, or leave out that
+        label of that frame.
+    memory : float, optional
+        Most memory of the process, GB; by default four fifths of what the machine has left.
+        Features that do not fit are computed anew, and a core whose Gram matrix does not fit is
+        solved without it.
+    seed : int
+        Of the random start and of the validation split.
+    resume : State, optional
+        Continue an interrupted fit; joint steps are taken anew.
+    uncertainty : bool
+        Whether to end with ``model.uncertainty``, error bars and extrapolation grades: takes
+        about as long as two solves at an end of the chain.
+
+    Returns
+    -------
+    FitReport
+
+    Raises
+    ------
+    DataError
+        If labels are missing, or atoms coincide.
+    SettingsError
+        If a setting is out of range.
+
+    Examples
+    --------
+    >>> from etn.potential import Baseline, Basis, Dataset
+    >>> train = Dataset.read("etn:Mo/train", index="::20")
+    >>> model = PolynomialPotential(
+    ...     Basis.for_dataset(train, r_max=4.0, n_max=4, l_max=1),
+    ...     body_order=3, max_bond=2, baseline=Baseline.fit(train))
+    >>> report = fit(model, train, schedule=Schedule(max_sweeps=1))
+    >>> report.model
+    PolynomialPotential(Mo, body order 3, bonds up to 2x0e+2x1o, 36 parameters)
+    """
+    if missing not in ("error", "skip"):
+        raise SettingsError(f'missing: expected "error" or "skip", got {missing!r}')
+    by_evidence = isinstance(ridge, str)
+    if isinstance(ridge, str):
+        if ridge != "evidence":
+            raise SettingsError(f'ridge: expected a number or "evidence", got {ridge!r}')
+        ridge = FIRST_RIDGE
+    if not ridge >= 0:
+        raise SettingsError(f"ridge: expected zero or more, got {ridge}")
+    if refine < 0:
+        raise SettingsError(f"refine: expected zero or more, got {refine}")
+    if robust not in (None, "huber"):
+        raise SettingsError(f'robust: expected None or "huber", got {robust!r}')
+    weights = Weights.of(weights)
+    held_out: Dataset | None
+    if isinstance(valid, Dataset):
+        held_out = valid
+    elif valid:
+        train, held_out = train.split(float(valid), seed)
+    else:
+        held_out = None
+    if missing == "error":
+        weights.require(train, what="training set")
+        if held_out is not None:
+            weights.require(held_out, what="validation set")
+    weights.check_kinds(train, *(() if held_out is None else (held_out,)))
+    huber = Huber() if robust else None
+    n_held_out = 0 if held_out is None else held_out.n_atoms
+    fraction = train.n_atoms / (train.n_atoms + n_held_out)
+    start = model.initial_chain(seed=seed)
+    plan = MemoryPlan.for_fit(
+        memory, train, model.basis, unknowns=_most_unknowns(start, model.body_order - 1)
+    )
+    rows = Rows(train, model.basis, model.baseline, weights, huber, plan.part(fraction))
+    if not len(rows):
+        raise SettingsError("weights: no label of the training set has a weight above zero")
+    # Held-out labels may be wrong as well: judged on one scale, that of the first sweep.
+    first = Huber() if robust else None
+    checks = None
+    if held_out is not None:
+        part = plan.part(1 - fraction)
+        checks = Rows(held_out, model.basis, model.baseline, weights, first, part)
+    if huber is not None and first is not None and resume is not None and resume.records:
+        first.restore(resume.records[0].measures)
+        huber.restore(resume.records[-1].measures)
+        rows.reweigh(resume.chain)
+
+    def measure(chain: Chain) -> dict[str, float]:
+        found = {f"train {name}": value for name, value in rows.measure(chain).items()}
+        del found["train loss"]
+        if huber is not None and first is not None:
+            found |= rows.reweigh(chain)
+            first.scales = first.scales or dict(huber.scales)
+        if checks is not None:
+            found |= {f"valid {name}": value for name, value in checks.measure(chain).items()}
+        return found
+
+    problem = LeastSquares(
+        rows.builders,
+        ridge=ridge,
+        max_grams=plan.grams,
+        threads=plan.threads,
+        offset=lambda: rows.offset,
+    )
+    if by_evidence and resume is not None and resume.records:
+        problem.ridge = resume.records[-1].measures.get("ridge", problem.ridge)
+    n_rows = count_rows(train, weights)
+
+    def measure_sweep(chain: Chain) -> dict[str, float]:
+        found = measure(chain)
+        if by_evidence:
+            # After the robust weights, so that both are those of the next sweep.
+            best = problem.evidence(chain, n_rows)
+            problem.ridge = problem.ridge if best is None else best.ridge
+            found["ridge"] = problem.ridge
+        return found
+
+    report = grow(
+        start,
+        problem,
+        n_sites=model.body_order - 1,
+        schedule=_capped(schedule or Schedule(), model),
+        callbacks=callbacks,
+        measure=measure_sweep,
+        select="valid loss",
+        resume=resume,
+    )
+    if refine:
+        report = polish(
+            report,
+            problem,
+            max_steps=refine,
+            callbacks=callbacks,
+            measure=measure,
+            select="valid loss",
+        )
+    model = model.with_chain(report.chain)
+    doubts = tuple(rows.doubts(report.chain))
+    if uncertainty:
+        found = Uncertainty.fit(model, rows, ridge=problem.ridge, valid=held_out)
+        model = model.with_chain(report.chain, uncertainty=found)
+    return FitReport(
+        report.records,
+        report.chain,
+        report.converged,
+        report.reason,
+        model,
+        doubts,
+        problem.ridge,
+    )
+
+
+def _capped(schedule: Schedule, model: PolynomialPotential) -> Schedule:
+    """The schedule with the bonds of the model as its caps, if it has none."""
+    caps = (schedule.max_bond, schedule.max_multiplets, schedule.max_parameters)
+    return replace(schedule, max_bond=model.max_bond) if caps == ((None,),) * 3 else schedule
+
+
+def _most_unknowns(chain: Chain, n_sites: int) -> int:
+    """Unknowns of the largest core of a chain that grows to this length."""
+    if n_sites > len(chain):  # all inner cores are alike, so one shows
+        chain = chain.insert(1)
+    return max(core.n_parameters for core in chain.cores)

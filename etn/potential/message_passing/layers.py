@@ -1,0 +1,218 @@
+"""The chains of a two-layer potential, and what they answer for a batch of atoms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etn.errors import CoreError
+from etn.network import Blocks, Chain
+from etn.network.environment import couple, coupling_matrix, propagate
+from etn.o3 import Irrep, Irreps
+from etn.potential.features.basis import Basis
+from etn.potential.features.expansion import Expansion
+from etn.potential.message_passing.edges import Edges, Sources
+from etn.potential.message_passing.message import SCALAR, MessageCoupling, Messages
+from etn.potential.response import Response
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The chains of both layers; the energy is linear in every core of each of them.
+
+    Attributes
+    ----------
+    readout : Chain
+        Second layer: all sites read the leg of the basis, the last one messages as well.
+    value : Chain
+        First layer: its last bond carries the outputs u.
+    query, key : Chain or None
+        First layer: their last bonds carry q and k of the attention.
+    """
+
+    readout: Chain
+    value: Chain
+    query: Chain | None = None
+    key: Chain | None = None
+
+    def chains(self) -> dict[str, Chain]:
+        """The chains that there are, by name."""
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: chain for name, chain in found.items() if chain is not None}
+
+    def replace(self, name: str, chain: Chain) -> Layers:
+        """The same layers with another chain under this name."""
+        return replace(self, **{name: chain})
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of reduced entries of all chains."""
+        return sum(chain.n_parameters for chain in self.chains().values())
+
+    def norm(self) -> float:
+        """Root of the summed squared norms of the chains."""
+        return math.hypot(*(chain.norm() for chain in self.chains().values()))
+
+    def check(self, basis: Basis, messages: Messages, coupling: MessageCoupling) -> None:
+        """Check that the chains read what basis and messages offer.
+
+        Raises
+        ------
+        CoreError
+            If a chain starts with, reads or ends in other irreps.
+        """
+        plain, wide = basis.leg, wide_leg(basis, coupling)
+        ends = {"readout": Irreps("0e"), "value": Irreps(messages.outputs)}
+        if messages.attention is not None:
+            ends |= {"query": messages.score, "key": messages.score}
+        chains = self.chains()
+        if chains.keys() != ends.keys():
+            raise CoreError(f"layers: expected {', '.join(ends)}, got {', '.join(chains)}")
+        for name, chain in chains.items():
+            legs = [plain] * len(chain)
+            if name == "readout":
+                legs[-1] = wide
+            places = ["start", *(f"site {site}" for site in range(len(legs))), "out"]
+            expected = basis.start, *legs, ends[name]
+            got = chain.start, *chain.sites, chain.out
+            for place, one, two in zip(places, expected, got, strict=True):
+                if one != two:
+                    raise CoreError(f"{name}: expected {place} {one}, got {two}")
+
+
+def wide_leg(basis: Basis, coupling: MessageCoupling) -> Irreps:
+    """Leg of the last site of the readout: for each irrep features, then messages."""
+    return (basis.leg + coupling.leg).regroup()
+
+
+def widen(site: Blocks, messages: Blocks, *, axis: int) -> Blocks:
+    """Features and messages side by side, copies along an axis."""
+    return {
+        ir: np.concatenate([part[ir] for part in (site, messages) if ir in part], axis=axis)
+        for ir in sorted({*site, *messages})
+    }
+
+
+def flatten(blocks: Blocks, irreps: Irreps, n_atoms: int) -> Array:
+    """{ir: (multiplicity, 2 l + 1, samples)} of the first samples as (atoms, dim)."""
+    parts = [blocks[ir].reshape(-1, blocks[ir].shape[-1])[:, :n_atoms].T for ir in irreps.unique]
+    return np.ascontiguousarray(np.concatenate(parts, axis=1))
+
+
+def unflatten(flat: Array, irreps: Irreps) -> Blocks:
+    """Inverse of :func:`flatten`."""
+    out, at = {}, 0
+    for ir in irreps.unique:
+        size = irreps.count(ir) * ir.dim
+        block = flat[:, at : at + size].T.reshape(-1, ir.dim, len(flat))
+        out[ir] = np.ascontiguousarray(block)
+        at += size
+    return out
+
+
+def left_values(chain: Chain, start: Blocks, legs: Sequence[Blocks]) -> list[Blocks]:
+    """Values on the first bond and after each core."""
+    lefts = [start]
+    for core, leg in zip(chain, legs, strict=True):
+        lefts.append(propagate(core, lefts[-1], leg, to=2))
+    return lefts
+
+
+def pull_back(
+    chain: Chain, lefts: Sequence[Blocks], legs: Sequence[Blocks], end: Blocks
+) -> list[Blocks]:
+    """Gradient of sum(end * last bond) by the leg of each site.
+
+    Parameters
+    ----------
+    chain : Chain
+    lefts : sequence of Blocks
+        Of :func:`left_values`.
+    legs : sequence of Blocks
+        One for each site.
+    end : Blocks
+        On the last bond.
+    """
+    gradients: list[Blocks] = []
+    right = end
+    for core, left, leg in zip(
+        reversed(chain.cores), reversed(lefts[:-1]), reversed(legs), strict=True
+    ):
+        gradient = {ir: np.zeros_like(block) for ir, block in leg.items()}
+        for path, block in core:
+            pairs = couple(left[path[0]], right[path[2]], coupling_matrix(path, 1))
+            a = block.transpose(1, 0, 2).reshape(block.shape[1], -1)
+            part = a @ pairs.reshape(a.shape[1], -1)
+            gradient[path[1]] += part.reshape(gradient[path[1]].shape)
+        gradients.append(gradient)
+        right = propagate(core, right, leg, to=0)
+    return gradients[::-1]
+
+
+def sources_of(layers: Layers, values: dict[str, Array], n_atoms: int, *rows: int) -> Sources:
+    """Sources from the flat outputs of the chains; without attention q and k are constant."""
+    # The derivative of a constant is zero.
+    constant = np.zeros((n_atoms, *rows, 1)) if rows else np.ones((n_atoms, 1))
+    return Sources(*(values.get(name, constant) for name in Sources._fields))
+
+
+def respond(
+    layers: Layers, coupling: MessageCoupling, expansion: Expansion, edges: Edges, vacuum: Array
+) -> Response:
+    """Energies, forces and strain derivatives of a batch of whole frames, in reverse mode.
+
+    Parameters
+    ----------
+    layers : Layers
+    coupling : MessageCoupling
+    expansion : Expansion
+    edges : Edges
+        Of the same pairs.
+    vacuum : (elements,)
+        See :func:`vacuum_energies`; subtracted from the energy of each atom.
+    """
+    basis, pairs = expansion.basis, expansion.pairs
+    start, site, n_atoms = basis.start_values(pairs), expansion.values, pairs.n_atoms
+    senders = {name: c for name, c in layers.chains().items() if name != "readout"}
+    lefts = {name: left_values(c, start, [site] * len(c)) for name, c in senders.items()}
+    flat = {name: flatten(lefts[name][-1], c.out, n_atoms) for name, c in senders.items()}
+    sources = sources_of(layers, flat, n_atoms)
+    messages = coupling.couple(edges.message(sources))
+    inward = {ir: block.transpose(1, 2, 0) for ir, block in messages.items()}
+    readout = layers.readout
+    legs = [site] * (len(readout) - 1) + [widen(site, inward, axis=0)]
+    values = left_values(readout, start, legs)
+    energies = values[-1][SCALAR][0, 0] - vacuum[pairs.element[pairs.sample]]
+    parts = pull_back(readout, values, legs, {SCALAR: np.ones((1, 1, n_atoms))})
+    outward = {ir: parts[-1][ir][basis.leg.count(ir) :].transpose(2, 0, 1) for ir in messages}
+    gradient = coupling.uncouple(outward)
+    pulled = edges.pull_back(sources, gradient)._asdict()
+    for name, chain in senders.items():
+        end = unflatten(pulled[name], chain.out)
+        parts += pull_back(chain, lefts[name], [site] * len(chain), end)
+    total = {ir: sum(part[ir][: len(site[ir])] for part in parts) for ir in site}
+    forces, strain = expansion.forces_and_virial(total)
+    more_forces, more_strain = edges.forces_and_strain(sources, gradient)
+    return Response(energies, forces + more_forces, strain + more_strain)
+
+
+def vacuum_energies(layers: Layers, coupling: MessageCoupling, basis: Basis) -> Array:
+    """Value of the readout for an atom of each element that has no neighbours: no messages."""
+    none: Blocks = {ir: np.zeros((basis.leg.count(ir), ir.dim, 0)) for ir in basis.leg.unique}
+    nobody = {ir: np.zeros((basis.start.count(ir), 1, 0)) for ir in basis.start.unique}
+    start, site = basis.with_vacuum(nobody, none)
+    silent = no_messages(coupling, next(iter(start.values())).shape[-1])
+    legs = [site] * (len(layers.readout) - 1) + [widen(site, silent, axis=0)]
+    return left_values(layers.readout, start, legs)[-1][SCALAR][0, 0]
+
+
+def no_messages(coupling: MessageCoupling, n_samples: int) -> dict[Irrep, Array]:
+    """Messages of atoms that hear nobody."""
+    leg = coupling.leg
+    return {ir: np.zeros((leg.count(ir), ir.dim, n_samples)) for ir in leg.unique}

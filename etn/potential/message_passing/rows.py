@@ -1,0 +1,279 @@
+"""Design rows of the cores of both layers, in forward mode.
+
+With all chains but one fixed the energy is that chain, fed with the legs of the basis, and closed
+at its last bond: the readout by 1, with messages on the leg of its last site; a chain of the first
+layer by h_j = dE / d(its output of atom j), which collects what atom j told all others.  So
+
+    E = sum_j  chain(v_j, ..., v_j) · h_j  +  what the readout says without messages,
+
+and the rows of a core follow from the product rule over the legs left of it, its own, those right
+of it, and h.  Derivatives are dense in the atoms of a frame: moving any atom may change h of any
+other within twice the radius.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etn.data.dataset import Dataset
+from etn.data.frame import Frame
+from etn.data.labels import voigt
+from etn.errors import DataError
+from etn.network import Blocks, Samples, left_environment
+from etn.o3 import Irreps
+from etn.potential.baseline import Baseline
+from etn.potential.features.basis import Basis
+from etn.potential.features.pairs import Pairs
+from etn.potential.fitting.weights import Weights
+from etn.potential.message_passing.edges import Edges, Sources
+from etn.potential.message_passing.frame_rows import Along, Feed
+from etn.potential.message_passing.layers import (
+    Layers,
+    flatten,
+    no_messages,
+    sources_of,
+    unflatten,
+    widen,
+)
+from etn.potential.message_passing.message import SCALAR, MessageCoupling, Messages
+from etn.tensor.core import coupling as structure
+
+Array = NDArray[np.float64]
+
+# Bounds of what one frame takes, and of all that is kept of the frames, bytes.
+MAX_FRAME = 2e9
+MAX_KEPT = 2e9
+# Frames whose rows enter the Gram matrix together.
+FRAMES_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class _Molecule:
+    """A frame with its features and their derivatives."""
+
+    samples: Samples
+    edges: Edges
+    edge_slopes: Array
+
+    @property
+    def n_atoms(self) -> int:
+        return self.edges.pairs.n_atoms
+
+    @property
+    def nbytes(self) -> int:
+        arrays = [*self.samples.directions.values(), self.edge_slopes, self.edges.gradients]
+        return sum(array.nbytes for array in arrays)
+
+
+class LayerRows:
+    """Design rows of a data set for the chains of two layers.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    basis : Basis
+    messages : Messages
+    coupling : MessageCoupling
+    baseline : Baseline
+    weights : Weights
+        Frames without a label have rows of weight zero for it.
+
+    Raises
+    ------
+    DataError
+        If the derivatives of a frame do not fit in memory.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        basis: Basis,
+        messages: Messages,
+        coupling: MessageCoupling,
+        baseline: Baseline,
+        weights: Weights,
+    ) -> None:
+        self.basis, self.messages, self.coupling = basis, messages, coupling
+        self.frames = list(dataset)
+        for frame in self.frames:
+            self._check(frame)
+        self._labels = [labels(f, basis, baseline, weights) for f in self.frames]
+        self._molecules: dict[int, _Molecule] = {}
+        self._kept = 0
+
+    def _check(self, frame: Frame) -> None:
+        rows = 3 * frame.n_atoms + 7
+        width = self.basis.leg.dim + self.coupling.leg.dim
+        needed = (
+            8.0 * frame.n_atoms * rows * (width + self.coupling.n_edge * self.coupling.n_source)
+        )
+        if needed > MAX_FRAME:
+            raise DataError(
+                f"frame {frame.name}: {frame.n_atoms} atoms, whose derivatives in two layers take "
+                f"{needed:.1e} bytes, more than {MAX_FRAME:.1e}: fit to smaller frames, or use "
+                "fewer outputs, n_max or l_max in the messages"
+            )
+
+    def __len__(self) -> int:
+        return sum(int(np.count_nonzero(weights)) for _, weights in self._labels)
+
+    def _molecule(self, index: int) -> _Molecule:
+        if index in self._molecules:
+            return self._molecules[index]
+        pairs = Pairs.find([self.frames[index]], self.basis.elements, self.basis.r_max)
+        strain = len(self._labels[index][0]) > 1 + 3 * pairs.n_atoms
+        samples = self.basis.expand(pairs).samples(
+            energy=True, force_atoms=np.arange(pairs.n_atoms), strain=strain
+        )
+        edges = Edges(self.basis, self.messages, pairs)
+        molecule = _Molecule(samples, edges, edges.slopes(strain=strain))
+        if self._kept + molecule.nbytes < MAX_KEPT:
+            self._kept += molecule.nbytes
+            self._molecules[index] = molecule
+        return molecule
+
+    def groups(self) -> list[range]:
+        """Numbers of the frames whose rows are added to the normal equations together."""
+        n = len(self.frames)
+        return [range(k, min(k + FRAMES_AT_ONCE, n)) for k in range(0, n, FRAMES_AT_ONCE)]
+
+    def feed(self, layers: Layers, name: str, index: int) -> Feed:
+        """A frame as one chain sees it, all other chains fixed.
+
+        Parameters
+        ----------
+        layers : Layers
+        name : str
+            Of the chain: "readout", "value", "query" or "key".
+        index : int
+            Of the frame.
+        """
+        molecule = self._molecule(index)
+        sources, slopes = self._sources(layers, molecule)
+        targets, weights = self._labels[index]
+        samples = molecule.samples
+        if name == "readout":
+            one = {SCALAR: np.ones((1, 1, samples.n_samples))}
+            last = self._listening(molecule, sources, slopes)
+            return Feed(samples, last, Along(Irreps("0e"), one), targets, weights)
+        gradient, gradient_slopes, silent = self._readout_gradient(layers, molecule)
+        pulled = molecule.edges.pull_back(sources, gradient)
+        moved = molecule.edges.pull_back_slopes(
+            molecule.edge_slopes, sources, slopes, gradient, gradient_slopes
+        )
+        end = self._end(layers.chains()[name].out, getattr(pulled, name), getattr(moved, name))
+        return Feed(samples, samples, end, targets - silent, weights)
+
+    def _sources(self, layers: Layers, molecule: _Molecule) -> tuple[Sources, Sources]:
+        """Outputs, queries and keys of the atoms, and their derivatives along the rows."""
+        n, samples = molecule.n_atoms, molecule.samples
+        rows = samples.n_rows - samples.n_sums
+        values, slopes = {}, {}
+        for name, chain in layers.chains().items():
+            if name == "readout":
+                continue
+            env = left_environment(chain.cores, samples, jacobian=True)
+            values[name] = flatten(env.values, chain.out, n)
+            pushed = env.push_forward(samples)
+            parts = [
+                pushed[ir][:, :n].transpose(1, 2, 3, 0).reshape(n, rows, -1)
+                if ir in pushed
+                else np.zeros((n, rows, chain.out.count(ir) * ir.dim))
+                for ir in chain.out.unique
+            ]
+            slopes[name] = np.concatenate(parts, axis=-1)
+        return sources_of(layers, values, n), sources_of(layers, slopes, n, rows)
+
+    def _listening(self, molecule: _Molecule, sources: Sources, slopes: Sources) -> Samples:
+        """Leg of the last site of the readout: features and messages."""
+        samples, edges, n = molecule.samples, molecule.edges, molecule.n_atoms
+        heard = self.coupling.couple(edges.message(sources))
+        moved = self.coupling.couple(edges.message_slopes(molecule.edge_slopes, sources, slopes))
+        values = no_messages(self.coupling, samples.n_samples)
+        directions: Blocks = {}
+        for ir, block in values.items():
+            block[..., :n] = heard[ir].transpose(1, 2, 0)
+            d = np.zeros((ir.dim, samples.n_samples, samples.n_rows, len(block)))
+            d[:, :n, 0] = heard[ir].transpose(2, 0, 1)
+            d[:, :n, 1:] = moved[ir].transpose(3, 0, 1, 2)
+            directions[ir] = d
+        return Samples(
+            samples.start,
+            widen(samples.site, values, axis=0),
+            widen(samples.directions, directions, axis=3),
+            samples.n_sums,
+        )
+
+    def _readout_gradient(self, layers: Layers, molecule: _Molecule) -> tuple[Array, Array, Array]:
+        """Gradient of the energy by edge ⊗ outputs, its derivatives, and the rows of silence.
+
+        The last core of the readout couples the left bond with the same irrep of the leg to a
+        scalar: with C = w delta, dE / d leg[n] = w sum_r a[r, n] left[r].
+        """
+        samples, n = molecule.samples, molecule.n_atoms
+        *cores, last = layers.readout
+        left = left_environment(cores, samples, jacobian=True)
+        moving = left.push_forward(samples)
+        silent = np.zeros(samples.n_rows)
+        told, told_slopes = {}, {}
+        n_rows = samples.n_rows - samples.n_sums
+        for ir in self.coupling.leg.unique:
+            told[ir] = np.zeros((n, self.coupling.leg.count(ir), ir.dim))
+            told_slopes[ir] = np.zeros((n, n_rows, self.coupling.leg.count(ir), ir.dim))
+        for path, block in last:
+            ir, w = path[0], float(structure(path).ravel()[0])
+            plain = self.basis.leg.count(ir)
+            a = w * block[:, :, 0]
+            gradient = np.einsum("rn,rms->nms", a, left.values[ir])
+            slopes = moving[ir] @ a if ir in moving else None
+            if plain:
+                d = samples.directions[ir]
+                silent += np.einsum("nms,msrn->r", gradient[:plain], d, optimize=True)
+                if slopes is not None:
+                    silent[samples.n_sums :] += np.einsum(
+                        "msrn,nms->r", slopes[..., :plain], samples.site[ir], optimize=True
+                    )
+            if ir in told:
+                told[ir] = gradient[plain:, :, :n].transpose(2, 0, 1)
+                if slopes is not None:
+                    told_slopes[ir] = slopes[:, :n, :, plain:].transpose(1, 2, 3, 0)
+        return self.coupling.uncouple(told), self.coupling.uncouple(told_slopes), silent
+
+    def _end(self, irreps: Irreps, values: Array, slopes: Array) -> Along:
+        """What closes a chain of the first layer; atoms without neighbours told nobody."""
+        alone = len(self.basis.elements)
+        padded = np.concatenate([values, np.zeros((alone, values.shape[1]))])
+        moved, at = {}, 0
+        for ir in irreps.unique:
+            size = irreps.count(ir) * ir.dim
+            part = slopes[..., at : at + size].reshape(*slopes.shape[:2], -1, ir.dim)
+            moved[ir] = np.zeros((ir.dim, len(padded), slopes.shape[1], irreps.count(ir)))
+            moved[ir][:, : len(values)] = part.transpose(3, 0, 1, 2)
+            at += size
+        return Along(irreps, unflatten(padded, irreps), slopes=moved)
+
+
+def labels(frame: Frame, basis: Basis, baseline: Baseline, weights: Weights) -> tuple[Array, Array]:
+    """Targets and weights of the rows of a frame: energy, forces, and strain if it has a stress.
+
+    The weights are the square roots of what multiplies the squared residuals; labels that the
+    frame lacks have weight zero.
+    """
+    pairs = Pairs.find([frame], basis.elements, basis.r_max)
+    energies, forces, strain = baseline.evaluate(pairs, basis.elements, basis.r_max)
+    n, factor = frame.n_atoms, np.sqrt(weights.count(frame))
+    energy = 0.0 if frame.energy is None else frame.energy - energies.sum()
+    force = np.zeros((n, 3)) if frame.forces is None else frame.forces - forces
+    targets = [np.array([energy]), force.ravel()]
+    row_weights = [
+        np.array([0.0 if frame.energy is None else factor * weights.energy / np.sqrt(n)]),
+        np.full(3 * n, 0.0 if frame.forces is None else factor * weights.forces),
+    ]
+    stress = weights.DEFAULT_STRESS if weights.stress is None else weights.stress
+    if frame.stress is not None and frame.volume > 0 and stress > 0:
+        targets.append(frame.stress * frame.volume - voigt(strain[0]))
+        row_weights.append(np.full(6, factor * stress / n))
+    return np.concatenate(targets), np.concatenate(row_weights)

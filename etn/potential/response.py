@@ -1,0 +1,67 @@
+"""Energies, forces and strain derivatives of a chain over atomic features."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etn.network import Blocks, Chain, evaluate, value_and_gradient
+from etn.potential.features.basis import Basis
+from etn.potential.features.expansion import Expansion
+
+Array = NDArray[np.float64]
+# Samples that are evaluated together: their intermediates stay in the cache.
+CHUNK = 256
+
+
+class Response(NamedTuple):
+    """What a batch of atoms answers.
+
+    Attributes
+    ----------
+    energies : (samples,), eV
+    forces : (atoms, 3), eV/Å
+        Only the samples of the batch pull.
+    strain : (frames, 3, 3), eV
+        dE/d epsilon.
+    """
+
+    energies: Array
+    forces: Array
+    strain: Array
+
+
+def respond(chain: Chain, expansion: Expansion, vacuum: Array) -> Response:
+    """Evaluate a chain on the features of a batch.
+
+    Parameters
+    ----------
+    chain : Chain
+    expansion : Expansion
+    vacuum : (elements,)
+        See :func:`vacuum_energies`; subtracted from the energy of each atom.
+    """
+    basis, pairs = expansion.basis, expansion.pairs
+    start, site = basis.start_values(pairs), expansion.values
+    energies = np.empty(pairs.n_samples)
+    gradient = {ir: np.empty_like(block) for ir, block in site.items()}
+    for first in range(0, pairs.n_samples, CHUNK):
+        part = slice(first, first + CHUNK)
+        energies[part], g = value_and_gradient(chain, _cut(start, part), _cut(site, part))
+        for ir, block in g.items():
+            gradient[ir][..., part] = block
+    energies -= vacuum[pairs.element[pairs.sample]]
+    return Response(energies, *expansion.forces_and_virial(gradient))
+
+
+def vacuum_energies(chain: Chain, basis: Basis) -> Array:
+    """Value of the chain for an atom of each element without neighbours."""
+    empty: Blocks = {ir: np.zeros((basis.leg.count(ir), ir.dim, 0)) for ir in basis.leg.unique}
+    none = {ir: np.zeros((basis.start.count(ir), 1, 0)) for ir in basis.start.unique}
+    return evaluate(chain, *basis.with_vacuum(none, empty))
+
+
+def _cut(blocks: Blocks, part: slice) -> Blocks:
+    return {ir: np.ascontiguousarray(block[..., part]) for ir, block in blocks.items()}

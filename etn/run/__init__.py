@@ -1,0 +1,1 @@
+"""One fit from files to a run folder: settings, sizes, plan, folder."""

@@ -1,0 +1,316 @@
+"""One fit from files to a run folder.
+
+A run folder holds ``model.etn``, ``settings.yaml`` (every value resolved), ``report.json``,
+``errors.txt``, ``parity.png`` and ``convergence.png``; while the fit is on its way,
+``checkpoint.etn`` has the last complete sweep.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from etn.data.metrics import Metrics, Prediction, compute_metrics
+from etn.errors import RunFolderError, SettingsError
+from etn.io import atomic_path, write_atomic
+from etn.potential.fitting.fit import FitReport, fit
+from etn.potential.fitting.memory import peak_memory
+from etn.potential.polynomial import PolynomialPotential
+from etn.run.plan import Plan
+from etn.run.provenance import jsonable, machine, versions
+from etn.run.settings import FitSettings
+from etn.sweep import Callback, Checkpoint, State, Step
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["RunResult", "run_fit"]
+
+MODEL, SETTINGS, REPORT, ERRORS = "model.etn", "settings.yaml", "report.json", "errors.txt"
+PARITY, CONVERGENCE, CHECKPOINT = "parity.png", "convergence.png", "checkpoint.etn"
+OUTPUTS = (MODEL, SETTINGS, REPORT, ERRORS, PARITY, CONVERGENCE)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run ended with.
+
+    Attributes
+    ----------
+    out : Path
+        The run folder.
+    model : PolynomialPotential
+    report : FitReport or None
+        None if the run had been finished before.
+    metrics : dict of str to Metrics
+        Errors on "train", "valid" and "test", as far as there are such data.
+    seconds : dict of str to float
+        Wall time of the parts of the run.
+    """
+
+    out: Path
+    model: PolynomialPotential
+    report: FitReport | None = None
+    metrics: Mapping[str, Metrics] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def finished_before(self) -> bool:
+        """Whether there was nothing left to do."""
+        return self.report is None
+
+    def errors(self) -> str:
+        """Error tables of all data sets."""
+        return "\n\n".join(f"{name}\n{metrics}" for name, metrics in self.metrics.items())
+
+
+def run_fit(
+    settings: FitSettings | None,
+    out: str | os.PathLike[str],
+    *,
+    resume: bool = False,
+    force: bool = False,
+    callbacks: Sequence[Callback] = (),
+    announce: Callable[[Plan], None] | None = None,
+) -> RunResult:
+    """Fit a potential as the settings say and write the run folder.
+
+    Nothing is written until the data are read and checked and the first core is solved. Ctrl-C
+    leaves the last complete sweep in the folder, and ``resume=True`` continues from there to the
+    result of the uninterrupted run.
+
+    Parameters
+    ----------
+    settings : FitSettings or None
+        None when resuming: those of the folder. Settings given explicitly must agree with them.
+    out : path-like
+        The run folder; it is made if it does not exist.
+    resume : bool
+        Continue the run in the folder. A finished run is left as it is.
+    force : bool
+        Replace the run in the folder; files that are not of a run stay.
+    callbacks : sequence of Callback
+    announce : callable, optional
+        Called with the :class:`Plan` before the fit starts.
+
+    Returns
+    -------
+    RunResult
+
+    Raises
+    ------
+    RunFolderError
+        If the folder holds a run and neither `resume` nor `force` is set, or holds no run to
+        resume.
+    SettingsError
+        If a setting is out of range or differs from that of the run to resume.
+    DataError
+        If the data cannot be used.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> settings = FitSettings(train="etn:Mo/test", r_max=4, n_max=3, l_max=1, max_bond=2,
+    ...                        body_order=3, max_sweeps=1)
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> result = run_fit(settings, folder.name)
+    >>> sorted(path.name for path in result.out.iterdir())
+    ['convergence.png', 'errors.txt', 'model.etn', 'parity.png', 'report.json', 'settings.yaml']
+    >>> run_fit(None, folder.name, resume=True).finished_before
+    True
+    >>> folder.cleanup()
+    """
+    out = Path(out)
+    settings = _open(out, settings, resume=resume, force=force)
+    if resume and (out / REPORT).exists() and not (out / CHECKPOINT).exists():
+        return RunResult(out, PolynomialPotential.load(out / MODEL))
+    clock = _Clock()
+    plan = Plan.read(settings)
+    settings = plan.settings  # with the numbers that the size leaves to the data
+    fingerprint = plan.fingerprint()
+    state = _state(out, fingerprint) if resume else None
+    if announce is not None:
+        announce(plan)
+    clock.lap("read")
+    stops = [settings.early_stop()] if plan.valid is not None else []
+    report = fit(
+        plan.model,
+        plan.train,
+        valid=plan.valid,
+        weights=settings.weights(),
+        robust=settings.robust,
+        ridge=settings.ridge,
+        schedule=settings.schedule(),
+        refine=settings.refine,
+        callbacks=[
+            *stops,
+            *([] if resume else [_Opening(out, settings)]),
+            Checkpoint(out / CHECKPOINT, note={"data": fingerprint}),
+            *callbacks,
+        ],
+        missing=settings.missing,
+        memory=settings.memory,
+        seed=settings.seed,
+        resume=state,
+    )
+    clock.lap("fit")
+    model = report.model
+    predictions = {name: model.predict(dataset) for name, dataset in plan.datasets.items()}
+    metrics = {
+        name: compute_metrics(predictions[name], dataset) for name, dataset in plan.datasets.items()
+    }
+    clock.lap("predict")
+    result = RunResult(out, model, report, metrics, clock.seconds)
+    _write(result, plan, predictions, clock)
+    return result
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.seconds[name] = now - self._last
+        self._last = now
+
+
+class _Opening(Callback):
+    """Sets up the run folder once the first core is solved, so that all input has proved good."""
+
+    def __init__(self, out: Path, settings: FitSettings) -> None:
+        self._out, self._settings = out, settings
+        self._done = False
+
+    def on_step(self, step: Step) -> None:
+        if self._done:
+            return
+        self._done = True
+        self._out.mkdir(parents=True, exist_ok=True)
+        # What an earlier run left must not be taken for a result of this one.
+        for name in (CHECKPOINT, *OUTPUTS):
+            (self._out / name).unlink(missing_ok=True)
+        write_atomic(self._out / SETTINGS, self._settings.dump())
+
+
+def _open(out: Path, settings: FitSettings | None, *, resume: bool, force: bool) -> FitSettings:
+    """Decide what may be done in the folder, and with which settings."""
+    if resume and force:
+        raise SettingsError("resume, force: expected at most one of them, got both")
+    if out.exists() and not out.is_dir():
+        raise RunFolderError(f"{out}: expected a folder for the run, this is a file")
+    parent = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
+        raise RunFolderError(f"{out}: {parent} cannot be written to; choose another folder")
+    existing = [name for name in (CHECKPOINT, *OUTPUTS) if (out / name).exists()]
+    if not resume:
+        if settings is None:
+            raise SettingsError("settings: expected the settings of a fit, got none")
+        if existing and not force:
+            raise RunFolderError(
+                f"{out}: this folder already holds a run ({', '.join(existing)}); continue it with "
+                "--resume (resume=True), replace it with --force (force=True), or choose another "
+                "folder"
+            )
+        return settings.resolved()
+    if SETTINGS not in existing:
+        raise RunFolderError(
+            f"{out}: there is no run to resume here (no {SETTINGS}); check the folder, or start a "
+            "run without --resume"
+        )
+    stored = FitSettings.load(out / SETTINGS)
+    if settings is not None:
+        given = settings.resolved()
+        for key in sorted(settings.model_fields_set):
+            if getattr(given, key) != getattr(stored, key):
+                raise SettingsError(
+                    f"{key}: the run in {out} was started with {getattr(stored, key)!r}, got "
+                    f"{getattr(given, key)!r}; leave {key} out to resume, or start another run"
+                )
+    return stored
+
+
+def _state(out: Path, fingerprint: str) -> State | None:
+    """Return the last complete sweep of the run in the folder, if there is one."""
+    if not (out / CHECKPOINT).exists():
+        return None
+    state = State.load(out / CHECKPOINT)
+    if state.note.get("data") != fingerprint:
+        raise RunFolderError(
+            f"{out}: the training or validation data have changed since this run was started, so "
+            "it cannot be continued; restore them, or start another run"
+        )
+    return state
+
+
+def _write(
+    result: RunResult,
+    plan: Plan,
+    predictions: Mapping[str, list[Prediction]],
+    clock: _Clock,
+) -> None:
+    """Write the results; the report comes last and marks the run as finished."""
+    from etn.plot import convergence, parity
+
+    out, report = result.out, result.report
+    assert report is not None
+    result.model.save(
+        out / MODEL,
+        note={
+            "settings": plan.settings.model_dump(mode="json"),
+            "ridge": report.ridge,
+            "errors": {name: _brief(metrics) for name, metrics in result.metrics.items()},
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "versions": versions(),
+        },
+    )
+    write_atomic(out / ERRORS, result.errors() + "\n")
+    results = {name: (plan.datasets[name], found) for name, found in predictions.items()}
+    _save_figure(parity(results), out / PARITY)
+    _save_figure(convergence(report), out / CONVERGENCE)
+    clock.lap("write")
+    summary = json.dumps(jsonable(_summary(result, plan)), indent=1, ensure_ascii=False)
+    write_atomic(out / REPORT, summary + "\n")
+    (out / CHECKPOINT).unlink(missing_ok=True)
+
+
+def _summary(result: RunResult, plan: Plan) -> dict[str, Any]:
+    assert result.report is not None
+    return {
+        "settings": plan.settings.model_dump(mode="json"),
+        "data": {
+            name: {"source": data.source, "frames": len(data), "atoms": data.n_atoms}
+            for name, data in plan.datasets.items()
+        },
+        "warnings": [*plan.warnings, *result.report.warnings],
+        "model": repr(result.model),
+        "ridge": result.report.ridge,
+        "fit": result.report.to_dict(),
+        "metrics": {name: metrics.to_dict() for name, metrics in result.metrics.items()},
+        "seconds": {**result.seconds, "total": sum(result.seconds.values())},
+        "peak_memory_gb": peak_memory(),
+        "machine": machine(),
+        "versions": versions(),
+    }
+
+
+def _brief(metrics: Metrics) -> dict[str, float]:
+    """Mean absolute errors of a data set."""
+    found = {
+        "energy MAE (eV/atom)": metrics.energy,
+        "forces MAE (eV/Å)": metrics.forces,
+        "stress MAE (eV/Å³)": metrics.stress,
+    }
+    return {name: errors.mae for name, errors in found.items() if errors is not None}
+
+
+def _save_figure(figure: Figure, path: Path) -> None:
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary)

@@ -1,0 +1,504 @@
+"""The settings of a fit: what may be set, in which range, and what it means.
+
+:class:`FitSettings` is the one list of options behind ``settings.yaml`` and the command line.
+Defaults are read from the signatures of the Python functions that the options go to, so there is
+no second set of numbers.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import textwrap
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from etn.data.dataset import Dataset
+from etn.data.embedded import PREFIX
+from etn.errors import SettingsError
+from etn.potential.baseline import Baseline
+from etn.potential.features.basis import Basis
+from etn.potential.fitting.fit import fit
+from etn.potential.fitting.weights import Weights, count_rows
+from etn.potential.polynomial import PolynomialPotential
+from etn.run import parsing as values
+from etn.run.sizes import (
+    SIZES,
+    choose_size,
+    count_unknowns,
+    default_of,
+)
+from etn.sweep import EarlyStop, Schedule
+
+__all__ = ["FitSettings"]
+
+R_MAX_LIMIT = 20.0  # Å; beyond, a sum over neighbours is not a model of short-ranged bonding
+_WIDTH = 96
+# What a size decides; fields with these names take their value from it unless they are given.
+SIZED = tuple(SIZES["medium"].values())
+
+
+def _option(
+    default: Any, description: str, *, unit: str = "", form: str = "", **limits: Any
+) -> Any:
+    """A field with its unit and, for the command line, the form of its value."""
+    return Field(
+        default, description=description, json_schema_extra={"unit": unit, "form": form}, **limits
+    )
+
+
+Paths = Annotated[tuple[str, ...] | None, BeforeValidator(values.to_paths)]
+Key = Annotated[str | None, BeforeValidator(values.to_optional)]
+
+
+class FitSettings(BaseModel):
+    """Everything that can be set in a fit; an immutable value.
+
+    All fields but `train` have defaults, those of the Python functions :func:`fit`,
+    :meth:`Basis.for_dataset`, :class:`PolynomialPotential`, :meth:`Baseline.fit`,
+    :class:`Weights`, :class:`Schedule` and :class:`EarlyStop`. Values may be given as text, as
+    on a command line: ``max_bond="5,4,3"``. The name ``"etn:Mo"`` of an embedded set as `train`
+    stands for ``"etn:Mo/train"`` and, unless `test` is given, ``"etn:Mo/test"`` to test on.
+
+    A `size` gives the values of `n_max`, `l_max`, `body_order`, `max_bond` and `max_sweeps` that
+    are not given. ``"auto"`` can choose them only once the data are known: :meth:`sized_for`.
+
+    Raises
+    ------
+    SettingsError
+        If a name is unknown or a value out of range; the message names all of them.
+
+    Examples
+    --------
+    >>> settings = FitSettings(train="etn:Mo", r_max=4.5)
+    >>> settings.train, settings.test, settings.r_max
+    (('etn:Mo/train',), ('etn:Mo/test',), 4.5)
+    >>> small = FitSettings(train="etn:Mo", size="small", n_max=6)
+    >>> small.n_max, small.l_max, small.max_bond
+    (6, 3, (4, 3, 2, 2))
+    >>> FitSettings(train="etn:Mo", rmax=4.5)
+    Traceback (most recent call last):
+    etn.errors.SettingsError: settings: unknown key "rmax" (did you mean "r_max"?)
+    >>> FitSettings(train="etn:Mo", r_max=-1)
+    Traceback (most recent call last):
+    etn.errors.SettingsError: settings: r_max: expected a value greater than 0, got -1
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    train: Annotated[tuple[str, ...], BeforeValidator(values.to_train)] = _option(
+        ..., "Training data: extended XYZ files, or an embedded set.", form="FILE"
+    )
+    test: Paths = _option(None, "Data to test on after the fit; never fitted.", form="FILE")
+    valid: Annotated[float | str | None, BeforeValidator(values.to_valid)] = _option(
+        default_of(fit, "valid"),
+        "Fraction of the training data to hold out, or a file: picks the best sweep and stops "
+        "stages early.",
+        form="FRACTION|FILE",
+    )
+    energy_key: Key = _option(
+        default_of(Dataset.read, "energy"),
+        "Key of the total energy in the files; none leaves energies out.",
+        unit="eV",
+        form="NAME",
+    )
+    forces_key: Key = _option(
+        default_of(Dataset.read, "forces"),
+        "Key of the forces in the files; none leaves forces out.",
+        unit="eV/Å",
+        form="NAME",
+    )
+    stress_key: Key = _option(
+        default_of(Dataset.read, "stress"),
+        "Key of the stress (tension positive) in the files; none leaves stress out.",
+        unit="eV/Å³",
+        form="NAME",
+    )
+    missing: Literal["error", "skip"] = _option(
+        default_of(fit, "missing"),
+        "Whether a frame that lacks a label with a weight is an error, or is fitted without it.",
+        form="error|skip",
+    )
+    size: Literal["small", "medium", "wide", "large", "auto"] = _option(
+        "auto",
+        f"What the settings {', '.join(SIZED)} are unless they are given. "
+        + "; ".join(f"{name}: {size}" for name, size in SIZES.items())
+        + "; auto: medium, wide for three elements and more, or less where there are few data, or "
+        "so many that it would be slow.",
+        form="small|medium|wide|large|auto",
+    )
+    r_max: float = _option(
+        default_of(Basis.for_dataset, "r_max"),
+        "Radius of the neighbourhood of an atom.",
+        unit="Å",
+        gt=0,
+        le=R_MAX_LIMIT,
+    )
+    n_max: int = _option(
+        default_of(Basis.for_dataset, "n_max"),
+        "Number of radial functions for each element of the neighbours.",
+        ge=1,
+        le=50,
+    )
+    l_max: int = _option(
+        default_of(Basis.for_dataset, "l_max"),
+        "Highest degree of the spherical harmonics.",
+        ge=0,
+        le=12,
+    )
+    smoothness: float = _option(
+        default_of(Basis.for_dataset, "smoothness"),
+        "Exponent p of the weights (1+n)^-p and (1+l)^-p of the features; larger is smoother.",
+        ge=0,
+        allow_inf_nan=False,
+    )
+    max_channels: Annotated[
+        int | tuple[int, ...] | None, BeforeValidator(values.to_max_channels)
+    ] = _option(
+        default_of(Basis.for_dataset, "max_channels"),
+        "Most radial channels, combinations of radial functions and elements, for l = 1, 2, ... "
+        "(the last number repeats); none keeps all.",
+        form="INT,...",
+    )
+    body_order: int = _option(
+        default_of(PolynomialPotential, "body_order"),
+        "Most atoms in one term of the energy: the chain has one site less.",
+        ge=3,
+        le=12,
+    )
+    max_bond: Annotated[int | tuple[int, ...] | str, BeforeValidator(values.to_max_bond)] = _option(
+        default_of(PolynomialPotential, "max_bond"),
+        "Multiplicities on the bonds of the chain: one for all l, one for each l, or irreps.",
+        form="INT,...|IRREPS",
+    )
+    e0: Annotated[str | dict[str, float], BeforeValidator(values.to_e0)] = _option(
+        default_of(Baseline.fit, "e0"),
+        "Energies of isolated atoms: from single-atom frames (isolated), by least squares "
+        "(lstsq), by these plus cohesive energies (cohesive), isolated atoms or else cohesive "
+        "(auto), as numbers (Mo=-4.2,Nb=-2.6), or from a file.",
+        unit="eV",
+        form="SPEC",
+    )
+    zbl: bool = _option(
+        default_of(Baseline.fit, "zbl"),
+        "Whether to add the Ziegler-Biersack-Littmark repulsion of the nuclei.",
+    )
+    energy_weight: float = _option(
+        default_of(Weights, "energy"),
+        "Weight of the energies over the square root of the number of atoms; zero leaves them out.",
+        unit="per eV",
+        ge=0,
+        allow_inf_nan=False,
+    )
+    forces_weight: float = _option(
+        default_of(Weights, "forces"),
+        "Weight of the force components; zero leaves them out.",
+        unit="per eV/Å",
+        ge=0,
+        allow_inf_nan=False,
+    )
+    stress_weight: Annotated[float | None, BeforeValidator(values.to_optional)] = _option(
+        default_of(Weights, "stress"),
+        f"Weight of stress times volume per atom; none means {Weights.DEFAULT_STRESS:g} where a "
+        "frame has a stress, a number demands one of every frame.",
+        unit="per eV/atom",
+        form="FLOAT",
+        ge=0,
+        allow_inf_nan=False,
+    )
+    robust: Annotated[Literal["huber"] | None, BeforeValidator(values.to_optional)] = _option(
+        default_of(fit, "robust"),
+        "With huber, labels that lie far from the fit, by the scale of all of them, pull on it "
+        "less: for data with some wrong labels.",
+        form="huber|none",
+    )
+    kind_weights: Annotated[dict[str, float] | None, BeforeValidator(values.to_kind_weights)] = (
+        _option(
+            default_of(Weights, "kinds"),
+            "How many times frames of a config_type count (Surface=2,Elastic=0.5), 1 if not given; "
+            "config_weight in the file does the same for one frame.",
+            form="KIND=FLOAT,...",
+        )
+    )
+    ridge: Annotated[float | Literal["evidence"], BeforeValidator(values.to_ridge)] = _option(
+        default_of(fit, "ridge"),
+        "Weight of the squared norm of the network in the loss; evidence chooses after each sweep "
+        "what makes the labels most likely.",
+        form="FLOAT|evidence",
+    )
+    max_sweeps: Annotated[int | tuple[int, ...], BeforeValidator(values.to_max_sweeps)] = _option(
+        default_of(Schedule, "max_sweeps"),
+        "Most sweeps at each length of the chain, two sites first; the last number repeats.",
+        form="INT,...",
+    )
+    min_sweeps: int = _option(
+        default_of(Schedule, "min_sweeps"), "Fewest sweeps at each length of the chain.", ge=1
+    )
+    rel_tol: float = _option(
+        default_of(Schedule, "rel_tol"),
+        "A length is done once a sweep lowers the loss by less than this fraction.",
+        ge=0,
+        lt=1,
+    )
+    sites: int = _option(
+        default_of(Schedule, "sites"),
+        "Cores that are solved for together: two neighbours share out the multiplets of their "
+        "bond among its irreps, up to max_bond.",
+        form="1|2",
+        ge=1,
+        le=2,
+    )
+    tol: float = _option(
+        default_of(Schedule, "tol"),
+        "With two sites: how much of what a pair predicts a smaller bond may leave out, as a "
+        "fraction of its norm.",
+        ge=0,
+        lt=1,
+    )
+    refine: int = _option(
+        default_of(fit, "refine"),
+        "Steps of all cores together after the sweeps; a resumed run takes them anew.",
+        ge=0,
+    )
+    early_stop_rel_tol: float = _option(
+        default_of(EarlyStop, "rel_tol"),
+        "With validation data: a sweep is progress if it lowers their loss by this fraction.",
+        ge=0,
+        lt=1,
+    )
+    early_stop_patience: int = _option(
+        default_of(EarlyStop, "patience"),
+        "With validation data: sweeps without progress until a length is done.",
+        ge=1,
+    )
+    memory: Annotated[float | None, BeforeValidator(values.to_optional)] = _option(
+        default_of(fit, "memory"),
+        "Most memory of the fit; none means four fifths of what the machine has left. What does "
+        "not fit is computed anew, which takes longer.",
+        unit="GB",
+        form="FLOAT",
+        gt=0,
+        allow_inf_nan=False,
+    )
+    seed: int = _option(
+        default_of(fit, "seed"), "Seed of the random start and of the validation split.", ge=0
+    )
+
+    def __init__(self, **given: Any) -> None:
+        named = str(given.get("size"))
+        sized = SIZES[named].values() if named in SIZES else {}
+        try:
+            super().__init__(**{**sized, **given})
+        except ValidationError as error:
+            raise SettingsError(f"settings: {'; '.join(_explain(error))}") from None
+        # What a size says is no choice of the user, which a resumed run would have to match.
+        self.model_fields_set.difference_update(sized.keys() - given.keys())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_names(cls, given: Any) -> Any:
+        """Turn the name of an embedded set into those of its two parts."""
+        try:
+            train = values.to_train(given["train"])
+        except (KeyError, TypeError, ValueError):
+            return given  # the field itself says what is wrong with it
+        names = [path for path in train if path.startswith(PREFIX) and "/" not in path]
+        if not names:
+            return given
+        parts = tuple(f"{path}/train" if path in names else path for path in train)
+        return {"test": tuple(f"{name}/test" for name in names), **given, "train": parts}
+
+    @model_validator(mode="after")
+    def _build(self) -> FitSettings:
+        """Let the objects that the settings are for check what they check together."""
+        self.weights()
+        self.schedule()
+        return self
+
+    def weights(self) -> Weights:
+        """Weights of the labels."""
+        return Weights(
+            self.energy_weight, self.forces_weight, self.stress_weight, self.kind_weights
+        )
+
+    def schedule(self) -> Schedule:
+        """Sweeps at each length of the chain."""
+        return Schedule(
+            sites=self.sites,
+            max_sweeps=self.max_sweeps,
+            min_sweeps=self.min_sweeps,
+            rel_tol=self.rel_tol,
+            tol=self.tol,
+        )
+
+    def early_stop(self) -> EarlyStop:
+        """The callback that watches the validation data."""
+        return EarlyStop(rel_tol=self.early_stop_rel_tol, patience=self.early_stop_patience)
+
+    @property
+    def e0_path(self) -> str | None:
+        """The data set with the isolated atoms, if `e0` names one."""
+        named = isinstance(self.e0, str) and self.e0 not in (
+            "auto",
+            "isolated",
+            "lstsq",
+            "cohesive",
+        )
+        return str(self.e0) if named else None
+
+    def read(self, source: str | tuple[str, ...]) -> Dataset:
+        """Read data with the label keys of these settings."""
+        return Dataset.read(
+            source, energy=self.energy_key, forces=self.forces_key, stress=self.stress_key
+        )
+
+    def resolved(self) -> FitSettings:
+        """The same settings with absolute paths, which hold in any working folder.
+
+        Examples
+        --------
+        >>> FitSettings(train="etn:Mo").resolved() == FitSettings(train="etn:Mo")
+        True
+        """
+        changes: dict[str, Any] = {"train": tuple(_absolute(path) for path in self.train)}
+        if self.test is not None:
+            changes["test"] = tuple(_absolute(path) for path in self.test)
+        if isinstance(self.valid, str):
+            changes["valid"] = _absolute(self.valid)
+        if self.e0_path is not None:
+            changes["e0"] = _absolute(self.e0_path)
+        # A copy keeps which settings were given, and so what a size is free to choose.
+        return self.model_copy(update=changes)
+
+    def sized_for(self, train: Dataset) -> tuple[FitSettings, str]:
+        """The same settings with every number decided, and why they are what they are.
+
+        Parameters
+        ----------
+        train : Dataset
+            What is fitted, without the frames that are held out.
+
+        Returns
+        -------
+        settings : FitSettings
+        reason : str
+
+        Raises
+        ------
+        SettingsError
+            If `max_bond` does not fit `l_max`.
+
+        Examples
+        --------
+        >>> few = Dataset.read("etn:Mo/train", index="::20")
+        >>> settings, reason = FitSettings(train="etn:Mo").sized_for(few)
+        >>> settings.l_max, settings.max_bond
+        (3, (4, 3, 2, 2))
+        >>> reason
+        'auto, small: medium has 3575 unknowns in one core for 1684 data rows'
+        """
+        given = {key: getattr(self, key) for key in SIZED if key in self.model_fields_set}
+        n_rows, n_elements = count_rows(train, self.weights()), len(train.elements)
+        suffix = f" (given: {', '.join(given)})" if given else ""
+        if self.size == "auto" and len(given) < len(SIZED):
+            values, reason = choose_size(n_elements, n_rows, given, max_channels=self.max_channels)
+            return self.model_copy(update=values), f"auto, {reason}{suffix}"
+        unknowns = count_unknowns(n_elements, dict(self))
+        name = self.size if self.size != "auto" else "as given"
+        return self, f"{name}: {n_rows} data rows for {unknowns} unknowns in one core{suffix}"
+
+    def dump(self) -> str:
+        """Return all settings as commented YAML, which :meth:`load` reads.
+
+        Examples
+        --------
+        >>> print(FitSettings(train="etn:Mo").dump()[:128])
+        # Training data: extended XYZ files, or an embedded set.
+        train: ['etn:Mo/train']
+        <BLANKLINE>
+        # Data to test on after the fit; never fitted.
+        """
+        parts = []
+        plain = self.model_dump(mode="json")
+        for key, field in type(self).model_fields.items():
+            extra = field.json_schema_extra
+            unit = extra["unit"] if isinstance(extra, dict) else ""
+            text = f"{field.description} [{unit}]" if unit else str(field.description)
+            # As the one item of a list: YAML then writes any value on one line, quoted as needed.
+            line = yaml.safe_dump(
+                [plain[key]], default_flow_style=True, allow_unicode=True, width=10**6
+            )
+            comment = textwrap.indent(textwrap.fill(text, _WIDTH), "# ")
+            parts.append(f"{comment}\n{key}: {line.strip()[1:-1]}\n")
+        return "\n".join(parts)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], **changes: Any) -> FitSettings:
+        """Read a YAML file of settings.
+
+        Parameters
+        ----------
+        path : path-like
+        **changes
+            Settings that replace those of the file, see :func:`overlay`.
+
+        Raises
+        ------
+        SettingsError
+            If the file is missing or no YAML, or a setting is unknown or out of range.
+        """
+        return cls(**overlay(values.read_yaml(path), changes))
+
+
+def overlay(stored: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Stored settings with changes on top; a new size replaces the numbers of the stored one.
+
+    Examples
+    --------
+    >>> overlay({"train": "a.xyz", "size": "auto", "l_max": 4}, {"size": "small"})
+    {'train': 'a.xyz', 'size': 'small'}
+    """
+    kept = {
+        key: value for key, value in stored.items() if key not in SIZED or "size" not in changes
+    }
+    return {**kept, **changes}
+
+
+def _explain(error: ValidationError) -> list[str]:
+    """Say of each invalid setting what was expected and what came."""
+    messages = []
+    for item in error.errors():
+        key = str(item["loc"][0]) if item["loc"] else ""
+        if item["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(key, FitSettings.model_fields, n=1, cutoff=0.4)
+            hint = f' (did you mean "{near[0]}"?)' if near else ""
+            messages.append(f'unknown key "{key}"{hint}')
+        elif item["type"] == "missing":
+            messages.append(f"{key}: expected a value, got none")
+        else:
+            text = item["msg"].removeprefix("Value error, ")
+            if text.startswith("Input should be "):
+                text = f"expected {_article(text.removeprefix('Input should be '))}"
+                # What follows the comma says again what came; in a list of values it is the list.
+                text = text if item["type"] == "literal_error" else text.partition(",")[0]
+                text = f"{text}, got {item['input']!r}"
+            messages.append(f"{key}: {text}" if key else text)
+    return messages
+
+
+def _article(text: str) -> str:
+    return f"a value {text}" if text.startswith(("greater", "less")) else text
+
+
+def _absolute(path: str) -> str:
+    return path if path.startswith(PREFIX) else os.path.abspath(os.path.expanduser(path))

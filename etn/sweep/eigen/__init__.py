@@ -1,0 +1,1 @@
+"""Lowest states of Hamiltonians: the eigenvalue problem of DMRG."""

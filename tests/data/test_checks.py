@@ -1,0 +1,291 @@
+"""Checks of the data before a fit: what they find, and what they leave in peace."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+from ase.build import bulk, make_supercell, molecule
+from hypothesis import given
+from hypothesis import strategies as st
+
+from etn.data.checks import check_data, check_unknowns
+from etn.data.duplicates import find_duplicates
+from etn.errors import DataError
+from etn.o3 import random_rotation
+from etn.potential import Dataset, Frame
+from etn.run.plan import Plan
+from etn.run.settings import FitSettings
+
+
+def frame(atoms, seed: int | None = None, **labels) -> Frame:
+    atoms = atoms.copy()
+    if seed is not None:
+        atoms.rattle(0.1, seed=seed)
+    return Frame(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, **labels)
+
+
+def crystal(seed: int, **labels) -> Frame:
+    return frame(bulk("NaCl", "rocksalt", a=5.6, cubic=True), seed, **labels)
+
+
+def copied(one: Frame, seed: int, digits: int = 6) -> Frame:
+    """The same structure: turned, shifted, wrapped, in another order, and rounded as in a file."""
+    rng = np.random.default_rng(seed)
+    rotation = random_rotation(rng, reflect=bool(seed % 2))
+    order = rng.permutation(one.n_atoms)
+    shift = 20 * rng.normal(size=3)
+    images = rng.integers(-2, 3, size=(one.n_atoms, 3)) * one.pbc
+    positions = (one.positions + images @ one.cell)[order] @ rotation.T + shift
+    return Frame(
+        one.numbers[order], positions.round(digits), (one.cell @ rotation.T).round(8), one.pbc
+    )
+
+
+def slab(seed: int) -> Frame:
+    atoms = bulk("Mo", "bcc", a=3.16, cubic=True) * (2, 2, 2)
+    atoms.pbc = (True, False, True)
+    return frame(atoms, seed)
+
+
+def hexagonal(seed: int) -> Frame:
+    return frame(bulk("Ti") * (2, 2, 1), seed)
+
+
+KINDS = {
+    "crystal": crystal,
+    "molecule": lambda seed: frame(molecule("CH3CH2OH"), seed),
+    "slab": slab,
+    "hexagonal": hexagonal,
+    "perfect": lambda _: frame(bulk("Mo", "bcc", a=3.16, cubic=True) * 2),
+    "atom": lambda _: frame(bulk("Mo", "bcc", a=3.16)),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(seed=st.integers(0, 1000))
+def test_copies_are_the_same_structure(kind, seed):
+    one = KINDS[kind](seed)
+    assert find_duplicates([one, copied(one, seed)]) == [[0, 1]]
+
+
+@pytest.mark.parametrize("kind", ["crystal", "molecule", "slab", "hexagonal"])
+def test_different_structures_are_not(kind):
+    assert find_duplicates([KINDS[kind](seed) for seed in range(6)]) == []
+
+
+def test_displacements_of_phonon_calculations_differ():
+    atoms = bulk("Si", "diamond", a=5.43, cubic=True) * 2
+    frames = [frame(atoms)]
+    for length in (0.005, 0.01, 0.02):
+        moved = atoms.copy()
+        moved.positions[0, 0] += length
+        frames.append(frame(moved))
+    assert find_duplicates(frames) == []
+    # By symmetry the same displacement of another atom, and along another axis, is no news.
+    moved = atoms.copy()
+    moved.positions[8, 1] -= 0.01
+    assert find_duplicates([*frames, frame(moved)]) == [[2, 4]]
+
+
+def test_volumes_differ():
+    frames = [frame(bulk("Cu", a=3.6 + 0.001 * k)) for k in range(5)]
+    assert find_duplicates(frames) == []
+
+
+def test_strains_differ():
+    atoms = bulk("Cu", a=3.6, cubic=True)
+    frames = []
+    for gamma in (0.0, 0.002, 0.004):
+        sheared = atoms.copy()
+        sheared.set_cell(atoms.cell.array @ np.array([[1, gamma, 0], [0, 1, 0], [0, 0, 1]]), True)
+        frames.append(frame(sheared))
+    assert find_duplicates(frames) == []
+
+
+def test_orderings_of_an_alloy_with_the_same_distances_differ():
+    """Homometric on a ring: 0,1,4,7 and 0,1,3,4 ... have the same distances in Z_8."""
+    ring = np.arange(8)
+    one, other = {0, 1, 3, 4}, {0, 1, 2, 5}
+    differences = [
+        sorted(min((a - b) % 8, (b - a) % 8) for a in part for b in part) for part in (one, other)
+    ]
+    assert differences[0] == differences[1]
+    frames = [
+        Frame(
+            np.where(np.isin(ring, list(part)), 42, 74),
+            np.outer(ring, [3.0, 0, 0]),
+            np.diag([24.0, 3.0, 3.0]),
+            [True] * 3,
+        )
+        for part in (one, other)
+    ]
+    assert find_duplicates(frames) == []
+    assert find_duplicates([frames[0], copied(frames[0], 1)]) == [[0, 1]]
+
+
+def test_elements_matter():
+    one = crystal(0)
+    swapped = Frame(one.numbers[::-1], one.positions, one.cell, one.pbc)
+    assert find_duplicates([one, swapped]) == []
+
+
+def test_against_all_distances_by_brute_force():
+    """A check that knows nothing of fingerprints: sorted distances within a large cluster."""
+    atoms = make_supercell(bulk("Ti"), np.diag([2, 2, 1]))
+    frames = [frame(atoms, seed) for seed in range(4)]
+    turn = random_rotation(np.random.default_rng(5))
+    one = frames[2]
+    frames.append(Frame(one.numbers, one.positions[::-1] @ turn.T, one.cell @ turn.T, one.pbc))
+
+    def distances(one: Frame) -> np.ndarray:
+        shifts = np.array(list(np.ndindex(7, 7, 7))) - 3
+        ends = (one.positions[None] + (shifts @ one.cell)[:, None]).reshape(-1, 3)
+        found = np.linalg.norm(one.positions[:, None] - ends, axis=2).ravel()
+        return np.sort(found)[:300]
+
+    same = [
+        [i, j]
+        for i in range(5)
+        for j in range(i + 1, 5)
+        if np.allclose(distances(frames[i]), distances(frames[j]), atol=1e-4)
+    ]
+    assert find_duplicates(frames) == same == [[2, 4]]
+
+
+def named(frames: list[Frame], name: str) -> Dataset:
+    return Dataset(dataclasses.replace(one, name=f"{name}.xyz:{k}") for k, one in enumerate(frames))
+
+
+def test_repeated_frames_are_counted_by_data_set():
+    base = [crystal(seed) for seed in range(5)]
+    train = named([*base, copied(base[3], 0), copied(base[3], 1)], "train")
+    valid = named([crystal(10), crystal(10)], "valid")
+    test = named([crystal(20), copied(base[0], 2), crystal(21)], "test")
+    warnings = check_data({"train": train, "valid": valid, "test": test})
+    assert [text for text in warnings if "repeat" in text or "too" in text] == [
+        "train: 2 of 7 frames repeat another one (train.xyz:5 is train.xyz:3): they count more "
+        "than once; remove them unless that is meant",
+        "valid: 1 of 2 frames repeat another one (valid.xyz:1 is valid.xyz:0): they count more "
+        "than once; remove them unless that is meant",
+        "test: 1 of 3 frames are in the training set too (test.xyz:1 is train.xyz:0): errors on "
+        "these frames are training errors; remove them from one of the two",
+    ]
+
+
+@pytest.mark.parametrize(("apart", "outcome"), [(0.0, None), (0.01, "warning"), (0.5, "error")])
+def test_energies_of_one_structure(apart, outcome):
+    frames = [crystal(seed, energy=-3.0 * 8) for seed in range(5)]
+    frames.append(dataclasses.replace(frames[1], energy=(-3.0 + apart) * 8))
+    train = named(frames, "t")
+    if outcome == "error":
+        with pytest.raises(DataError, match=r"t.xyz:5 is the same structure as t.xyz:1, but its "
+                           r"energy is 0.5 eV/atom higher: .*; remove"):  # fmt: skip
+            check_data({"train": train})
+        return
+    found = [text for text in check_data({"train": train}) if "energies of one" in text]
+    assert len(found) == (outcome == "warning")
+    if found:
+        assert "up to 10 meV/atom (t.xyz:1, t.xyz:5)" in found[0]
+
+
+def element_warnings(frames: list[Frame]) -> list[str]:
+    return [text for text in check_data({"train": named(frames, "t")}) if "bonded" in text]
+
+
+def test_rare_elements():
+    assert element_warnings([crystal(seed) for seed in range(3)]) == []
+    impurity = crystal(9)
+    numbers = impurity.numbers.copy()
+    numbers[0] = 19
+    frames = [*(crystal(seed) for seed in range(4)), dataclasses.replace(impurity, numbers=numbers)]
+    (text,) = element_warnings(frames)
+    assert text.startswith("train: K has 1 bonded atom in 1 frame, expected at least 10 in several")
+    # Enough atoms, but all in one frame.
+    alone = frame(bulk("Cu", cubic=True) * 2, 0)
+    (text,) = element_warnings([*frames[:4], alone])
+    assert text.startswith("train: Cu has 32 bonded atoms in 1 frame,")
+
+
+def test_isolated_atoms_do_not_count():
+    atom = Frame([19], np.zeros((1, 3)), np.zeros((3, 3)), [False] * 3, energy=-1.0)
+    (text,) = element_warnings([*(crystal(seed) for seed in range(4)), atom])
+    assert text.startswith("train: K has 0 bonded atoms in 0 frames")
+
+
+def outliers(energies: np.ndarray, config_type: str = "") -> list[str]:
+    frames = [
+        crystal(seed, energy=8 * energy, config_type=config_type)
+        for seed, energy in enumerate(energies)
+    ]
+    return [text for text in check_data({"train": named(frames, "t")}) if "robust" in text]
+
+
+def test_an_energy_that_stands_alone(rng):
+    energies = -3.0 + 0.02 * rng.normal(size=30)
+    assert outliers(energies) == []
+    energies[7] += 0.8
+    (text,) = outliers(energies, "MD")
+    assert re.match(r"train: the energy of t.xyz:7 is 0.[78]\d* eV/atom", text)
+    assert 'config type "MD", -2.99' in text
+    energies[7] -= 1.6
+    assert len(outliers(energies)) == 1
+
+
+def test_energies_that_spread_are_left_in_peace(rng):
+    two_kinds = np.concatenate([0.002 * rng.normal(size=30), 0.5 + 0.1 * rng.normal(size=15)])
+    assert outliers(two_kinds) == []
+    curve = 20 * (np.linspace(0.85, 1.15, 25) - 1) ** 2
+    assert outliers(curve) == []
+    few = np.array([0.0] * 8 + [3.0])
+    assert outliers(few) == []
+
+
+def test_more_unknowns_than_rows():
+    assert check_unknowns(100, 100) == []
+    (text,) = check_unknowns(99, 100)
+    assert text.startswith("train: 99 data rows for 100 unknowns in one core")
+    assert "--size" in text
+
+
+def test_a_plan_tells_what_is_wrong(tmp_path):
+    Dataset.read("etn:Mo/train", index=":1").write(tmp_path / "train.xyz")
+    path = tmp_path / "train.xyz"
+    plan = Plan.read(FitSettings(train=path, test=path, size="small"))
+    first, second = plan.warnings
+    assert first.startswith("test: 1 of 1 frames are in the training set too")
+    assert second.startswith("train: ")
+    assert "1297 unknowns" in second
+    assert Plan.read(FitSettings(train="etn:Mo", valid=0.1)).warnings == ()
+
+
+@pytest.mark.parametrize("name", ["etn:Mo", "etn:NbMoTaW"])
+def test_no_alarm_on_the_embedded_sets(name):
+    parts = {part: Dataset.read(f"{name}/{part}") for part in ("train", "test")}
+    assert check_data(parts) == []
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("mlearn_Si/train.xyz", "mlearn_Si/test.xyz"),
+        ("mlearn_Cu/train.xyz", "mlearn_Cu/test.xyz"),
+        ("3BPA/train_300K.xyz", "3BPA/test_300K.xyz"),
+        ("acac/train_300K.xyz", "acac/test_MD_300K.xyz"),
+        ("rMD17_aspirin/train_01.xyz", "rMD17_aspirin/test_01.xyz"),
+        ("rMD17_ethanol/train_01.xyz", "rMD17_ethanol/test_01.xyz"),
+    ],
+)
+def test_no_alarm_on_the_reference_sets(shared_data, train, test):
+    parts = {"train": Dataset.read(shared_data / train), "test": Dataset.read(shared_data / test)}
+    assert check_data(parts) == []
+
+
+@pytest.mark.slow
+@pytest.mark.shared_data
+def test_no_alarm_on_the_alloy(shared_data):
+    """Its 24 groups of orderings that share all distances are no duplicates."""
+    assert check_data({"train": Dataset.read(shared_data / "NbMoTaW/train.xyz")}) == []

@@ -3,12 +3,14 @@
 The subpackages, from the bottom up:
 
 - :mod:`etn.o3`: irreps, couplings, rotations and harmonics;
+- :mod:`etn.data`: reference data: structures with labels, read and checked, and the embedded sets;
 - :mod:`etn.tensor`: equivariant cores, their factorisations and truncation, on NumPy or torch;
 - :mod:`etn.network`: chains, trees and graphs of cores, operators on chains;
 - :mod:`etn.sweep`: the DMRG sweep engine and its local problems: regression, eigenstates;
 - :mod:`etn.product`: products of equivariant features, exact or CP-decomposed, for NumPy and torch;
-- :mod:`etn.potential`: data sets, features, baselines, potentials and their fit;
-- :mod:`etn.interfaces`: use in other programs.
+- :mod:`etn.potential`: features, baselines, potentials and their fit;
+- :mod:`etn.interfaces`: use in other programs;
+- :mod:`etn.run`: a fit from files to a run folder, as the command does it.
 
 The names below and the subpackages load on first use, so ``import etn`` costs next to nothing.
 
@@ -23,8 +25,9 @@ Examples
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from etn.lazy import attach
 
 if TYPE_CHECKING:
     from etn import (
@@ -47,7 +50,7 @@ if TYPE_CHECKING:
     from etn.data.dataset import Dataset
     from etn.network import Chain
     from etn.o3 import Irrep, Irreps
-    from etn.potential import Baseline, Basis, PolynomialPotential, fit, load
+    from etn.potential import Baseline, Basis, PolynomialPotential, Potential, fit, load
     from etn.tensor import Core, Truncation
 
 __version__ = "0.1.0"
@@ -61,6 +64,7 @@ __all__ = [
     "Irrep",
     "Irreps",
     "PolynomialPotential",
+    "Potential",
     "Truncation",
     "__version__",
     "backend",
@@ -82,34 +86,23 @@ __all__ = [
     "testing",
 ]
 
-# Where each name lives; every other name of __all__ is a module, by that name or another.
-_HOMES = {
-    "Baseline": "etn.potential",
-    "Basis": "etn.potential",
-    "Chain": "etn.network",
-    "Core": "etn.tensor",
-    "Dataset": "etn.data",
-    "Irrep": "etn.o3",
-    "Irreps": "etn.o3",
-    "PolynomialPotential": "etn.potential",
-    "Truncation": "etn.tensor",
-    "fit": "etn.potential",
-    "load": "etn.potential",
-}
-_MODULES = {"datasets": "etn.data.embedded"}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        value = getattr(import_module(_HOMES[name]), name)
-    elif name in __all__:
-        value = import_module(_MODULES.get(name, f"{__name__}.{name}"))
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # Found here from now on, without another call of this function.
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+_MODULES = {name: f"etn.{name}:" for name in __all__ if name.islower() and name[0] != "_"}
+__getattr__, __dir__ = attach(
+    __name__,
+    {
+        **_MODULES,
+        "datasets": "etn.data.embedded:",
+        "Baseline": "etn.potential.baseline",
+        "Basis": "etn.potential.features.basis",
+        "Chain": "etn.network",
+        "Core": "etn.tensor",
+        "Dataset": "etn.data",
+        "Irrep": "etn.o3",
+        "Irreps": "etn.o3",
+        "PolynomialPotential": "etn.potential.polynomial",
+        "Potential": "etn.potential.base",
+        "Truncation": "etn.tensor",
+        "fit": "etn.potential.fitting.fit",
+        "load": "etn.potential.base",
+    },
+)

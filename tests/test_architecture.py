@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -171,12 +171,9 @@ def test_a_loaded_potential_predicts_without_fits_and_sweeps(model):
     path = ROOT / "tests" / "potential" / "files" / f"{model}.etn"
     code = f"""
 import etn
+from etn.data import Dataset
 model = etn.load({str(path)!r})
-from etn.data import Frame
-frame = Frame([int(n) for n in __import__("ase.data").data.atomic_numbers[model.elements[0]:][:0]]
-              or [__import__("ase.data").data.atomic_numbers[model.elements[0]]] * 2,
-              [[0, 0, 0], [0, 0, 2.5]], [[0] * 3] * 3, [False] * 3)
-model.predict([frame])
+model.predict(Dataset.read("etn:NbMoTaW/test", index=":2"))
 """
     assert loaded(code, "etn.sweep", "etn.potential.fitting", "etn.run", "torch") == []
 
@@ -184,13 +181,3 @@ model.predict([frame])
 def test_the_reader_of_imports_sees_circles():
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [{"a", "b", "c"}]
     assert floors({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == 3
-
-
-def names_of(found: Iterable[set[str]]) -> list[list[str]]:
-    return [sorted(circle) for circle in found]
-
-
-if __name__ == "__main__":
-    for folder in ("etn.potential", "etn.sweep", "etn.network", "etn.run", "etn.data"):
-        print(folder, measure(folder))
-    print(*names_of(circles(IMPORTS)), sep="\n")

@@ -495,7 +495,7 @@ def select_without_uncertainty(folder):
     model = load(folder / "run" / "model.etn")
     model.with_chain(model.chain).save(folder / "bare.etn")
     command = ["select", folder / "bare.etn", folder / "test.xyz", "--n", "2"]
-    return [*command, "--out", folder / "a.xyz"], "model.with_uncertainty(train)"
+    return [*command, "--out", folder / "a.xyz"], "with_uncertainty(model, train)"
 
 
 def folder_holds_a_run(folder):

@@ -10,14 +10,12 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 
 from etn.data.frame import Frame
 from etn.errors import DataError, ExtrapolationError, SettingsError
-from etn.potential.polynomial import PolynomialPotential
+from etn.potential.base import Potential, load
 
 if TYPE_CHECKING:
     import numpy as np
     from ase import Atoms
     from numpy.typing import NDArray
-
-    from etn.potential.message_passing import MessagePassingPotential
 
 __all__ = ["EtnCalculator"]
 
@@ -34,8 +32,8 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
 
     Parameters
     ----------
-    model : PolynomialPotential, MessagePassingPotential or path-like
-        A potential, or the model file of a PolynomialPotential.
+    model : Potential or path-like
+        A potential of any kind, or its model file.
     gamma_stop : float, optional
         Largest extrapolation grade of an atom at which results are given; see
         :class:`etn.potential.Uncertainty`. Between 2 and 10 is usual.
@@ -95,7 +93,7 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
 
     def __init__(
         self,
-        model: PolynomialPotential | MessagePassingPotential | str | os.PathLike[str],
+        model: Potential | str | os.PathLike[str],
         *,
         gamma_stop: float | None = None,
         gamma_save: tuple[float, str | os.PathLike[str]] | None = None,
@@ -104,7 +102,7 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
         super().__init__(**options)
         self.results: dict[str, Any] = {}
         if isinstance(model, str | os.PathLike):
-            model = PolynomialPotential.load(model)
+            model = load(model)
         self.model = model
         pair: Any = gamma_save
         if pair is not None and not (isinstance(pair, tuple | list) and len(pair) == 2):

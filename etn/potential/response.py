@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -47,9 +48,8 @@ def respond(chain: Chain, expansion: Expansion, vacuum: Array) -> Response:
     start, site = basis.start_values(pairs), expansion.values
     energies = np.empty(pairs.n_samples)
     gradient = {ir: np.empty_like(block) for ir, block in site.items()}
-    for first in range(0, pairs.n_samples, CHUNK):
-        part = slice(first, first + CHUNK)
-        energies[part], g = value_and_gradient(chain, _cut(start, part), _cut(site, part))
+    for part, here, legs in chunks(start, site):
+        energies[part], g = value_and_gradient(chain, here, legs)
         for ir, block in g.items():
             gradient[ir][..., part] = block
     energies -= vacuum[pairs.element[pairs.sample]]
@@ -58,9 +58,15 @@ def respond(chain: Chain, expansion: Expansion, vacuum: Array) -> Response:
 
 def vacuum_energies(chain: Chain, basis: Basis) -> Array:
     """Value of the chain for an atom of each element without neighbours."""
-    empty: Blocks = {ir: np.zeros((basis.leg.count(ir), ir.dim, 0)) for ir in basis.leg.unique}
-    none = {ir: np.zeros((basis.start.count(ir), 1, 0)) for ir in basis.start.unique}
-    return evaluate(chain, *basis.with_vacuum(none, empty))
+    return evaluate(chain, *basis.vacuum())
+
+
+def chunks(start: Blocks, site: Blocks) -> Iterator[tuple[slice, Blocks, Blocks]]:
+    """Samples that are evaluated together, with their values on the first bond and the sites."""
+    n_samples = next(iter(site.values())).shape[-1]
+    for first in range(0, n_samples, CHUNK):
+        part = slice(first, first + CHUNK)
+        yield part, _cut(start, part), _cut(site, part)
 
 
 def _cut(blocks: Blocks, part: slice) -> Blocks:

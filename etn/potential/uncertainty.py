@@ -14,60 +14,43 @@ grade gamma_i = max_k |c_ik| of any other atom tells how far it lies beyond them
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.linalg as sl
 from numpy.typing import NDArray
 
-from etn.errors import SettingsError
 from etn.network import Blocks, Chain, Samples, left_environment, right_environment
 from etn.network.design import CoreDesign
 from etn.network.storage import chain_from_arrays, chain_to_arrays
 from etn.potential.features.basis import Basis
-from etn.potential.features.batching import BatchLimits, force_parts, join_frames
+from etn.potential.features.batching import (
+    DEFAULT,
+    BatchLimits,
+    force_parts,
+    join_frames,
+    sample_parts,
+)
 from etn.potential.features.pairs import Pairs
-from etn.potential.fitting.maxvol import maxvol
-from etn.potential.fitting.rows import Rows
-from etn.potential.fitting.weights import count_rows
-from etn.sweep import LeastSquares
+from etn.potential.response import chunks
 from etn.tensor import coupling
 
 if TYPE_CHECKING:
-    from etn.data.dataset import Dataset
     from etn.data.frame import Frame
-    from etn.potential.polynomial import PolynomialPotential
 
 __all__ = ["Uncertainty"]
 
 Array = NDArray[np.float64]
-
-# Atoms whose features are computed together: their intermediates stay in the cache.
-CHUNK = 256
-# Atoms whose pairs are held in memory together.
-ATOMS_AT_ONCE = 256
-# The scales of the error bars are means over about so many atoms: those of energies and of forces.
-CALIBRATION_ATOMS, CALIBRATION_FORCES = 20_000, 2000
-# Copies of the features of the training atoms that the search for the active set holds, and the
-# fewest atoms that it looks at together, relative to the number of unknowns.
-COPIES, FEWEST = 5, 4
-# Size of the made-up atoms that join the candidates of the active set, one for each unknown,
-# relative to the training atoms: where no training atom reaches, grades are large, not infinite.
-UNSEEN = 1e-4
-# Below this fraction of the largest, an error bar is the rounding error of zero.
-ZERO = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
 class Uncertainty:
     """Error bars and extrapolation grades of a fitted potential.
 
-    Made by :meth:`fit`, by :meth:`PolynomialPotential.with_uncertainty` and by every
-    :func:`etn.potential.fit`, and kept in the model file.
+    Made by every :func:`etn.potential.fit` and by :func:`etn.potential.with_uncertainty`, and kept
+    in the model file.
 
     Parameters
     ----------
@@ -115,68 +98,11 @@ class Uncertainty:
     inverse: Array
     scales: Mapping[str, float]
 
-    @classmethod
-    def fit(
-        cls,
-        model: PolynomialPotential,
-        rows: Rows,
-        *,
-        ridge: float = 1e-3,
-        valid: Dataset | None = None,
-    ) -> Uncertainty:
-        """Posterior, active set and scales of a fitted potential.
-
-        Parameters
-        ----------
-        model : PolynomialPotential
-        rows : Rows
-            The training data with the weights of the fit.
-        ridge : float
-            That of the fit.
-        valid : Dataset, optional
-            Data for the scales; without it the training data, whose errors are smaller.
-
-        Raises
-        ------
-        SettingsError
-            If the potential is not fitted, or `ridge` is negative.
-        """
-        if model.chain is None:
-            raise SettingsError("uncertainty: expected a fitted potential, got one without a chain")
-        if not ridge >= 0:
-            raise SettingsError(f"ridge: expected zero or more, got {ridge}")
-        chain = model.chain.canonicalize(len(model.chain) - 1)
-        spread = _posterior(chain, rows, ridge)
-        rows.forget()
-        new = cls(model.basis, chain, spread, np.eye(len(spread)), {"energy": 1.0, "forces": 1.0})
-        most = int(rows.memory.kept / (COPIES * 8.0 * len(spread)))
-        parts = _parts(rows.dataset, max(most, FEWEST * len(spread)))
-        new = replace(new, inverse=_active_inverse(new, parts))
-        data = rows.dataset if valid is None else valid
-        return replace(new, scales=new._calibrate(model, data, rows.memory.batch))
-
-    def _calibrate(
-        self, model: PolynomialPotential, data: Dataset, limits: BatchLimits
-    ) -> dict[str, float]:
-        """Root mean squared ratios of error to deviation, of frames and of force vectors."""
-        many = data[:: math.ceil(data.n_atoms / CALIBRATION_ATOMS)]
-        energies = [
-            p.energy - f.energy
-            for f, p in zip(many, model.predict(many), strict=True)
-            if f.energy is not None
-        ]
-        deviations = self.energy([f for f in many if f.energy is not None])
-        some = data[:: math.ceil(data.n_atoms / CALIBRATION_FORCES)]
-        forces = [
-            p.forces - f.forces
-            for f, p in zip(some, model.predict(some), strict=True)
-            if f.forces is not None
-        ]
-        bars = self._force_bars([f for f in some if f.forces is not None], limits)
-        return {
-            "energy": _ratio(np.array(energies), deviations),
-            "forces": _ratio(_lengths(forces), _lengths(bars)),
-        }
+    def __post_init__(self) -> None:
+        # Products go another way through the BLAS for another memory order: a stored uncertainty,
+        # whose arrays come back in C order, must say the same to the last bit.
+        for name in ("spread", "inverse"):
+            object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name)))
 
     def gamma(self, frames: Sequence[Frame]) -> list[Array]:
         """Extrapolation grade of every atom, max_k |(phi_i A^-1)_k|.
@@ -222,19 +148,22 @@ class Uncertainty:
             for phi in self.features(frames)
         ]
 
-    def forces(self, frames: Sequence[Frame]) -> list[Array]:
+    def forces(self, frames: Sequence[Frame], *, limits: BatchLimits = DEFAULT) -> list[Array]:
         """Standard deviation of every force component, eV/Å.
 
         Takes as long as the rows of a fit: five times a prediction for frames of some tens of
         atoms, more for large ones.  The other methods take about half of a prediction.
 
+        Parameters
+        ----------
+        frames : sequence of Frame, or Dataset
+        limits : BatchLimits
+            Memory that the rows of some atoms may take.
+
         Returns
         -------
         list of (atoms, 3)
         """
-        return self._force_bars(frames, BatchLimits())
-
-    def _force_bars(self, frames: Sequence[Frame], limits: BatchLimits) -> list[Array]:
         design = CoreDesign(self.chain[-1])
         spread = self.spread[design.order]
         found: list[Array] = []
@@ -267,9 +196,7 @@ class Uncertainty:
         for batch in join_frames(frames, basis):
             pairs = Pairs.find(batch, basis.elements, basis.r_max)
             parts = []
-            for first in range(0, pairs.n_samples, ATOMS_AT_ONCE):
-                here = np.arange(first, min(first + ATOMS_AT_ONCE, pairs.n_samples))
-                part = pairs if len(here) == pairs.n_samples else pairs.select(here)
+            for part in sample_parts(pairs):
                 phi = _last_features(
                     self.chain, basis.start_values(part), basis.expand(part).values
                 )
@@ -281,10 +208,7 @@ class Uncertainty:
     @cached_property
     def _vacuum(self) -> Array:
         """Features of an atom of each element without neighbours."""
-        basis = self.basis
-        none = {ir: np.zeros((basis.start.count(ir), 1, 0)) for ir in basis.start.unique}
-        empty = {ir: np.zeros((basis.leg.count(ir), ir.dim, 0)) for ir in basis.leg.unique}
-        return _last_features(self.chain, *basis.with_vacuum(none, empty))
+        return _last_features(self.chain, *self.basis.vacuum())
 
     def to_arrays(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """Header and arrays for a model file; :meth:`from_arrays` is the inverse."""
@@ -305,69 +229,11 @@ class Uncertainty:
         return f"Uncertainty({len(self.spread)} unknowns of the last core)"
 
 
-def _posterior(chain: Chain, rows: Rows, ridge: float) -> Array:
-    """Square root of sigma^2 (G + ridge M)^-1, in the order of the entries of the last core."""
-    core = chain[-1]
-    design = CoreDesign(core)
-    normal = LeastSquares(rows.builders).normal_equations(chain, design)
-    precision = np.triu(normal.gram) + np.diag(ridge * core.metric()[design.order])
-    values, vectors = sl.eigh(precision, lower=False)
-    # Without a ridge a direction may have no data: as wide as the arithmetic allows.
-    values = np.maximum(values, len(values) * np.finfo(float).eps * (values[-1] or 1.0))
-    # Each direction takes as many degrees of freedom as its share of precision from data.
-    penalty = ridge * np.sum(core.metric()[design.order, None] * vectors**2, axis=0)
-    n_used = float(np.sum(1 - np.minimum(penalty / values, 1)))
-    residual = max(normal.value(design.from_core(core)), 0.0)
-    sigma = math.sqrt(residual / max(count_rows(rows.dataset, rows.weights) - n_used, 1.0))
-    spread = np.empty_like(vectors)
-    spread[design.order] = sigma * vectors / np.sqrt(values)
-    return spread
-
-
-def _parts(data: Dataset, most: int) -> list[Sequence[Frame]]:
-    """Frames in parts of at most this many atoms, or of one frame."""
-    part = (np.cumsum([frame.n_atoms for frame in data]) - 1) // most
-    return [[data.frames[k] for k in np.flatnonzero(part == number)] for number in np.unique(part)]
-
-
-def _active_inverse(uncertainty: Uncertainty, parts: Sequence[Sequence[Frame]]) -> Array:
-    """A^-1 of the active set: features of the atoms of largest volume, found part by part."""
-    squares, n_atoms = np.zeros(len(uncertainty.spread)), 0
-    for frames in parts:
-        features = np.concatenate(uncertainty.features(frames))
-        squares += np.sum(features**2, axis=0)
-        n_atoms += len(features)
-    scale = np.sqrt(squares / n_atoms)
-    scale[scale == 0] = scale.max(initial=0.0) or 1.0
-    active = UNSEEN * np.eye(len(scale))
-    for frames in parts:
-        if len(parts) > 1:
-            features = np.concatenate(uncertainty.features(frames))
-        candidates = np.concatenate([features / scale, active])
-        active = candidates[maxvol(candidates)]
-    return np.linalg.inv(active) / scale[:, None]
-
-
-def _ratio(errors: Array, deviations: Array) -> float:
-    """Root mean square of errors / deviations; 1 where there is nothing to compare."""
-    here = deviations > ZERO * deviations.max(initial=0.0)
-    return float(np.sqrt(np.mean((errors[here] / deviations[here]) ** 2))) if here.any() else 1.0
-
-
-def _lengths(vectors: Sequence[Array]) -> Array:
-    return np.linalg.norm(np.concatenate([*vectors, np.zeros((0, 3))]), axis=1)
-
-
 def _last_features(chain: Chain, start: Blocks, site: Blocks) -> Array:
     """Derivative of the value of every sample with respect to the entries of the last core."""
     n_samples = next(iter(site.values())).shape[2]
     features = np.empty((n_samples, chain[-1].n_parameters))
-    for first in range(0, n_samples, CHUNK):
-        part = slice(first, first + CHUNK)
-        here, values = (
-            {ir: np.ascontiguousarray(block[..., part]) for ir, block in blocks.items()}
-            for blocks in (start, site)
-        )
+    for part, here, values in chunks(start, site):
         left = left_environment(chain.cores[:-1], Samples(here, values, {}, 0), jacobian=False)
         at = 0
         for path, block in chain[-1]:

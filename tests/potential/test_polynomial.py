@@ -9,7 +9,7 @@ from etn.errors import CoreError, DataError, ModelFileError, SettingsError
 from etn.network import Chain
 from etn.o3 import Irreps
 from etn.potential import Baseline, Basis, Frame, PolynomialPotential
-from etn.potential.polynomial import bond_irreps
+from etn.potential.features.basis import bond_irreps
 from etn.testing import PotentialLaws
 
 

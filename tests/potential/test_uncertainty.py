@@ -20,6 +20,7 @@ from etn.potential import (
     PolynomialPotential,
     Weights,
     fit,
+    with_uncertainty,
 )
 from etn.potential import uncertainty as module
 from etn.potential.fitting import rows as rows_module
@@ -57,7 +58,7 @@ def alloy():
         Chain.random([basis.leg] * 3, start=basis.start, max_bond=potential.max_bond, seed=1)
     )
     data = Dataset([labelled(frame, rng) for frame in structures(rng, 12)])
-    return potential.with_uncertainty(data, ridge=RIDGE)
+    return with_uncertainty(potential, data, ridge=RIDGE)
 
 
 def structures(rng, n):
@@ -238,7 +239,7 @@ def test_more_data_narrow_the_posterior(model, train):
     test = Dataset.read("etn:Mo/test", index="::6")
     phi = np.array([p.sum(0) for p in model.uncertainty.features(test)])
     few, many = (
-        np.linalg.norm(phi @ model.with_uncertainty(data, ridge=RIDGE).uncertainty.spread, axis=1)
+        np.linalg.norm(phi @ with_uncertainty(model, data, ridge=RIDGE).uncertainty.spread, axis=1)
         for data in (train[::3], train)
     )
     assert np.all(many < few)
@@ -256,7 +257,7 @@ def test_grades_rise_beyond_the_training_data(model):
     """Trained on strained crystals: what has moved atoms, vacancies or surfaces is far away."""
     everything = Dataset.read("etn:Mo/train")
     elastic = everything[[f.config_type == "Elastic" for f in everything]]
-    known = model.with_uncertainty(elastic[::3], ridge=RIDGE).uncertainty
+    known = with_uncertainty(model, elastic[::3], ridge=RIDGE).uncertainty
     test = Dataset.read("etn:Mo/test")
     grades = np.array([gamma.max() for gamma in known.gamma(test)])
     inside = np.array([frame.config_type == "Elastic" for frame in test])
@@ -281,7 +282,7 @@ def test_error_bars_rank_and_measure_errors_of_held_out_data(model):
 
 def test_the_gauge_does_not_matter(model, train):
     turned = model.with_chain(model.chain.canonicalize(0))
-    turned = turned.with_uncertainty(train, ridge=RIDGE)
+    turned = with_uncertainty(turned, train, ridge=RIDGE)
     frames = train[:3]
     for got, expected in zip(measures(turned, frames), measures(model, frames), strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-3)
@@ -303,18 +304,18 @@ def test_files_without_uncertainty_load_and_say_how_to_get_it(model, train, tmp_
     model.with_chain(model.chain).save(tmp_path / "old.etn")
     old = etn.load(str(tmp_path / "old.etn"))
     assert not old.has_uncertainty
-    with pytest.raises(SettingsError, match=r"model\.with_uncertainty\(train\)"):
+    with pytest.raises(SettingsError, match=r"with_uncertainty\(model, train\)"):
         _ = old.uncertainty
-    again = old.with_uncertainty(train, ridge=RIDGE).uncertainty
+    again = with_uncertainty(old, train, ridge=RIDGE).uncertainty
     np.testing.assert_allclose(again.spread, model.uncertainty.spread, rtol=1e-6, atol=1e-12)
 
 
 def test_what_is_refused(model, train):
     bare = PolynomialPotential(model.basis, max_bond=2)
     with pytest.raises(SettingsError, match="expected a fitted potential"):
-        bare.with_uncertainty(train)
+        with_uncertainty(bare, train)
     with pytest.raises(SettingsError, match="ridge: expected zero or more, got -1"):
-        model.with_uncertainty(train, ridge=-1)
+        with_uncertainty(model, train, ridge=-1)
     assert not fit(
         PolynomialPotential(model.basis, body_order=3, max_bond=1),
         train[:2],
@@ -325,11 +326,11 @@ def test_what_is_refused(model, train):
 
 def test_labels_may_be_missing(model, train):
     stripped = Dataset([replace(f, energy=None) for f in train[:4]])
-    u = model.with_uncertainty(stripped, weights={"energy": 0}, ridge=RIDGE).uncertainty
+    u = with_uncertainty(model, stripped, weights={"energy": 0}, ridge=RIDGE).uncertainty
     assert u.scales["energy"] == 1
     assert u.scales["forces"] > 0
     stripped = Dataset([replace(f, forces=None) for f in train[:4]])
-    u = model.with_uncertainty(stripped, weights={"forces": 0}, ridge=RIDGE).uncertainty
+    u = with_uncertainty(model, stripped, weights={"forces": 0}, ridge=RIDGE).uncertainty
     assert u.scales["forces"] == 1
     assert u.scales["energy"] > 0
 
@@ -338,7 +339,7 @@ def test_without_ridge_what_the_data_do_not_determine_is_wide(model, train):
     crystal = Frame([42], np.zeros((1, 3)), 3.15 * (1 - 2 * np.eye(3)) / -2, [True] * 3)
     few = Dataset([replace(crystal, energy=-10.9, forces=np.zeros((1, 3)))])
     for ridge in (0.0, RIDGE):
-        u = model.with_uncertainty(few, ridge=ridge).uncertainty
+        u = with_uncertainty(model, few, ridge=ridge).uncertainty
         assert np.all(np.isfinite(u.spread))
         assert u.gamma([crystal])[0] == pytest.approx(1, abs=0.02)
         assert np.isfinite(u.gamma(train[:1])[0]).all()

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from etn.errors import DataError, SettingsError
 from etn.network.samples import Blocks
-from etn.o3 import Irreps
+from etn.o3 import Irrep, Irreps
 from etn.potential.features.channels import Channels, prior_weights
 from etn.potential.features.expansion import SCALAR, Expansion
 from etn.potential.features.pairs import Pairs
@@ -187,13 +187,12 @@ class Basis:
         """One-hot element of every sample: {0e: (elements, 1, samples)}."""
         return {SCALAR: np.eye(len(self.elements))[:, None, pairs.element[pairs.sample]]}
 
-    def with_vacuum(self, start: Blocks, site: Blocks) -> tuple[Blocks, Blocks]:
-        """Append one atom without neighbours of each element to start and site values."""
+    def vacuum(self) -> tuple[Blocks, Blocks]:
+        """Start and site values of one atom without neighbours of each element."""
         n_elements = len(self.elements)
-        alone = {ir: np.zeros((len(v), ir.dim, n_elements)) for ir, v in site.items()}
-        alone[SCALAR][0] = 1.0
-        here = {SCALAR: np.concatenate([start[SCALAR], np.eye(n_elements)[:, None]], axis=2)}
-        return here, {ir: np.concatenate([v, alone[ir]], axis=2) for ir, v in site.items()}
+        site = {ir: np.zeros((self.leg.count(ir), ir.dim, n_elements)) for ir in self.leg.unique}
+        site[SCALAR][0] = 1.0
+        return {SCALAR: np.eye(n_elements)[:, None]}, site
 
     def to_arrays(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """Header and arrays for a model file; :meth:`from_arrays` is the inverse."""
@@ -210,6 +209,13 @@ class Basis:
             return basis
         matrices = tuple(arrays[f"channels.{l}"] for l in range(basis.l_max + 1))
         return replace(basis, channels=Channels(matrices))
+
+    def describe(self) -> str:
+        """The numbers of the basis in two lines, for people."""
+        return (
+            f"r_max {self.r_max:g} Å, n_max {self.n_max}, l_max {self.l_max}\n"
+            f"r_min {self.r_min:g} Å, scale {self.scale:g}, smoothness {self.smoothness:g}"
+        )
 
     def expand(self, pairs: Pairs) -> Expansion:
         """Radial functions and harmonics of all pairs, with derivatives."""
@@ -233,3 +239,19 @@ def most_channels(max_channels: int | Sequence[int] | None, l_max: int) -> list[
             f"got {max_channels}"
         )
     return [None, *(each[min(l, len(each)) - 1] for l in range(1, l_max + 1))]
+
+
+def bond_irreps(max_bond: int | Sequence[int] | Irreps | str, basis: Basis) -> Irreps:
+    """Irreps of the widest bond: natural parity, l up to that of the basis."""
+    if isinstance(max_bond, str):
+        return Irreps(max_bond).regroup()
+    if isinstance(max_bond, Irreps):
+        return max_bond.regroup()
+    degrees = basis.l_max + 1
+    each = [max_bond] * degrees if isinstance(max_bond, int) else list(max_bond)[:degrees]
+    if not each or min(each) < 0 or each[0] < 1:
+        raise SettingsError(
+            "max_bond: expected a positive number, or one number for each l starting with a "
+            f"positive one, got {max_bond}"
+        )
+    return Irreps([(mul, Irrep(l, (-1) ** l)) for l, mul in enumerate(each) if mul])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -40,18 +40,40 @@ class BatchLimits(NamedTuple):
 DEFAULT = BatchLimits()
 
 
+def sample_parts(pairs: Pairs) -> Iterator[Pairs]:
+    """The pairs of up to 256 centers at a time."""
+    for first in range(0, pairs.n_samples, ATOMS_AT_ONCE):
+        here = np.arange(first, min(first + ATOMS_AT_ONCE, pairs.n_samples))
+        yield pairs if len(here) == pairs.n_samples else pairs.select(here)
+
+
+def frame_batches(frames: Sequence[Frame]) -> Iterator[list[Frame]]:
+    """Frames that are predicted together: up to 256 atoms, or one frame."""
+    return _join(frames, lambda count, before, after: after > ATOMS_AT_ONCE)
+
+
 def join_frames(
     frames: Sequence[Frame], basis: Basis, limits: BatchLimits = DEFAULT
 ) -> Iterator[list[Frame]]:
     """Join frames to batches of some tens of atoms, within the limits of a batch."""
+
+    def is_full(count: int, before: int, after: int) -> bool:
+        too_large = 24.0 * basis.leg.dim * after**2 > limits.directions
+        if limits.rows is not None:
+            too_large |= 3 * after + 7 * (count + 1) > limits.rows
+        return before >= ATOMS_PER_BATCH or too_large
+
+    return _join(frames, is_full)
+
+
+def _join(
+    frames: Sequence[Frame], is_full: Callable[[int, int, int], bool]
+) -> Iterator[list[Frame]]:
+    """Join frames until a batch is full, by its frames and by its atoms before and after one."""
     batch: list[Frame] = []
     atoms = 0
     for frame in frames:
-        total = atoms + frame.n_atoms
-        too_large = 24.0 * basis.leg.dim * total**2 > limits.directions
-        if limits.rows is not None:
-            too_large |= 3 * total + 7 * (len(batch) + 1) > limits.rows
-        if batch and (atoms >= ATOMS_PER_BATCH or too_large):
+        if batch and is_full(len(batch), atoms, atoms + frame.n_atoms):
             yield batch
             batch, atoms = [], 0
         batch.append(frame)
@@ -100,17 +122,3 @@ def neighbourhoods(
     half = len(order) // 2
     yield from neighbourhoods(order[:half], positions, size)
     yield from neighbourhoods(order[half:], positions, size)
-
-
-def frame_batches(frames: Sequence[Frame]) -> Iterator[list[Frame]]:
-    """Frames that are predicted together: up to 256 atoms, or one frame."""
-    batch: list[Frame] = []
-    atoms = 0
-    for frame in frames:
-        if batch and atoms + frame.n_atoms > ATOMS_AT_ONCE:
-            yield batch
-            batch, atoms = [], 0
-        batch.append(frame)
-        atoms += frame.n_atoms
-    if batch:
-        yield batch

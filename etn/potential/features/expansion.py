@@ -142,7 +142,12 @@ class Expansion:
         n_sums = n_frames if energy else 0
         n_forces = 3 * len(force_atoms)
         n_rows = n_sums + n_forces + (6 * n_frames if strain else 0)
-        start, site = basis.with_vacuum(basis.start_values(pairs), self.values)
+        start, site = (
+            {ir: np.concatenate([here[ir], alone[ir]], axis=2) for ir in here}
+            for here, alone in zip(
+                (basis.start_values(pairs), self.values), basis.vacuum(), strict=True
+            )
+        )
         pull = _Pull(self, force_atoms)
         index = np.arange(n_samples)
         directions: Blocks = {}

@@ -9,6 +9,7 @@ from typing import Literal
 from etn.data.dataset import Dataset
 from etn.errors import SettingsError
 from etn.network import Chain
+from etn.potential.fitting.calibration import calibrate
 from etn.potential.fitting.memory import MemoryPlan
 from etn.potential.fitting.robust import (
     Doubt,
@@ -20,7 +21,6 @@ from etn.potential.fitting.robust import (
 from etn.potential.fitting.rows import Rows
 from etn.potential.fitting.weights import Weights, count_rows
 from etn.potential.polynomial import PolynomialPotential
-from etn.potential.uncertainty import Uncertainty
 from etn.sweep import Callback, LeastSquares, Report, Schedule, State, grow, polish
 
 # The ridge of the first sweep where the evidence chooses that of the others.
@@ -240,7 +240,7 @@ def fit(
     model = model.with_chain(report.chain)
     doubts = tuple(rows.doubts(report.chain))
     if uncertainty:
-        found = Uncertainty.fit(model, rows, ridge=problem.ridge, valid=held_out)
+        found = calibrate(model, rows, ridge=problem.ridge, valid=held_out)
         model = model.with_chain(report.chain, uncertainty=found)
     return FitReport(
         report.records,

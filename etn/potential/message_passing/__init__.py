@@ -1,9 +1,17 @@
-"""Two-layer potentials: message passing, pooling and attention as parts of one network."""
+"""Two-layer potentials: message passing, pooling and attention as parts of one network.
 
-from etn.potential.message_passing.fit import LayerRecord, LayersReport, fit_layers
-from etn.potential.message_passing.layers import Layers
-from etn.potential.message_passing.message import MessageCoupling, Messages
-from etn.potential.message_passing.model import MessagePassingPotential
+The names below load on first use: predicting loads no code of fits.
+"""
+
+from typing import TYPE_CHECKING
+
+from etn.lazy import attach
+
+if TYPE_CHECKING:
+    from etn.potential.message_passing.fit import LayerRecord, LayersReport, fit_layers
+    from etn.potential.message_passing.layers import Layers
+    from etn.potential.message_passing.message import MessageCoupling, Messages
+    from etn.potential.message_passing.model import MessagePassingPotential
 
 __all__ = [
     "LayerRecord",
@@ -14,3 +22,13 @@ __all__ = [
     "Messages",
     "fit_layers",
 ]
+
+_PARTS = {
+    "fit": ("LayerRecord", "LayersReport", "fit_layers"),
+    "layers": ("Layers",),
+    "message": ("MessageCoupling", "Messages"),
+    "model": ("MessagePassingPotential",),
+}
+__getattr__, __dir__ = attach(
+    __name__, {name: f"{__name__}.{part}" for part, names in _PARTS.items() for name in names}
+)

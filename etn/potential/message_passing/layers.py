@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from etn.errors import CoreError
 from etn.network import Blocks, Chain
 from etn.network.environment import couple, coupling_matrix, propagate
+from etn.network.storage import chain_from_arrays, chain_to_arrays
 from etn.o3 import Irrep, Irreps
 from etn.potential.features.basis import Basis
 from etn.potential.features.expansion import Expansion
@@ -49,6 +51,27 @@ class Layers:
     def replace(self, name: str, chain: Chain) -> Layers:
         """The same layers with another chain under this name."""
         return replace(self, **{name: chain})
+
+    def to_arrays(self, *, prefix: str = "") -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Headers of the chains by name, and arrays, for a file."""
+        headers: dict[str, Any] = {}
+        arrays: dict[str, NDArray[Any]] = {}
+        for name, chain in self.chains().items():
+            headers[name], more = chain_to_arrays(chain, name=prefix + name)
+            arrays |= more
+        return headers, arrays
+
+    @classmethod
+    def from_arrays(
+        cls, headers: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], *, prefix: str = ""
+    ) -> Layers:
+        """Inverse of :meth:`to_arrays`; arrays of other names are ignored."""
+        return cls(
+            **{
+                name: chain_from_arrays(header, arrays, name=prefix + name)
+                for name, header in headers.items()
+            }
+        )
 
     @property
     def n_parameters(self) -> int:
@@ -204,9 +227,7 @@ def respond(
 
 def vacuum_energies(layers: Layers, coupling: MessageCoupling, basis: Basis) -> Array:
     """Value of the readout for an atom of each element that has no neighbours: no messages."""
-    none: Blocks = {ir: np.zeros((basis.leg.count(ir), ir.dim, 0)) for ir in basis.leg.unique}
-    nobody = {ir: np.zeros((basis.start.count(ir), 1, 0)) for ir in basis.start.unique}
-    start, site = basis.with_vacuum(nobody, none)
+    start, site = basis.vacuum()
     silent = no_messages(coupling, next(iter(start.values())).shape[-1])
     legs = [site] * (len(layers.readout) - 1) + [widen(site, silent, axis=0)]
     return left_values(layers.readout, start, legs)[-1][SCALAR][0, 0]

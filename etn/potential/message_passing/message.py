@@ -79,6 +79,17 @@ class Messages:
         if not 0 <= self.l_max <= 12:
             raise SettingsError(f"messages: l_max: expected 0..12, got {self.l_max}")
 
+    def to_header(self) -> dict[str, int | str | None]:
+        """The settings as JSON values; ``Messages(**header)`` is the inverse."""
+        return {k: str(v) if isinstance(v, Irreps) else v for k, v in vars(self).items()}
+
+    def __str__(self) -> str:
+        attention = "" if self.attention is None else f", attention 0e+{self.attention}"
+        return (
+            f"{self.outputs} of body order {self.body_order}, bonds up to {self.max_bond}"
+            f"{attention}\nedges of n_max {self.n_max}, l_max {self.l_max}"
+        )
+
     @property
     def score(self) -> Irreps:
         """Irreps of queries and keys, the constant first."""

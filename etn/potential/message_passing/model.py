@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from etn.data.frame import Frame
-from etn.data.labels import voigt
-from etn.data.metrics import Metrics, Prediction, compute_metrics
 from etn.errors import SettingsError
-from etn.io import load as load_file
-from etn.io import save as save_file
-from etn.network.storage import chain_from_arrays, chain_to_arrays
 from etn.o3 import Irreps
+from etn.potential.base import Arrays, Potential, no_response
 from etn.potential.baseline import Baseline
-from etn.potential.features.basis import Basis
-from etn.potential.features.batching import frame_batches
+from etn.potential.features.basis import Basis, bond_irreps
 from etn.potential.features.pairs import Pairs
 from etn.potential.message_passing.edges import Edges
 from etn.potential.message_passing.layers import Layers, respond, vacuum_energies
 from etn.potential.message_passing.message import MessageCoupling, Messages
-from etn.potential.polynomial import bond_irreps
-
-if TYPE_CHECKING:
-    from etn.data.dataset import Dataset
-    from etn.interfaces.ase import EtnCalculator
-    from etn.potential.uncertainty import Uncertainty
-
-KIND = "message passing potential"
+from etn.potential.response import Response
 
 
-class MessagePassingPotential:
+class MessagePassingPotential(Potential):
     r"""E = sum_i [ E0 + ZBL + readout(v_i, ..., v_i, v_i ⊕ A_i) - readout(no neighbours) ].
 
     .. math:: A_i = \sum_j q_i \cdot k_j\; [\, g_n(r_{ij}) Y_l(\hat r_{ij}) \otimes u_j \,],
@@ -78,6 +64,9 @@ class MessagePassingPotential:
     not fitted)
     """
 
+    KIND = "message passing potential"
+    is_local = False
+
     def __init__(
         self,
         basis: Basis,
@@ -90,11 +79,11 @@ class MessagePassingPotential:
     ) -> None:
         if body_order < 3:
             raise SettingsError(f"body_order: expected at least 3, got {body_order}")
+        super().__init__(baseline or Baseline(dict.fromkeys(basis.elements, 0.0)))
         self.basis = basis
         self.messages = messages or Messages()
         self.body_order = int(body_order)
         self.max_bond = bond_irreps(max_bond, basis)
-        self.baseline = baseline or Baseline(dict.fromkeys(basis.elements, 0.0))
         self.layers = layers
         if layers is not None:
             layers.check(basis, self.messages, self.coupling)
@@ -121,128 +110,68 @@ class MessagePassingPotential:
         return self.basis.elements
 
     @property
-    def has_uncertainty(self) -> bool:
-        """Whether error bars are known: never, so far."""
-        return False
+    def r_max(self) -> float:
+        """Radius within which an atom hears its neighbours, Å; it feels what is within two."""
+        return self.basis.r_max
 
-    @property
-    def uncertainty(self) -> Uncertainty:
-        """Error bars and extrapolation grades, which potentials of two layers do not have yet.
-
-        Raises
-        ------
-        SettingsError
-            Always.
-        """
-        raise SettingsError(
-            "uncertainty: potentials of two layers have no error bars yet; use a "
-            "PolynomialPotential where they are needed"
-        )
-
-    @property
-    def n_parameters(self) -> int:
-        """Number of reduced entries of all chains; zero before the fit."""
-        return 0 if self.layers is None else self.layers.n_parameters
+    def _respond(self, pairs: Pairs) -> Response:
+        if self.layers is None:
+            return no_response(pairs)
+        edges = Edges(self.basis, self.messages, pairs)
+        return respond(self.layers, self.coupling, self.basis.expand(pairs), edges, self._vacuum)
 
     @cached_property
     def _vacuum(self) -> NDArray[np.float64]:
         assert self.layers is not None
         return vacuum_energies(self.layers, self.coupling, self.basis)
 
-    def predict(self, frames: Sequence[Frame]) -> list[Prediction]:
-        """Energies, atomic energies, forces and stress of frames.
+    @property
+    def n_parameters(self) -> int:
+        """Number of reduced entries of all chains; zero before the fit."""
+        return 0 if self.layers is None else self.layers.n_parameters
 
-        Parameters
-        ----------
-        frames : sequence of Frame, or Dataset
-
-        Returns
-        -------
-        list of Prediction
-            ``stress`` is None where the cell has no volume.
-
-        Raises
-        ------
-        DataError
-            If a frame holds an unknown element or coincident atoms.
-        """
-        return [p for batch in frame_batches(frames) for p in self._predict(batch)]
-
-    def _predict(self, frames: Sequence[Frame]) -> Iterator[Prediction]:
-        basis = self.basis
-        pairs = Pairs.find(frames, basis.elements, basis.r_max)
-        energies, forces, strain = self.baseline.evaluate(pairs, basis.elements, basis.r_max)
-        if self.layers is not None:
-            edges = Edges(basis, self.messages, pairs)
-            response = respond(self.layers, self.coupling, basis.expand(pairs), edges, self._vacuum)
-            energies = energies + response.energies
-            forces, strain = forces + response.forces, strain + response.strain
-        for k, frame in enumerate(frames):
-            own = pairs.frame == k
-            stress = voigt(strain[k]) / frame.volume if frame.volume > 0 else None
-            yield Prediction(float(energies[own].sum()), energies[own], forces[own], stress)
-
-    def evaluate(self, dataset: Dataset) -> Metrics:
-        """Errors against the labels of a data set."""
-        return compute_metrics(self.predict(dataset), dataset)
-
-    def save(self, path: str | os.PathLike[str], *, note: Mapping[str, Any] | None = None) -> None:
-        """Write the model file, atomically.
-
-        Parameters
-        ----------
-        path : path-like
-        note : mapping, optional
-            JSON-able remarks to keep in the file.
-        """
-        messages = {
-            name: str(value) if isinstance(value, Irreps) else value
-            for name, value in vars(self.messages).items()
-        }
+    def to_arrays(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Header and arrays for a model file; :meth:`from_arrays` is the inverse."""
         basis, arrays = self.basis.to_arrays()
-        header: dict[str, Any] = {
+        chains, more = self.layers.to_arrays() if self.layers else ({}, {})
+        header = {
             "basis": basis,
-            "messages": messages,
-            "baseline": {"e0": dict(self.baseline.e0), "zbl": self.baseline.zbl},
+            "messages": self.messages.to_header(),
             "body_order": self.body_order,
             "max_bond": str(self.max_bond),
-            "note": dict(note or {}),
-            "chains": {},
+            "chains": chains,
         }
-        for name, chain in (self.layers.chains() if self.layers else {}).items():
-            header["chains"][name], more = chain_to_arrays(chain, name=name)
-            arrays |= more
-        save_file(path, kind=KIND, header=header, arrays=arrays)
+        return header, arrays | more
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> MessagePassingPotential:
-        """Read what :meth:`save` wrote; predictions are the same to the last bit.
-
-        Raises
-        ------
-        ModelFileError
-            If the file is missing, damaged, of a newer format or of another kind.
-        """
-        stored = load_file(path, kind=KIND)
-        header, arrays = stored.header, stored.arrays
-        chains = {
-            name: chain_from_arrays(chain, arrays, name=name)
-            for name, chain in header["chains"].items()
-        }
+    def from_arrays(
+        cls, header: Mapping[str, Any], arrays: Arrays, baseline: Baseline
+    ) -> MessagePassingPotential:
+        """What :meth:`to_arrays` described; arrays of other names are ignored."""
         return cls(
             Basis.from_arrays(header["basis"], arrays),
             Messages(**header["messages"]),
             body_order=header["body_order"],
             max_bond=header["max_bond"],
-            baseline=Baseline(**header["baseline"]),
-            layers=Layers(**chains) if chains else None,
+            baseline=baseline,
+            layers=Layers.from_arrays(header["chains"], arrays) if header["chains"] else None,
         )
 
-    def calculator(self, **options: Any) -> EtnCalculator:
-        """ASE calculator of this potential."""
-        from etn.interfaces.ase import EtnCalculator
+    def describe(self) -> dict[str, str]:
+        """Facts about basis, messages and chains."""
+        facts = {
+            "body order": str(self.body_order),
+            "basis": self.basis.describe(),
+            "messages": str(self.messages),
+        }
+        for name, chain in (self.layers.chains() if self.layers else {}).items():
+            facts[name] = f"{chain.n_parameters} parameters, {'  '.join(map(str, chain.bonds))}"
+        return facts | {"uncertainty": "none: not for potentials of two layers yet"}
 
-        return EtnCalculator(self, **options)
+    def diagram(self) -> str:
+        """The chains, drawn in characters."""
+        chains = self.layers.chains() if self.layers else {}
+        return "\n\n".join(f"{name}\n{chain.show()}" for name, chain in chains.items())
 
     def __repr__(self) -> str:
         state = "not fitted" if self.layers is None else f"{self.n_parameters} parameters"

@@ -122,7 +122,7 @@ from dataclasses import replace
 from pathlib import Path
 import numpy as np
 from etn.potential import Baseline, Basis, Dataset, PolynomialPotential, fit
-from etn.potential.memory import resident_memory
+from etn.potential.fitting.memory import resident_memory
 from etn.sweep import Schedule
 
 seeds = Dataset.read("etn:Mo/test", index="::4")

@@ -20,7 +20,7 @@ from etn.errors import SettingsError
 
 if TYPE_CHECKING:
     from etn.data.frame import Frame
-    from etn.potential.polynomial import PolynomialPotential
+    from etn.potential.base import Potential
 
 __all__ = ["Selection", "select"]
 
@@ -46,7 +46,7 @@ class Selection:
     gamma: Array
 
 
-def select(model: PolynomialPotential, pool: Sequence[Frame], n: int) -> Selection:
+def select(model: Potential, pool: Sequence[Frame], n: int) -> Selection:
     """Choose the frames of a pool from which a potential would learn most.
 
     With the coefficients c_i of the atoms with respect to the active set, phi_i = c_i A, the
@@ -63,7 +63,7 @@ def select(model: PolynomialPotential, pool: Sequence[Frame], n: int) -> Selecti
 
     Parameters
     ----------
-    model : PolynomialPotential
+    model : Potential
         With an uncertainty, as every fit makes one.
     pool : sequence of Frame, or Dataset
     n : int

@@ -10,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etn.errors import CoreError, DataError, SettingsError
-from etn.potential import Baseline, Basis, Dataset, PolynomialPotential, fit, maxvol, select
+from etn.potential import (
+    Baseline,
+    Basis,
+    Dataset,
+    PolynomialPotential,
+    fit,
+    maxvol,
+    select,
+    with_uncertainty,
+)
 from etn.sweep import Schedule
 
 
@@ -122,7 +131,7 @@ def test_greedy_is_near_the_best_of_all_choices(model, pool):
 def test_frames_far_beyond_the_training_data(model, pool):
     """Grades of a million and more lose no digits."""
     crystal = [pool[k] for k in range(len(pool)) if pool[k].config_type == "Elastic"]
-    known = model.with_uncertainty(Dataset(crystal[:1]))
+    known = with_uncertainty(model, Dataset(crystal[:1]))
     selection = select(known, pool, len(pool))
     assert selection.gamma.max() > 1e3
     assert np.all(np.isfinite(selection.gains))

@@ -1,0 +1,251 @@
+"""What every potential is: energies of atoms from their neighbours, on top of a baseline.
+
+A kind of potential says what an atom answers to its neighbours; everything else follows from
+that: predictions in batches, errors, model files, calculators.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etn import io
+from etn.data.dataset import Dataset
+from etn.data.frame import Frame
+from etn.data.labels import voigt
+from etn.data.metrics import Metrics, Prediction, compute_metrics
+from etn.errors import ModelFileError, SettingsError
+from etn.potential.baseline import Baseline
+from etn.potential.features.batching import frame_batches, sample_parts
+from etn.potential.features.pairs import Pairs
+from etn.potential.response import Response
+
+if TYPE_CHECKING:
+    from etn.interfaces.ase import EtnCalculator
+    from etn.potential.uncertainty import Uncertainty
+
+__all__ = ["Potential", "load"]
+
+Arrays = Mapping[str, NDArray[Any]]
+
+# Where the kinds that ship with etn are defined; each is imported when a file of it is read.
+HOMES = {
+    "polynomial potential": "etn.potential.polynomial",
+    "message passing potential": "etn.potential.message_passing.model",
+}
+_CLASSES: dict[str, type[Potential]] = {}
+
+
+class Potential(ABC):
+    r"""Energies of atoms as a baseline plus what their neighbourhoods answer.
+
+    .. math:: E = \sum_i [\, E^{baseline}_i + E_i(\{r_{ij}, Z_j\}) \,]
+
+    with :math:`E_i = 0` for an atom without neighbours.  Forces and stress are the derivatives.
+
+    A subclass must define :attr:`KIND`, :attr:`elements`, :attr:`r_max`, :meth:`_respond`,
+    :meth:`to_arrays` and :meth:`from_arrays`, and may override what stands below them.  Its laws
+    are :class:`etn.testing.PotentialLaws`.
+
+    Parameters
+    ----------
+    baseline : Baseline
+    """
+
+    KIND: ClassVar[str] = ""
+    """What a model file says that it holds; no two kinds have the same."""
+
+    # -- A subclass must define --------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def elements(self) -> tuple[str, ...]:
+        """Chemical symbols that the potential knows."""
+
+    @property
+    @abstractmethod
+    def r_max(self) -> float:
+        """Radius within which the neighbours of an atom are found, Å."""
+
+    @abstractmethod
+    def _respond(self, pairs: Pairs) -> Response:
+        """What the neighbourhoods of the samples of `pairs` add to the baseline.
+
+        Energies (samples,), forces on all atoms (atoms, 3) and strain derivatives (frames, 3, 3).
+        """
+
+    @abstractmethod
+    def to_arrays(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Header (JSON values) and arrays for a model file, without those of the baseline."""
+
+    @classmethod
+    @abstractmethod
+    def from_arrays(cls, header: Mapping[str, Any], arrays: Arrays, baseline: Baseline) -> Self:
+        """What :meth:`to_arrays` described; arrays of other names are ignored."""
+
+    # -- It might override --------------------------------------------------------------------
+
+    is_local: ClassVar[bool] = True
+    """Whether an atom answers to its own pairs alone, so that a large frame may be cut."""
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of fitted parameters; zero before the fit."""
+        return 0
+
+    @property
+    def has_uncertainty(self) -> bool:
+        """Whether error bars and extrapolation grades are known."""
+        return False
+
+    @property
+    def uncertainty(self) -> Uncertainty:
+        """Error bars and extrapolation grades.
+
+        Raises
+        ------
+        SettingsError
+            If the potential has none.
+        """
+        raise SettingsError(
+            f"uncertainty: a {self.KIND} has no error bars and no extrapolation grades yet; use a "
+            "PolynomialPotential where they are needed"
+        )
+
+    def describe(self) -> dict[str, str]:
+        """Facts about the potential by name, for people; the values may hold several lines."""
+        return {}
+
+    def diagram(self) -> str:
+        """A drawing of the network in characters; empty where there is none."""
+        return ""
+
+    # -- What follows -------------------------------------------------------------------------
+
+    def __init__(self, baseline: Baseline) -> None:
+        self.baseline = baseline
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if cls.KIND:
+            _CLASSES[cls.KIND] = cls
+
+    def predict(self, frames: Sequence[Frame]) -> list[Prediction]:
+        """Energies, atomic energies, forces and stress of frames.
+
+        Parameters
+        ----------
+        frames : sequence of Frame, or Dataset
+
+        Returns
+        -------
+        list of Prediction
+            ``stress`` is None where the cell has no volume.
+
+        Raises
+        ------
+        DataError
+            If a frame holds an unknown element or coincident atoms.
+        """
+        return [p for batch in frame_batches(frames) for p in self._predict(batch)]
+
+    def _predict(self, frames: Sequence[Frame]) -> Iterator[Prediction]:
+        pairs = Pairs.find(frames, self.elements, self.r_max)
+        energies, forces, strain = self.baseline.evaluate(pairs, self.elements, self.r_max)
+        for part in sample_parts(pairs) if self.is_local else (pairs,):
+            response = self._respond(part)
+            energies[part.sample] += response.energies
+            forces += response.forces
+            strain += response.strain
+        for k, frame in enumerate(frames):
+            own = pairs.frame == k
+            stress = voigt(strain[k]) / frame.volume if frame.volume > 0 else None
+            yield Prediction(float(energies[own].sum()), energies[own], forces[own], stress)
+
+    def evaluate(self, dataset: Dataset) -> Metrics:
+        """Errors against the labels of a data set."""
+        return compute_metrics(self.predict(dataset), dataset)
+
+    def save(self, path: str | os.PathLike[str], *, note: Mapping[str, Any] | None = None) -> None:
+        """Write the model file, atomically.
+
+        Parameters
+        ----------
+        path : path-like
+        note : mapping, optional
+            JSON-able remarks to keep in the file: settings, errors, provenance.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; the old one stays as it was.
+        """
+        header, arrays = self.to_arrays()
+        baseline = {"e0": dict(self.baseline.e0), "zbl": self.baseline.zbl}
+        header = {**header, "baseline": baseline, "note": dict(note or {})}
+        io.save(path, kind=self.KIND, header=header, arrays=arrays)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read what :meth:`save` wrote; predictions are the same to the last bit.
+
+        Raises
+        ------
+        ModelFileError
+            If the file is missing, damaged, of a newer format or of another kind.
+        """
+        return cls._restore(io.load(path, kind=cls.KIND))
+
+    @classmethod
+    def _restore(cls, stored: io.StoredModel) -> Self:
+        return cls.from_arrays(stored.header, stored.arrays, Baseline(**stored.header["baseline"]))
+
+    def calculator(self, **options: Any) -> EtnCalculator:
+        """ASE calculator of this potential."""
+        from etn.interfaces.ase import EtnCalculator
+
+        return EtnCalculator(self, **options)
+
+
+def load(path: str | os.PathLike[str]) -> Potential:
+    """Read a model file of any kind of potential.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is missing, damaged, of a newer format, or holds no potential.  A kind of
+        your own is known once its class is imported.
+
+    Examples
+    --------
+    >>> import tempfile, os
+    >>> from etn import Basis, PolynomialPotential
+    >>> path = os.path.join(tempfile.mkdtemp(), "mo.etn")
+    >>> PolynomialPotential(Basis(("Mo",), l_max=1), max_bond=2).save(path)
+    >>> load(path)
+    PolynomialPotential(Mo, body order 4, bonds up to 2x0e+2x1o, not fitted)
+    """
+    stored = io.load(path)
+    kind = stored.kind
+    if kind in HOMES:
+        import_module(HOMES[kind])
+    if kind not in _CLASSES:
+        known = ", ".join(repr(name) for name in sorted({*HOMES, *_CLASSES}))
+        raise ModelFileError(
+            f"{path}: expected the file of a potential ({known}), this one is of kind {kind!r}; "
+            "pass another file, or import the module that defines this kind"
+        )
+    return _CLASSES[kind]._restore(stored)
+
+
+def no_response(pairs: Pairs) -> Response:
+    """The answer of a potential that is its baseline alone."""
+    return Response(
+        np.zeros(pairs.n_samples), np.zeros((pairs.n_atoms, 3)), np.zeros((pairs.n_frames, 3, 3))
+    )

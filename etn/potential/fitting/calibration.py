@@ -1,0 +1,189 @@
+"""Error bars and extrapolation grades from the data of a fit.
+
+The posterior of the last core is that of Bayesian regression on its design rows; the active set
+of the grades is chosen among the training atoms; the scales of the error bars are those that fit
+the errors on validation data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import scipy.linalg as sl
+from numpy.typing import NDArray
+
+from etn.data.dataset import Dataset
+from etn.data.frame import Frame
+from etn.errors import SettingsError
+from etn.network import Chain
+from etn.network.design import CoreDesign
+from etn.potential.features.batching import BatchLimits
+from etn.potential.fitting.maxvol import maxvol
+from etn.potential.fitting.rows import Rows
+from etn.potential.fitting.weights import Weights, count_rows
+from etn.potential.polynomial import PolynomialPotential
+from etn.potential.uncertainty import Uncertainty
+from etn.sweep import LeastSquares
+
+__all__ = ["calibrate", "with_uncertainty"]
+
+Array = NDArray[np.float64]
+
+# The scales of the error bars are means over about so many atoms: those of energies and of forces.
+CALIBRATION_ATOMS, CALIBRATION_FORCES = 20_000, 2000
+# Copies of the features of the training atoms that the search for the active set holds, and the
+# fewest atoms that it looks at together, relative to the number of unknowns.
+COPIES, FEWEST = 5, 4
+# Size of the made-up atoms that join the candidates of the active set, one for each unknown,
+# relative to the training atoms: where no training atom reaches, grades are large, not infinite.
+UNSEEN = 1e-4
+# Below this fraction of the largest, an error bar is the rounding error of zero.
+ZERO = 1e-8
+
+
+def with_uncertainty(
+    model: PolynomialPotential,
+    train: Dataset,
+    *,
+    valid: Dataset | None = None,
+    weights: Weights | Mapping[str, float] | None = None,
+    ridge: float = 1e-3,
+) -> PolynomialPotential:
+    """The same potential with error bars and extrapolation grades; fits do this themselves.
+
+    Parameters
+    ----------
+    model : PolynomialPotential
+    train : Dataset
+        The data that the potential was fitted to.
+    valid, weights, ridge
+        As in :func:`etn.potential.fit`.
+
+    Raises
+    ------
+    SettingsError
+        If the potential is not fitted, or a setting is out of range.
+    """
+    rows = Rows(train, model.basis, model.baseline, Weights.of(weights))
+    uncertainty = calibrate(model, rows, ridge=ridge, valid=valid)
+    return model.with_chain(model.chain, uncertainty=uncertainty)
+
+
+def calibrate(
+    model: PolynomialPotential,
+    rows: Rows,
+    *,
+    ridge: float = 1e-3,
+    valid: Dataset | None = None,
+) -> Uncertainty:
+    """Posterior, active set and scales of a fitted potential.
+
+    Parameters
+    ----------
+    model : PolynomialPotential
+    rows : Rows
+        The training data with the weights of the fit.
+    ridge : float
+        That of the fit.
+    valid : Dataset, optional
+        Data for the scales; without it the training data, whose errors are smaller.
+
+    Raises
+    ------
+    SettingsError
+        If the potential is not fitted, or `ridge` is negative.
+    """
+    if model.chain is None:
+        raise SettingsError("uncertainty: expected a fitted potential, got one without a chain")
+    if not ridge >= 0:
+        raise SettingsError(f"ridge: expected zero or more, got {ridge}")
+    chain = model.chain.canonicalize(len(model.chain) - 1)
+    spread = _posterior(chain, rows, ridge)
+    rows.forget()
+    plain = {"energy": 1.0, "forces": 1.0}
+    new = Uncertainty(model.basis, chain, spread, np.eye(len(spread)), plain)
+    most = int(rows.memory.kept / (COPIES * 8.0 * len(spread)))
+    parts = _parts(rows.dataset, max(most, FEWEST * len(spread)))
+    new = replace(new, inverse=_active_inverse(new, parts))
+    data = rows.dataset if valid is None else valid
+    return replace(new, scales=_scales(new, model, data, rows.memory.batch))
+
+
+def _scales(
+    uncertainty: Uncertainty, model: PolynomialPotential, data: Dataset, limits: BatchLimits
+) -> dict[str, float]:
+    """Root mean squared ratios of error to deviation, of frames and of force vectors."""
+    many = data[:: math.ceil(data.n_atoms / CALIBRATION_ATOMS)]
+    energies = [
+        p.energy - f.energy
+        for f, p in zip(many, model.predict(many), strict=True)
+        if f.energy is not None
+    ]
+    deviations = uncertainty.energy([f for f in many if f.energy is not None])
+    some = data[:: math.ceil(data.n_atoms / CALIBRATION_FORCES)]
+    forces = [
+        p.forces - f.forces
+        for f, p in zip(some, model.predict(some), strict=True)
+        if f.forces is not None
+    ]
+    bars = uncertainty.forces([f for f in some if f.forces is not None], limits=limits)
+    return {
+        "energy": _ratio(np.array(energies), deviations),
+        "forces": _ratio(_lengths(forces), _lengths(bars)),
+    }
+
+
+def _posterior(chain: Chain, rows: Rows, ridge: float) -> Array:
+    """Square root of sigma^2 (G + ridge M)^-1, in the order of the entries of the last core."""
+    core = chain[-1]
+    design = CoreDesign(core)
+    normal = LeastSquares(rows.builders).normal_equations(chain, design)
+    precision = np.triu(normal.gram) + np.diag(ridge * core.metric()[design.order])
+    values, vectors = sl.eigh(precision, lower=False)
+    # Without a ridge a direction may have no data: as wide as the arithmetic allows.
+    values = np.maximum(values, len(values) * np.finfo(float).eps * (values[-1] or 1.0))
+    # Each direction takes as many degrees of freedom as its share of precision from data.
+    penalty = ridge * np.sum(core.metric()[design.order, None] * vectors**2, axis=0)
+    n_used = float(np.sum(1 - np.minimum(penalty / values, 1)))
+    residual = max(normal.value(design.from_core(core)), 0.0)
+    sigma = math.sqrt(residual / max(count_rows(rows.dataset, rows.weights) - n_used, 1.0))
+    spread = np.empty_like(vectors)
+    spread[design.order] = sigma * vectors / np.sqrt(values)
+    return spread
+
+
+def _parts(data: Dataset, most: int) -> list[Sequence[Frame]]:
+    """Frames in parts of at most this many atoms, or of one frame."""
+    part = (np.cumsum([frame.n_atoms for frame in data]) - 1) // most
+    return [[data.frames[k] for k in np.flatnonzero(part == number)] for number in np.unique(part)]
+
+
+def _active_inverse(uncertainty: Uncertainty, parts: Sequence[Sequence[Frame]]) -> Array:
+    """A^-1 of the active set: features of the atoms of largest volume, found part by part."""
+    squares, n_atoms = np.zeros(len(uncertainty.spread)), 0
+    for frames in parts:
+        features = np.concatenate(uncertainty.features(frames))
+        squares += np.sum(features**2, axis=0)
+        n_atoms += len(features)
+    scale = np.sqrt(squares / n_atoms)
+    scale[scale == 0] = scale.max(initial=0.0) or 1.0
+    active = UNSEEN * np.eye(len(scale))
+    for frames in parts:
+        if len(parts) > 1:
+            features = np.concatenate(uncertainty.features(frames))
+        candidates = np.concatenate([features / scale, active])
+        active = candidates[maxvol(candidates)]
+    return np.linalg.inv(active) / scale[:, None]
+
+
+def _ratio(errors: Array, deviations: Array) -> float:
+    """Root mean square of errors / deviations; 1 where there is nothing to compare."""
+    here = deviations > ZERO * deviations.max(initial=0.0)
+    return float(np.sqrt(np.mean((errors[here] / deviations[here]) ** 2))) if here.any() else 1.0
+
+
+def _lengths(vectors: Sequence[Array]) -> Array:
+    return np.linalg.norm(np.concatenate([*vectors, np.zeros((0, 3))]), axis=1)

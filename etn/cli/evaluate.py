@@ -77,25 +77,21 @@ def info(
     from etn.potential import load
 
     potential = load(model)
-    basis, chain = potential.basis, potential.chain
     e0 = ", ".join(f"{symbol} {energy:.6g} eV" for symbol, energy in potential.baseline.e0.items())
+    facts = {
+        "model": model,
+        "kind": potential.KIND,
+        "elements": ", ".join(potential.elements),
+        **potential.describe(),
+        "E0": e0,
+        "ZBL": "yes" if potential.baseline.zbl else "no",
+        "parameters": str(potential.n_parameters),
+    }
     rows = [
-        ("model", model),
-        ("elements", ", ".join(potential.elements)),
-        ("body order", str(potential.body_order)),
-        ("basis", f"r_max {basis.r_max:g} Å, n_max {basis.n_max}, l_max {basis.l_max}"),
-        ("", f"r_min {basis.r_min:g} Å, scale {basis.scale:g}, smoothness {basis.smoothness:g}"),
-        ("E0", e0),
-        ("ZBL", "yes" if potential.baseline.zbl else "no"),
-        ("parameters", str(potential.n_parameters)),
+        ("" if number else name, line)
+        for name, text in facts.items()
+        for number, line in enumerate(text.split("\n"))
     ]
-    if chain is not None:
-        rows.append(("bonds", "  ".join(map(str, chain.bonds))))
-    if potential.has_uncertainty:
-        unknowns = len(potential.uncertainty.spread)
-        rows.append(("uncertainty", f"error bars and grades, {unknowns} unknowns"))
-    elif chain is not None:
-        rows.append(("uncertainty", "none"))
     note = load_file(model).header["note"]
     for name in ("train", "valid", "test"):
         errors = note.get("errors", {}).get(name, {})
@@ -111,8 +107,9 @@ def info(
         wrapped = textwrap.wrap("\0".join(settings).replace(" ", "\1").replace("\0", "  "), 84)
         rows += [("settings" if not i else "", line) for i, line in enumerate(wrapped)]
     typer.echo("\n".join(f"{name:<14}{text}".rstrip() for name, text in rows).replace("\1", " "))
-    if chain is not None:
-        typer.echo(f"\n{chain.show()}")
+    diagram = potential.diagram()
+    if diagram:
+        typer.echo(f"\n{diagram}")
 
 
 def _frame_table(dataset: Dataset, predictions: Sequence[Prediction]) -> str:

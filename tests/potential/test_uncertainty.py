@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
+from functools import partialmethod
 
 import numpy as np
 import pytest
@@ -20,11 +20,10 @@ from etn.potential import (
     PolynomialPotential,
     Weights,
     fit,
+    response,
     with_uncertainty,
 )
-from etn.potential import uncertainty as module
-from etn.potential.fitting import rows as rows_module
-from etn.potential.fitting.memory import MemoryPlan
+from etn.potential.features import batching
 from etn.sweep import Schedule
 
 RIDGE = 1e-2
@@ -224,10 +223,11 @@ def test_an_isolated_atom_is_certain(alloy):
 def test_batches_do_not_matter(alloy, monkeypatch):
     frames = structures(np.random.default_rng(9), 4)
     together = measures(alloy, frames)
-    monkeypatch.setattr(module, "CHUNK", 3)
-    monkeypatch.setattr(module, "ATOMS_AT_ONCE", 5)
-    monkeypatch.setattr(rows_module, "ATOMS_PER_BATCH", 3)
-    monkeypatch.setattr(rows_module, "MemoryPlan", partial(MemoryPlan, directions=1.0))
+    monkeypatch.setattr(response, "CHUNK", 3)
+    monkeypatch.setattr(batching, "ATOMS_AT_ONCE", 5)
+    monkeypatch.setattr(batching, "ATOMS_PER_BATCH", 3)
+    few = batching.BatchLimits(directions=1.0)
+    monkeypatch.setattr(Uncertainty, "forces", partialmethod(Uncertainty.forces, limits=few))
     for got, expected in zip(measures(alloy, frames), together, strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-8)
     u = alloy.uncertainty

@@ -11,20 +11,15 @@ from etn.errors import SettingsError
 from etn.network import Chain
 from etn.potential.fitting.calibration import calibrate
 from etn.potential.fitting.memory import MemoryPlan
-from etn.potential.fitting.robust import (
-    Doubt,
-    Huber,
-    describe_doubts,
-    weighed_down,
-    without_scales,
-)
+from etn.potential.fitting.objective import FIRST_RIDGE, Objective
+from etn.potential.fitting.robust import Doubt, describe_doubts, weighed_down, without_scales
 from etn.potential.fitting.rows import Rows
+from etn.potential.fitting.supervision import Supervision
 from etn.potential.fitting.weights import Weights, count_rows
 from etn.potential.polynomial import PolynomialPotential
 from etn.sweep import Callback, LeastSquares, Report, Schedule, State, grow, polish
 
-# The ridge of the first sweep where the evidence chooses that of the others.
-FIRST_RIDGE = 1e-3
+__all__ = ["FitReport", "fit"]
 
 
 @dataclass(frozen=True)
@@ -141,82 +136,29 @@ def fit(
     >>> report.model
     PolynomialPotential(Mo, body order 3, bonds up to 2x0e+2x1o, 36 parameters)
     """
-    if missing not in ("error", "skip"):
-        raise SettingsError(f'missing: expected "error" or "skip", got {missing!r}')
-    by_evidence = isinstance(ridge, str)
-    if isinstance(ridge, str):
-        if ridge != "evidence":
-            raise SettingsError(f'ridge: expected a number or "evidence", got {ridge!r}')
-        ridge = FIRST_RIDGE
-    if not ridge >= 0:
-        raise SettingsError(f"ridge: expected zero or more, got {ridge}")
     if refine < 0:
         raise SettingsError(f"refine: expected zero or more, got {refine}")
-    if robust not in (None, "huber"):
-        raise SettingsError(f'robust: expected None or "huber", got {robust!r}')
-    weights = Weights.of(weights)
-    held_out: Dataset | None
-    if isinstance(valid, Dataset):
-        held_out = valid
-    elif valid:
-        train, held_out = train.split(float(valid), seed)
-    else:
-        held_out = None
-    if missing == "error":
-        weights.require(train, what="training set")
-        if held_out is not None:
-            weights.require(held_out, what="validation set")
-    weights.check_kinds(train, *(() if held_out is None else (held_out,)))
-    huber = Huber() if robust else None
-    n_held_out = 0 if held_out is None else held_out.n_atoms
-    fraction = train.n_atoms / (train.n_atoms + n_held_out)
+    objective = Objective.of(weights, robust=robust, ridge=ridge, missing=missing)
+    train, held_out = objective.split(train, valid, seed)
     start = model.initial_chain(seed=seed)
     plan = MemoryPlan.for_fit(
         memory, train, model.basis, unknowns=_most_unknowns(start, model.body_order - 1)
     )
-    rows = Rows(train, model.basis, model.baseline, weights, huber, plan.part(fraction))
-    if not len(rows):
-        raise SettingsError("weights: no label of the training set has a weight above zero")
-    # Held-out labels may be wrong as well: judged on one scale, that of the first sweep.
-    first = Huber() if robust else None
-    checks = None
-    if held_out is not None:
-        part = plan.part(1 - fraction)
-        checks = Rows(held_out, model.basis, model.baseline, weights, first, part)
-    if huber is not None and first is not None and resume is not None and resume.records:
-        first.restore(resume.records[0].measures)
-        huber.restore(resume.records[-1].measures)
-        rows.reweigh(resume.chain)
-
-    def measure(chain: Chain) -> dict[str, float]:
-        found = {f"train {name}": value for name, value in rows.measure(chain).items()}
-        del found["train loss"]
-        if huber is not None and first is not None:
-            found |= rows.reweigh(chain)
-            first.scales = first.scales or dict(huber.scales)
-        if checks is not None:
-            found |= {f"valid {name}": value for name, value in checks.measure(chain).items()}
-        return found
-
+    rows, checks = make_rows(model, objective, train, held_out, plan)
     problem = LeastSquares(
         rows.builders,
-        ridge=ridge,
+        ridge=objective.ridge,
         max_grams=plan.grams,
         threads=plan.threads,
         offset=lambda: rows.offset,
     )
-    if by_evidence and resume is not None and resume.records:
-        problem.ridge = resume.records[-1].measures.get("ridge", problem.ridge)
-    n_rows = count_rows(train, weights)
+    supervision = Supervision(objective, rows, checks, n_rows=count_rows(train, objective.weights))
+    if resume is not None:
+        supervision.restore(resume.records, resume.chain)
+        problem.ridge = supervision.ridge
 
-    def measure_sweep(chain: Chain) -> dict[str, float]:
-        found = measure(chain)
-        if by_evidence:
-            # After the robust weights, so that both are those of the next sweep.
-            best = problem.evidence(chain, n_rows)
-            problem.ridge = problem.ridge if best is None else best.ridge
-            found["ridge"] = problem.ridge
-        return found
+    def measure(chain: Chain) -> dict[str, float]:
+        return supervision.measure(chain) | supervision.choose_ridge(problem, chain)
 
     report = grow(
         start,
@@ -224,7 +166,7 @@ def fit(
         n_sites=model.body_order - 1,
         schedule=_capped(schedule or Schedule(), model),
         callbacks=callbacks,
-        measure=measure_sweep,
+        measure=measure,
         select="valid loss",
         resume=resume,
     )
@@ -234,7 +176,7 @@ def fit(
             problem,
             max_steps=refine,
             callbacks=callbacks,
-            measure=measure,
+            measure=supervision.measure,
             select="valid loss",
         )
     model = model.with_chain(report.chain)
@@ -251,6 +193,33 @@ def fit(
         doubts,
         problem.ridge,
     )
+
+
+def make_rows(
+    model: PolynomialPotential,
+    objective: Objective,
+    train: Dataset,
+    held_out: Dataset | None,
+    plan: MemoryPlan,
+) -> tuple[Rows, Rows | None]:
+    """Rows of the training and of the validation data, each with its part of the memory."""
+    n_held_out = 0 if held_out is None else held_out.n_atoms
+    fraction = train.n_atoms / (train.n_atoms + n_held_out)
+
+    def rows(data: Dataset, part: float) -> Rows:
+        return Rows(
+            data,
+            model.basis,
+            model.baseline,
+            objective.weights,
+            objective.huber(),
+            plan.part(part),
+        )
+
+    found = rows(train, fraction)
+    if not len(found):
+        raise SettingsError("weights: no label of the training set has a weight above zero")
+    return found, None if held_out is None else rows(held_out, 1 - fraction)
 
 
 def _capped(schedule: Schedule, model: PolynomialPotential) -> Schedule:

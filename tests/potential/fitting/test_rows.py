@@ -125,10 +125,10 @@ def test_a_frame_that_is_split_gives_the_same_normal_equations(rng, basis, chain
     # Pairs of the parts are found anew as well.
     memory = MemoryPlan(directions=maximum, kept=0.0 if maximum == 2e5 else 1e9)
     split = Rows(data, basis, BASELINE, WEIGHTS, memory=memory)
-    assert len(split._groups) > len(whole._groups)
+    assert len(split.groups) > len(whole.groups)
     assert len(split) == len(whole)
     if maximum == 6e4:
-        assert min(g.pairs.n_samples for g in split._groups if len(g.force_atoms)) < 20
+        assert min(g.pairs.n_samples for g in split.groups if len(g.force_atoms)) < 20
     got = normal_equations(split, chain)
     scale = np.abs(expected.gram).max()
     np.testing.assert_allclose(got.gram, expected.gram, rtol=0, atol=1e-12 * scale)
@@ -147,8 +147,8 @@ def test_kept_and_recomputed_features_give_the_same_bits(data, basis, chain):
     for kept, pairs in ((0.0, False), (PAIR * 1000.0, True)):
         fresh = Rows(data, basis, BASELINE, WEIGHTS, memory=MemoryPlan(kept=kept))
         np.testing.assert_array_equal(normal_equations(fresh, chain).gram, first.gram)
-        assert all(group.expansion is None for group in fresh._groups)
-        assert all((group.pairs is not None) == pairs for group in fresh._groups)
+        assert len(fresh._expansions) == 0
+        assert all((group.pairs is not None) == pairs for group in fresh.groups)
 
 
 def test_few_rows_fit_in_a_batch(rng, basis, chain):

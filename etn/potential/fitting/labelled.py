@@ -1,0 +1,141 @@
+"""Rows with labels: errors, the loss, robust weights and doubts, for every kind of potential."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etn.errors import SettingsError
+from etn.potential.fitting.robust import Doubt, Huber
+from etn.potential.fitting.targets import RowGroup
+
+__all__ = ["LabelledRows"]
+
+Array = NDArray[np.float64]
+Network = TypeVar("Network")
+
+
+class LabelledRows(ABC, Generic[Network]):
+    """Rows of a data set in groups, and what a fit asks of them after each sweep.
+
+    Parameters
+    ----------
+    groups : sequence of RowGroup
+    robust : Huber, optional
+        For :meth:`reweigh`.
+
+    Attributes
+    ----------
+    offset : float
+        Huber's function less the weighted squares, at the residuals that gave the weights.
+    """
+
+    def __init__(self, groups: Sequence[RowGroup], robust: Huber | None) -> None:
+        self.groups, self.robust = tuple(groups), robust
+        self.offset = 0.0
+        # The square root of what multiplies the squared residual of each row, group by group.
+        self.row_weights = [group.weights for group in self.groups]
+
+    @abstractmethod
+    def errors(self, network: Network) -> list[Array]:
+        """Prediction minus target of every row, group by group."""
+
+    def measure(self, network: Network) -> dict[str, float]:
+        """Mean absolute errors of energy (meV/atom) and forces (eV/Å), and the weighted loss.
+
+        Computed from the rows' own targets, so labels without weight do not count.  The loss is
+        that of the plain weights, or of Huber's function at its present scales.
+        """
+        losses: list[float] = []
+        errors: dict[str, list[Array]] = {"E": [], "F": []}
+        for group, found in zip(self.groups, self.errors(network), strict=True):
+            parts = group.labels(found)
+            if group.energy:
+                known = group.weighted("energy")
+                errors["E"].append((parts["energy"][:, 0] / group.sizes)[known])
+            errors["F"].append(parts["forces"][group.weighted("forces")].ravel())
+            losses.append(self._loss(group, found))
+        measures = {"loss": sum(losses)}
+        for name, scale in (("E", 1e3), ("F", 1.0)):
+            stacked = np.concatenate([*errors[name], np.empty(0)])
+            if len(stacked):
+                measures[name] = scale * float(np.abs(stacked).mean())
+        return measures
+
+    def _loss(self, group: RowGroup, errors: Array) -> float:
+        """Loss of the rows of a group."""
+        if self.robust is None:
+            return float(np.sum((group.weights * errors) ** 2))
+        squares = group.labels((group.weights * errors) ** 2)
+        total = 0.0
+        for label, norms in group.norms(errors).items():
+            # rho(r) / r^2 does not depend on the units that the weights turn r into.
+            share = self.robust.loss(label, norms) / np.where(norms > 0, norms, 1.0) ** 2
+            total += float(share @ squares[label].sum(axis=1))
+        return total
+
+    def reweigh(self, network: Network) -> dict[str, float]:
+        """Weigh labels that lie far from a network down, as Huber's function has it.
+
+        Returns
+        -------
+        dict
+            ``"outliers E"``, ``"outliers F"``, ``"outliers S"``: the energies, force vectors and
+            stresses that were weighed down; ``"scale E"``, ...: the scales in eV/atom and eV/Å.
+
+        Raises
+        ------
+        SettingsError
+            If the rows have no robust function.
+        """
+        if self.robust is None:
+            raise SettingsError("reweigh: expected rows with a robust function, got robust=None")
+        found = [
+            (group, errors, group.norms(errors))
+            for group, errors in zip(self.groups, self.errors(network), strict=True)
+        ]
+        used = [
+            {label: norms[group.weighted(label)] for label, norms in of_group.items()}
+            for group, _, of_group in found
+        ]
+        self.robust.update(
+            {label: np.concatenate([u[label] for u in used]) for label in used[0]} if used else {}
+        )
+        outliers = dict.fromkeys(self.robust.scales, 0)
+        self.offset, self.row_weights = 0.0, []
+        for group, errors, of_group in found:
+            factors = {label: np.ones_like(part) for label, part in group.labels(errors).items()}
+            for label, norms in of_group.items():
+                weights = self.robust.weights(label, norms)
+                factors[label] *= np.sqrt(weights)[:, None]
+                if label in outliers:
+                    outliers[label] += int(np.sum((weights < 1) & group.weighted(label)))
+            rows = group.weights * np.concatenate([part.ravel() for part in factors.values()])
+            self.row_weights.append(rows)
+            self.offset += self._loss(group, errors) - float(np.sum((rows * errors) ** 2))
+        measures = {f"outliers {label[0].upper()}": float(n) for label, n in outliers.items()}
+        return measures | self.robust.measures()
+
+    def doubts(self, network: Network) -> list[Doubt]:
+        """Labels that lie far beyond all others from a network, the worst first."""
+        if self.robust is None:
+            return []
+        found = [
+            (group, group.norms(errors))
+            for group, errors in zip(self.groups, self.errors(network), strict=True)
+        ]
+        doubts = []
+        for label, scale in self.robust.scales.items():
+            used = [of_group[label][group.weighted(label)] for group, of_group in found]
+            bound = self.robust.doubtful(label, np.concatenate(used))
+            for group, of_group in found:
+                norms = of_group[label]
+                for index in np.flatnonzero((norms > bound) & group.weighted(label)):
+                    frame, atom = group.place(label, int(index))
+                    norm = float(norms[index])
+                    doubts.append(Doubt(frame.name, label, atom, norm, norm / scale))
+        return sorted(doubts, key=lambda doubt: -doubt.scales)

@@ -30,17 +30,26 @@ class State:
         The chain of the sweep that did best on the selected measure.
     note : dict
         What was stored beside it.
+    others, best_others : dict of str to Chain
+        The other chains of a network with several, and those of the best sweep.
     """
 
     chain: Chain
     records: tuple[SweepRecord, ...]
     best: Chain
     note: Mapping[str, Any] = field(default_factory=dict)
+    others: Mapping[str, Chain] = field(default_factory=dict)
+    best_others: Mapping[str, Chain] = field(default_factory=dict)
 
     def save(self, path: str | os.PathLike[str], *, note: Mapping[str, Any]) -> None:
         """Write the state, atomically."""
         header, arrays = chain_to_arrays(self.chain)
         best_header, best_arrays = chain_to_arrays(self.best, name="best")
+        stored: dict[str, dict[str, Any]] = {"others": {}, "best_others": {}}
+        for group, headers in stored.items():
+            for name, chain in getattr(self, group).items():
+                headers[name], more = chain_to_arrays(chain, name=f"{group}-{name}")
+                arrays |= more
         save(
             path,
             kind="checkpoint",
@@ -49,6 +58,7 @@ class State:
                 "best": best_header,
                 "records": [record.to_dict() for record in self.records],
                 "note": dict(note),
+                **stored,
             },
             arrays={**arrays, **best_arrays},
         )
@@ -63,11 +73,22 @@ class State:
             If the file is missing, damaged or of another kind.
         """
         stored = load(path, kind="checkpoint")
+        header, arrays = stored.header, stored.arrays
+
+        def chains(group: str) -> dict[str, Chain]:
+            # Checkpoints of version 0.1.0 know a single chain.
+            return {
+                name: chain_from_arrays(chain, arrays, name=f"{group}-{name}")
+                for name, chain in header.get(group, {}).items()
+            }
+
         return cls(
-            chain_from_arrays(stored.header["chain"], stored.arrays),
-            tuple(SweepRecord.from_dict(record) for record in stored.header["records"]),
-            chain_from_arrays(stored.header["best"], stored.arrays, name="best"),
-            stored.header["note"],
+            chain_from_arrays(header["chain"], arrays),
+            tuple(SweepRecord.from_dict(record) for record in header["records"]),
+            chain_from_arrays(header["best"], arrays, name="best"),
+            header["note"],
+            chains("others"),
+            chains("best_others"),
         )
 
 

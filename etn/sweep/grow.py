@@ -133,7 +133,7 @@ def _stage(
             callback.on_step(step)
         if not step.completes_sweep:
             continue
-        record, spectra = _record(steps, spectra, dict(measure(step.chain)) if measure else {})
+        record, spectra = record_sweep(steps, spectra, dict(measure(step.chain)) if measure else {})
         steps = []
         earlier = [r.measures[select] for r in state.records if select in r.measures]
         improves = record.measures.get(select, -math.inf) < min(earlier, default=math.inf)
@@ -143,7 +143,7 @@ def _stage(
         yield state
 
 
-def _record(
+def record_sweep(
     steps: Sequence[Step], before: list[Spectrum], measures: Mapping[str, float]
 ) -> tuple[SweepRecord, list[Spectrum]]:
     """Record of a sweep, and the spectra that the next one is compared with."""

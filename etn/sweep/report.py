@@ -42,6 +42,10 @@ class SweepRecord:
         before at this length.
     gradient : float
         Largest norm of the local equations before their solution, if known.
+    chain : str
+        Name of the chain that was swept, of a network with several.
+    cycle : int
+        Number of the cycle through these chains, from 1.
     """
 
     n_sites: int
@@ -57,6 +61,8 @@ class SweepRecord:
     discarded: float = 0.0
     spectrum_change: float | None = None
     gradient: float | None = None
+    chain: str = ""
+    cycle: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionary for JSON."""
@@ -109,7 +115,10 @@ class Report:
 
     def __str__(self) -> str:
         measured = dict.fromkeys(key for record in self.records for key in record.measures)
-        columns: dict[str, Callable[[SweepRecord], str]] = {
+        columns: dict[str, Callable[[SweepRecord], str]] = {}
+        if any(r.chain for r in self.records):
+            columns |= {"cycle": lambda r: str(r.cycle), "chain": lambda r: r.chain}
+        columns |= {
             "sites": lambda r: str(r.n_sites),
             "sweep": lambda r: str(r.sweep),
             "loss": lambda r: f"{r.loss:.{self._digits}g}",

@@ -18,6 +18,7 @@ from etn.potential import (
     Dataset,
     Frame,
     PolynomialPotential,
+    Uncertainty,
     Weights,
     fit,
     response,

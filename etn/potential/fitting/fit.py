@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from etn.data.dataset import Dataset
 from etn.errors import SettingsError
 from etn.network import Chain
+from etn.potential.base import Potential
 from etn.potential.fitting.calibration import calibrate
 from etn.potential.fitting.memory import MemoryPlan
 from etn.potential.fitting.objective import FIRST_RIDGE, Objective
@@ -21,21 +22,24 @@ from etn.sweep import Callback, LeastSquares, Report, Schedule, State, grow, pol
 
 __all__ = ["FitReport", "fit"]
 
+Model = TypeVar("Model", bound=Potential)
+
 
 @dataclass(frozen=True)
-class FitReport(Report):
+class FitReport(Report, Generic[Model]):
     """Report of a fit, with the fitted potential.
 
     Attributes
     ----------
-    model : PolynomialPotential
+    model : Potential
+        Of the best sweep if there is a validation set, else of the last.
     doubts : tuple of Doubt
         Labels that a robust fit disbelieves, the worst first.
     ridge : float
         As it was given, or as the evidence chose it last.
     """
 
-    model: PolynomialPotential
+    model: Model
     doubts: tuple[Doubt, ...] = ()
     ridge: float = FIRST_RIDGE
 
@@ -68,7 +72,7 @@ def fit(
     seed: int = 0,
     resume: State | None = None,
     uncertainty: bool = True,
-) -> FitReport:
+) -> FitReport[PolynomialPotential]:
     """Fit the chain of a potential to energies, forces and stress.
 
     Starts from two sites and grows in body order; every update is the exact least-squares

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 from etn.lazy import attach
 
 if TYPE_CHECKING:
-    from etn.potential.message_passing.fit import LayerRecord, LayersReport, fit_layers
+    from etn.potential.message_passing.fit import LayersReport, fit_layers
     from etn.potential.message_passing.layers import Layers
     from etn.potential.message_passing.message import MessageCoupling, Messages
     from etn.potential.message_passing.model import MessagePassingPotential
 
 __all__ = [
-    "LayerRecord",
     "Layers",
     "LayersReport",
     "MessageCoupling",
@@ -24,7 +23,7 @@ __all__ = [
 ]
 
 _PARTS = {
-    "fit": ("LayerRecord", "LayersReport", "fit_layers"),
+    "fit": ("LayersReport", "fit_layers"),
     "layers": ("Layers",),
     "message": ("MessageCoupling", "Messages"),
     "model": ("MessagePassingPotential",),

@@ -38,7 +38,7 @@ class Along(Environment):
 
 
 @dataclass(frozen=True)
-class Feed:
+class FrameRows:
     """One frame as a chain of either layer sees it.
 
     Attributes
@@ -57,6 +57,12 @@ class Feed:
     end: Along
     targets: Array
     weights: Array
+
+    @property
+    def nbytes(self) -> int:
+        """Memory beyond the leg of the basis, which the rows of the data set keep."""
+        new = self.end.slopes or {} if self.last is self.samples else self.last.directions
+        return sum(array.nbytes for array in new.values())
 
     def rows(self, chain: Chain, design: CoreDesign) -> tuple[Array, Array]:
         """Weighted rows and targets of the center core of a chain."""

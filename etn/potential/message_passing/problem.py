@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from etn.errors import CoreError
 from etn.network import Chain
 from etn.network.design import CoreDesign
-from etn.potential.message_passing.frame_rows import Feed
+from etn.potential.fitting.kept import Kept
+from etn.potential.message_passing.frame_rows import FrameRows
 from etn.potential.message_passing.layers import Layers
-from etn.potential.message_passing.rows import MAX_KEPT, LayerRows
+from etn.potential.message_passing.rows import LayerRows
 from etn.sweep import LocalSolution
-from etn.sweep.regression.normal_equations import accumulate, solve_direct
+from etn.sweep.regression.evidence import Evidence, EvidenceCurve
+from etn.sweep.regression.normal_equations import NormalEquations, accumulate, solve_direct
 
 Array = NDArray[np.float64]
 # Above this estimate of their condition number normal equations are not trusted.
@@ -26,6 +28,8 @@ class LayerProblem:
     """Least squares on one core of one chain, all others of both layers fixed.
 
         min_a  sum_rows w^2 (Phi a - y)^2 + ridge (||T_readout||^2 + ||T_value||^2 + ...)
+
+    Robust weights are those that the rows have when it is made.
 
     Parameters
     ----------
@@ -40,9 +44,10 @@ class LayerProblem:
     def __init__(self, rows: LayerRows, layers: Layers, name: str, *, ridge: float) -> None:
         self.rows, self.layers, self.name, self.ridge = rows, layers, name, ridge
         others = [chain for other, chain in layers.chains().items() if other != name]
-        self._rest = ridge * sum(chain.norm() ** 2 for chain in others)
-        self._kept: dict[int, Feed] = {}
-        self._bytes = 0
+        self._rest = sum(chain.norm() ** 2 for chain in others)
+        self._views = Kept[FrameRows](
+            0.5 * rows.memory.kept, lambda view: view.nbytes, threads=rows.memory.threads
+        )
 
     def solve(self, chain: Chain) -> LocalSolution:
         """Optimal center core.
@@ -60,18 +65,42 @@ class LayerProblem:
         design = self._design(chain)
         assert chain.center is not None
         penalty = self.ridge * chain[chain.center].metric()[design.order]
-        normal = accumulate(design.columns, self.rows.groups(), partial(self._group, chain, design))
+        normal = self._normal_equations(chain, design)
         solution, condition, solver = solve_direct(
             normal, penalty, partial(self._rows, chain, design), max_condition=MAX_CONDITION
         )
         assert solution is not None
-        loss = max(normal.value(solution), 0.0) + float(penalty @ solution**2) + self._rest
+        loss = max(normal.value(solution), 0.0) + float(penalty @ solution**2)
+        loss += self.ridge * self._rest + self.rows.offset
         return LocalSolution(design.to_core(solution), loss, condition, solver)
 
     def loss(self, chain: Chain) -> float:
         """Objective of a canonical chain."""
         data = float(np.sum(self.residuals(chain) ** 2))
-        return data + self.ridge * chain.norm() ** 2 + self._rest
+        return data + self.ridge * (chain.norm() ** 2 + self._rest) + self.rows.offset
+
+    def evidence(self, chain: Chain, n_rows: int) -> Evidence:
+        """The ridge that the data make most likely, with all cores but the center fixed.
+
+        Parameters
+        ----------
+        chain : Chain
+            Canonical around its center.
+        n_rows : int
+            Rows with a weight.
+
+        Raises
+        ------
+        CoreError
+            If the chain has no center.
+        SettingsError
+            If all targets are zero.
+        """
+        design = self._design(chain)
+        assert chain.center is not None
+        normal = self._normal_equations(chain, design)
+        metric = chain[chain.center].metric()[design.order]
+        return EvidenceCurve(normal.gram, normal.rhs, normal.target, metric, n_rows).maximum()
 
     def residuals(self, chain: Chain) -> Array:
         """Weighted prediction minus label of all rows, frame after frame: (rows,)."""
@@ -85,23 +114,25 @@ class LayerProblem:
             raise CoreError("least squares needs a canonical chain: canonicalize(center) it first")
         return CoreDesign(chain[chain.center])
 
-    def _rows(self, chain: Chain, design: CoreDesign) -> Iterator[tuple[Array, Array]]:
-        for group in self.rows.groups():
-            yield self._group(chain, design, group)
+    def _normal_equations(self, chain: Chain, design: CoreDesign) -> NormalEquations:
+        self._keep()
+        work = partial(self._block, chain, design)
+        return accumulate(design.columns, self.rows.blocks(), work, most=self.rows.memory.threads)
 
-    def _group(self, chain: Chain, design: CoreDesign, group: range) -> tuple[Array, Array]:
-        parts = [self._feed(index).rows(chain, design) for index in group]
+    def _rows(self, chain: Chain, design: CoreDesign) -> Iterator[tuple[Array, Array]]:
+        self._keep()
+        for block in self.rows.blocks():
+            yield self._block(chain, design, block)
+
+    def _block(self, chain: Chain, design: CoreDesign, block: range) -> tuple[Array, Array]:
+        parts = [(self._views.get(k) or self._view(k)).rows(chain, design) for k in block]
         rows, targets = zip(*parts, strict=True)
         return np.concatenate(rows), np.concatenate(targets)
 
-    def _feed(self, index: int) -> Feed:
-        if index in self._kept:
-            return self._kept[index]
-        feed = self.rows.feed(self.layers, self.name, index)
-        # The leg of the basis is kept by the rows; messages or ends are new.
-        new = feed.last.directions if feed.last is not feed.samples else (feed.end.slopes or {})
-        size = sum(array.nbytes for array in new.values())
-        if self._bytes + size < MAX_KEPT:
-            self._bytes += size
-            self._kept[index] = feed
-        return feed
+    def _keep(self) -> None:
+        """Build what is kept for the whole sweep, before work on it is shared out."""
+        self.rows.keep()
+        self._views.fill(range(len(self.rows.groups)), self._view)
+
+    def _view(self, index: int) -> FrameRows:
+        return self.rows.view(self.layers, self.name, index)

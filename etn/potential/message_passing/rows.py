@@ -13,6 +13,7 @@ other within twice the radius.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,25 +28,32 @@ from etn.o3 import Irreps
 from etn.potential.baseline import Baseline
 from etn.potential.features.basis import Basis
 from etn.potential.features.pairs import Pairs
+from etn.potential.fitting.kept import Kept
+from etn.potential.fitting.labelled import LabelledRows
+from etn.potential.fitting.memory import MemoryPlan
+from etn.potential.fitting.robust import Huber
+from etn.potential.fitting.targets import RowGroup, Targets
 from etn.potential.fitting.weights import Weights
 from etn.potential.message_passing.edges import Edges, Sources
-from etn.potential.message_passing.frame_rows import Along, Feed
+from etn.potential.message_passing.frame_rows import Along, FrameRows
 from etn.potential.message_passing.layers import (
     Layers,
     flatten,
     no_messages,
+    respond,
     sources_of,
     unflatten,
+    vacuum_energies,
     widen,
 )
 from etn.potential.message_passing.message import SCALAR, MessageCoupling, Messages
+from etn.sweep import share
 from etn.tensor.core import coupling as structure
 
 Array = NDArray[np.float64]
 
-# Bounds of what one frame takes, and of all that is kept of the frames, bytes.
+# Bound of what one frame takes, bytes.
 MAX_FRAME = 2e9
-MAX_KEPT = 2e9
 # Frames whose rows enter the Gram matrix together.
 FRAMES_AT_ONCE = 16
 
@@ -68,7 +76,7 @@ class _Molecule:
         return sum(array.nbytes for array in arrays)
 
 
-class LayerRows:
+class LayerRows(LabelledRows[Layers]):
     """Design rows of a data set for the chains of two layers.
 
     Parameters
@@ -80,6 +88,9 @@ class LayerRows:
     baseline : Baseline
     weights : Weights
         Frames without a label have rows of weight zero for it.
+    robust : Huber, optional
+        For :meth:`reweigh`.
+    memory : MemoryPlan, optional
 
     Raises
     ------
@@ -95,14 +106,18 @@ class LayerRows:
         coupling: MessageCoupling,
         baseline: Baseline,
         weights: Weights,
+        robust: Huber | None = None,
+        memory: MemoryPlan | None = None,
     ) -> None:
         self.basis, self.messages, self.coupling = basis, messages, coupling
-        self.frames = list(dataset)
-        for frame in self.frames:
+        self.memory = MemoryPlan() if memory is None else memory
+        for frame in dataset:
             self._check(frame)
-        self._labels = [labels(f, basis, baseline, weights) for f in self.frames]
-        self._molecules: dict[int, _Molecule] = {}
-        self._kept = 0
+        super().__init__([self._group(frame, baseline, weights) for frame in dataset], robust)
+        # The features get one half of what may be kept, what one chain sees of them the other.
+        self._molecules = Kept[_Molecule](
+            0.5 * self.memory.kept, lambda molecule: molecule.nbytes, threads=self.memory.threads
+        )
 
     def _check(self, frame: Frame) -> None:
         rows = 3 * frame.n_atoms + 7
@@ -117,30 +132,64 @@ class LayerRows:
                 "fewer outputs, n_max or l_max in the messages"
             )
 
+    def _group(self, frame: Frame, baseline: Baseline, weights: Weights) -> RowGroup:
+        """The rows of a frame: energy, forces, and strain if it has a stress."""
+        basis = self.basis
+        pairs = Pairs.find([frame], basis.elements, basis.r_max)
+        targets = Targets.of(
+            [frame], pairs, baseline, weights, elements=basis.elements, r_max=basis.r_max
+        )
+        atoms, stress = np.arange(frame.n_atoms), bool(targets.strain_weights.any())
+        rows = targets.rows(atoms, energy=True, stress=stress)
+        return RowGroup([frame], atoms, True, stress, *rows)
+
     def __len__(self) -> int:
-        return sum(int(np.count_nonzero(weights)) for _, weights in self._labels)
+        return sum(int(np.count_nonzero(group.weights)) for group in self.groups)
+
+    def errors(self, network: Layers) -> list[Array]:
+        """Prediction minus target of every row, frame by frame."""
+        vacuum = vacuum_energies(network, self.coupling, self.basis)
+
+        def part(numbers: Iterator[int]) -> dict[int, Array]:
+            return {number: self._errors_of(network, number, vacuum) for number in numbers}
+
+        found: dict[int, Array] = {}
+        for some in share(part, range(len(self.groups)), most=self.memory.threads):
+            found |= some
+        return [found[number] for number in range(len(self.groups))]
+
+    def _errors_of(self, layers: Layers, number: int, vacuum: Array) -> Array:
+        group = self.groups[number]
+        pairs = Pairs.find(group.frames, self.basis.elements, self.basis.r_max)
+        edges = Edges(self.basis, self.messages, pairs)
+        answer = respond(layers, self.coupling, self.basis.expand(pairs), edges, vacuum)
+        values = [np.array([answer.energies.sum()]), answer.forces.ravel()]
+        if group.stress:
+            values.append(voigt(answer.strain).ravel())
+        return np.concatenate(values) - group.targets
+
+    def keep(self) -> None:
+        """Build the features that are kept, before work on them is shared out."""
+        self._molecules.fill(range(len(self.groups)), self._build)
 
     def _molecule(self, index: int) -> _Molecule:
-        if index in self._molecules:
-            return self._molecules[index]
-        pairs = Pairs.find([self.frames[index]], self.basis.elements, self.basis.r_max)
-        strain = len(self._labels[index][0]) > 1 + 3 * pairs.n_atoms
+        return self._molecules.get(index) or self._build(index)
+
+    def _build(self, index: int) -> _Molecule:
+        group = self.groups[index]
+        pairs = Pairs.find(group.frames, self.basis.elements, self.basis.r_max)
         samples = self.basis.expand(pairs).samples(
-            energy=True, force_atoms=np.arange(pairs.n_atoms), strain=strain
+            energy=True, force_atoms=np.arange(pairs.n_atoms), strain=group.stress
         )
         edges = Edges(self.basis, self.messages, pairs)
-        molecule = _Molecule(samples, edges, edges.slopes(strain=strain))
-        if self._kept + molecule.nbytes < MAX_KEPT:
-            self._kept += molecule.nbytes
-            self._molecules[index] = molecule
-        return molecule
+        return _Molecule(samples, edges, edges.slopes(strain=group.stress))
 
-    def groups(self) -> list[range]:
+    def blocks(self) -> list[range]:
         """Numbers of the frames whose rows are added to the normal equations together."""
-        n = len(self.frames)
+        n = len(self.groups)
         return [range(k, min(k + FRAMES_AT_ONCE, n)) for k in range(0, n, FRAMES_AT_ONCE)]
 
-    def feed(self, layers: Layers, name: str, index: int) -> Feed:
+    def view(self, layers: Layers, name: str, index: int) -> FrameRows:
         """A frame as one chain sees it, all other chains fixed.
 
         Parameters
@@ -153,19 +202,19 @@ class LayerRows:
         """
         molecule = self._molecule(index)
         sources, slopes = self._sources(layers, molecule)
-        targets, weights = self._labels[index]
+        targets, weights = self.groups[index].targets, self.row_weights[index]
         samples = molecule.samples
         if name == "readout":
             one = {SCALAR: np.ones((1, 1, samples.n_samples))}
             last = self._listening(molecule, sources, slopes)
-            return Feed(samples, last, Along(Irreps("0e"), one), targets, weights)
+            return FrameRows(samples, last, Along(Irreps("0e"), one), targets, weights)
         gradient, gradient_slopes, silent = self._readout_gradient(layers, molecule)
         pulled = molecule.edges.pull_back(sources, gradient)
         moved = molecule.edges.pull_back_slopes(
             molecule.edge_slopes, sources, slopes, gradient, gradient_slopes
         )
         end = self._end(layers.chains()[name].out, getattr(pulled, name), getattr(moved, name))
-        return Feed(samples, samples, end, targets - silent, weights)
+        return FrameRows(samples, samples, end, targets - silent, weights)
 
     def _sources(self, layers: Layers, molecule: _Molecule) -> tuple[Sources, Sources]:
         """Outputs, queries and keys of the atoms, and their derivatives along the rows."""
@@ -254,26 +303,3 @@ class LayerRows:
             moved[ir][:, : len(values)] = part.transpose(3, 0, 1, 2)
             at += size
         return Along(irreps, unflatten(padded, irreps), slopes=moved)
-
-
-def labels(frame: Frame, basis: Basis, baseline: Baseline, weights: Weights) -> tuple[Array, Array]:
-    """Targets and weights of the rows of a frame: energy, forces, and strain if it has a stress.
-
-    The weights are the square roots of what multiplies the squared residuals; labels that the
-    frame lacks have weight zero.
-    """
-    pairs = Pairs.find([frame], basis.elements, basis.r_max)
-    energies, forces, strain = baseline.evaluate(pairs, basis.elements, basis.r_max)
-    n, factor = frame.n_atoms, np.sqrt(weights.count(frame))
-    energy = 0.0 if frame.energy is None else frame.energy - energies.sum()
-    force = np.zeros((n, 3)) if frame.forces is None else frame.forces - forces
-    targets = [np.array([energy]), force.ravel()]
-    row_weights = [
-        np.array([0.0 if frame.energy is None else factor * weights.energy / np.sqrt(n)]),
-        np.full(3 * n, 0.0 if frame.forces is None else factor * weights.forces),
-    ]
-    stress = weights.DEFAULT_STRESS if weights.stress is None else weights.stress
-    if frame.stress is not None and frame.volume > 0 and stress > 0:
-        targets.append(frame.stress * frame.volume - voigt(strain[0]))
-        row_weights.append(np.full(6, factor * stress / n))
-    return np.concatenate(targets), np.concatenate(row_weights)

@@ -12,8 +12,18 @@ import pytest
 from etn.errors import CoreError, DataError, ModelFileError, SettingsError
 from etn.network import Chain
 from etn.o3 import Irreps
-from etn.potential import Baseline, Basis, Dataset, Frame, Radial, Weights, load
+from etn.potential import (
+    Baseline,
+    Basis,
+    Dataset,
+    Frame,
+    PolynomialPotential,
+    Radial,
+    Weights,
+    load,
+)
 from etn.potential.features.pairs import Pairs
+from etn.potential.fitting.memory import MemoryPlan
 from etn.potential.message_passing import (
     Layers,
     MessageCoupling,
@@ -21,13 +31,13 @@ from etn.potential.message_passing import (
     Messages,
     fit_layers,
 )
-from etn.potential.message_passing import problem as problem_module
 from etn.potential.message_passing import rows as rows_module
 from etn.potential.message_passing.edges import Edges, Sources
 from etn.potential.message_passing.layers import wide_leg
 from etn.potential.message_passing.problem import LayerProblem
 from etn.potential.message_passing.rows import LayerRows
 from etn.potential.message_passing.start import first_layer, make_room
+from etn.sweep import Callback, Schedule, State
 from etn.testing import PotentialLaws
 
 NAMES = ("readout", "value", "query", "key")
@@ -89,9 +99,6 @@ class Base(PotentialLaws):
         from ase.data import atomic_numbers
 
         return make_frames(rng, [atomic_numbers[symbol] for symbol in self.elements])
-
-    def load(self, path):
-        return MessagePassingPotential.load(path)
 
 
 class TestOneElement(Base):
@@ -304,8 +311,9 @@ def test_what_does_not_fit_is_refused(rng, tmp_path):
         MessagePassingPotential(model.basis, body_order=2)
     path = tmp_path / "model.etn"
     model.save(path)
-    with pytest.raises(ModelFileError):
-        load(path)
+    assert isinstance(load(path), MessagePassingPotential)
+    with pytest.raises(ModelFileError, match="expected a file of kind 'polynomial potential'"):
+        PolynomialPotential.load(path)
     unfitted = MessagePassingPotential(model.basis, model.messages)
     unfitted.save(path)
     assert repr(MessagePassingPotential.load(path)) == repr(unfitted)
@@ -399,7 +407,8 @@ def fitted(rng, **options):
     model = make_model(rng, elements=("Nb", "Mo"), attention=options.pop("attention", None))
     frames = [f for _ in range(4) for f in make_frames(rng, [41, 42])]
     data = labelled(frames, make_model(rng, elements=("Nb", "Mo")))
-    # Not every frame has a stress: no number demands one.
+    # Plain squares: what the predictions say.  Not every frame has a stress: no number demands one.
+    options = {"robust": None, **options}
     return fit_layers(model, data, weights=replace(WEIGHTS, stress=None), **options), data
 
 
@@ -460,10 +469,112 @@ def test_what_is_built_anew_gives_the_same_solution(rng, monkeypatch):
     chain = model.layers.value.canonicalize(0)
     one = LayerProblem(rows, model.layers, "value", ridge=1e-2).solve(chain)
     monkeypatch.setattr(rows_module, "FRAMES_AT_ONCE", 1)
-    monkeypatch.setattr(rows_module, "MAX_KEPT", 0.0)
-    monkeypatch.setattr(problem_module, "MAX_KEPT", 0.0)
-    again = LayerRows(data, model.basis, model.messages, model.coupling, model.baseline, WEIGHTS)
+    again = LayerRows(
+        data,
+        model.basis,
+        model.messages,
+        model.coupling,
+        model.baseline,
+        WEIGHTS,
+        memory=MemoryPlan(kept=0.0),
+    )
     problem = LayerProblem(again, model.layers, "value", ridge=1e-2)
     two, three = problem.solve(chain), problem.solve(chain)
     assert two.loss == pytest.approx(one.loss, rel=1e-10)
     assert three.loss == two.loss
+
+
+class Interrupt(Callback):
+    """Raises after some sweeps and cycles, as Ctrl-C would; keeps what a checkpoint would hold."""
+
+    def __init__(self, path, after):
+        self.path, self.left = path, after
+
+    def on_sweep(self, state):
+        state.save(self.path, note={"data": "x"})
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("after", [1, 2, 3, 4])
+def test_an_interrupted_fit_goes_on_to_the_same_result(rng, tmp_path, after):
+    options = {
+        "attention": "1x0e",
+        "robust": "huber",
+        "ridge": "evidence",
+        "valid": 0.25,
+        "max_cycles": 2,
+        "rel_tol": 0.0,
+        "schedule": Schedule(max_sweeps=1),
+    }
+    whole, data = fitted(rng, **options)
+    del options["attention"]
+    model = whole.model.with_layers(None)
+    options["weights"] = replace(WEIGHTS, stress=None)
+    path = tmp_path / "checkpoint.etn"
+    with pytest.raises(KeyboardInterrupt):
+        fit_layers(model, data, **options, callbacks=[Interrupt(path, after)])
+    again = fit_layers(model, data, **options, resume=State.load(path))
+    assert [r.chain for r in again.records] == [r.chain for r in whole.records]
+    for one, two in zip(again.records, whole.records, strict=True):
+        assert one.losses == pytest.approx(two.losses, rel=1e-9)
+        assert one.measures == pytest.approx(two.measures, rel=1e-7)
+    assert again.ridge == pytest.approx(whole.ridge, rel=1e-9)
+    for one, two in zip(again.model.predict(data), whole.model.predict(data), strict=True):
+        np.testing.assert_allclose(one.forces, two.forces, atol=1e-8 * np.abs(two.forces).max())
+
+
+def test_wrong_labels_pull_less_in_a_robust_fit(rng):
+    model = make_model(rng, elements=("Nb", "Mo"))
+    frames = [f for _ in range(6) for f in make_frames(rng, [41, 42])]
+    clean = labelled(frames, make_model(rng, elements=("Nb", "Mo")))
+    wrong = Dataset([replace(f, energy=f.energy + 50.0 * (k == 7)) for k, f in enumerate(clean)])
+    options = {"weights": replace(WEIGHTS, stress=None), "max_cycles": 2, "ridge": 1e-2}
+    plain, robust = (fit_layers(model, wrong, robust=r, **options) for r in (None, "huber"))
+
+    def error(report):
+        return report.model.evaluate(clean[[k != 7 for k in range(len(clean))]]).energy.mae
+
+    assert error(robust) < 0.5 * error(plain)
+    assert [doubt.frame for doubt in robust.doubts if doubt.label == "energy"] == [wrong[7].name]
+    assert robust.records[-1].measures["outliers E"] >= 1
+    assert plain.doubts == ()
+
+
+def test_callbacks_see_steps_sweeps_and_may_stop(rng):
+    seen = []
+
+    class Watch(Callback):
+        def on_step(self, step):
+            seen.append(("step", len(step.chain)))
+
+        def on_sweep(self, state):
+            seen.append(("sweep", state.records[-1].chain))
+
+        def verdict(self, records):
+            return "enough" if records[-1].chain == "value" else ""
+
+    report, _ = fitted(rng, max_cycles=5, rel_tol=0.0, callbacks=[Watch()])
+    assert report.reason == "enough"
+    assert report.records[-1].cycle == 1
+    assert [name for kind, name in seen if kind == "sweep"][-2:] == ["readout", "value"]
+    assert sum(kind == "step" for kind, _ in seen) > 8
+
+
+def test_evidence_chooses_the_ridge(rng):
+    report, _ = fitted(rng, max_cycles=1, ridge="evidence")
+    assert report.ridge == report.records[-1].measures["ridge"] != 1e-3
+
+
+def test_missing_labels_and_options_are_refused(rng):
+    model, data, _ = setting(rng)
+    bare = Dataset([replace(data[0], forces=None), *data[1:]])
+    with pytest.raises(DataError, match=r"training set: 1 of .* frames have no forces"):
+        fit_layers(model, bare)
+    with pytest.raises(SettingsError, match="robust"):
+        fit_layers(model, data, robust="tukey")
+    with pytest.raises(SettingsError, match="evidence"):
+        fit_layers(model, data, ridge="much")
+    report = fit_layers(model, bare, missing="skip", max_cycles=1, schedule=Schedule(max_sweeps=1))
+    assert report.records[-1].chain == "query"

@@ -134,7 +134,7 @@ def convergence(report: Report) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    records = report.records
+    records = report.history
     if not records:
         raise DataError("convergence: the report has no sweep")
     ends = np.cumsum([len(record.losses) for record in records])
@@ -176,16 +176,20 @@ def convergence(report: Report) -> Figure:
             axes.set_ylabel(label)
             axes.set_ylim(0, 1.12 * highest or 1.0)
             axes.legend(loc="lower left", ncols=2)
-        lengths = [record.n_sites for record in records]
-        for index, length in enumerate(lengths):
-            if index and length == lengths[index - 1]:
+        # A length of the chain, or a cycle through several chains.
+        stages = [
+            f"cycle {record.cycle}" if record.chain else f"{record.n_sites} sites"
+            for record in records
+        ]
+        for index, stage in enumerate(stages):
+            if index and stage == stages[index - 1]:
                 continue
             start = (ends[index - 1] if index else 0) + 0.5
             for axes in rows:
                 if index:
                     axes.axvline(start, color="0.6", lw=0.9, ls=":")
             rows[0].annotate(
-                f"{length} sites",
+                stage,
                 (start, 1.0),
                 (4, 3),
                 xycoords=("data", "axes fraction"),

@@ -22,7 +22,8 @@ from etn.cli import app
 from etn.cli.display import TimeLeft
 from etn.potential import Dataset, Frame, load
 from etn.run.folder import OUTPUTS
-from etn.run.settings import SIZED, FitSettings
+from etn.run.options import SIZED
+from etn.run.settings import FitSettings
 from etn.sweep import Schedule
 
 SMALL = [
@@ -206,7 +207,7 @@ def test_interruption_before_the_first_sweep(data, finished, tmp_path, monkeypat
     def interrupt(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("etn.run.folder.fit", interrupt)
+    monkeypatch.setattr("etn.run.settings.fit", interrupt)
     result = invoke("fit", data / "train.xyz", "--out", out, "--force", *SMALL)
     assert result.exit_code == 130
     assert "nothing to resume" in result.stderr

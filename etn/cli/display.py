@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from etn.potential import PolynomialPotential
 from etn.sweep import Callback, Schedule, State, Step, SweepRecord
 
 if TYPE_CHECKING:
@@ -121,11 +122,12 @@ class Display(Callback):
     def announce(self, plan: Plan) -> None:
         """Say what is about to be fitted."""
         model = plan.model
-        chain = model.initial_chain(seed=0).insert(1)
-        end, inner = (chain[site].n_parameters + _OVERHEAD for site in (0, 1))
-        self._left = TimeLeft(
-            plan.settings.schedule(), model.body_order - 1, inner_cost=inner / end
-        )
+        if isinstance(model, PolynomialPotential):
+            chain = model.initial_chain(seed=0).insert(1)
+            end, inner = (chain[site].n_parameters + _OVERHEAD for site in (0, 1))
+            self._left = TimeLeft(
+                plan.settings.schedule(), model.body_order - 1, inner_cost=inner / end
+            )
         self._has_valid = plan.valid is not None
         self.print(str(plan.train))
         for name, dataset in plan.datasets.items():
@@ -133,12 +135,12 @@ class Display(Callback):
                 self.print(f"{name:<15}{dataset!r}")
         for text in plan.warnings:
             self.print(_wrapped("warning", text))
-        basis = model.basis
-        self.print(
-            f"{_wrapped('size', plan.size)}\n"
-            f"{'model':<15}body order {model.body_order}, bonds up to {model.max_bond}\n"
-            f"{'basis':<15}r_max {basis.r_max:g} Å, n_max {basis.n_max}, l_max {basis.l_max}\n"
-        )
+        self.print(_wrapped("size", plan.size))
+        facts = model.describe()
+        for title, name in (("model", "network"), ("basis", "basis"), ("messages", "messages")):
+            if name in facts:
+                self.print(f"{title:<15}{facts[name].splitlines()[0]}")
+        self.print("")
         for line in _head(self._has_valid):
             self.print(line)
         self._last = time.perf_counter()
@@ -162,7 +164,14 @@ class Display(Callback):
 
     def on_sweep(self, state: State) -> None:
         """Print the line of a sweep."""
-        self.print(_row(state.records[-1], self._has_valid, self._time_left()))
+        last = state.records[-1]
+        # A cycle through several chains has a record for each of them.
+        new = [r for r in state.records if r.chain and r.cycle == last.cycle] or [last]
+        for record in new:
+            self.print(_row(record, self._has_valid, self._time_left()))
+        if self._left is None and self._bar is not None:
+            done = f"cycle {last.cycle + 1}" if last.chain else f"{last.n_sites} sites"
+            self._bar.update(self._task, description=done)
 
     def on_joint(self, record: SweepRecord) -> None:
         """Print the line of a joint step."""
@@ -197,7 +206,10 @@ def _head(has_valid: bool) -> list[str]:
 
 
 def _row(record: SweepRecord, has_valid: bool, left: str) -> str:
-    text = f"{record.n_sites:5d}  {record.sweep:5d}  {record.loss:11.5g}"
+    where = f"{record.n_sites:5d}  {record.sweep:5d}"
+    if record.chain:
+        where = f"{f'{record.cycle} {record.chain}':<12}"
+    text = f"{where}  {record.loss:11.5g}"
     for kind in ("train", "valid") if has_valid else ("train",):
         for label, digits in (("E", 2), ("F", 4)):
             value = record.measures.get(f"{kind} {label}")

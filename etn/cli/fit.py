@@ -19,14 +19,20 @@ if TYPE_CHECKING:
 
 def with_settings(function: Callable[..., None]) -> Callable[..., None]:
     """Give a command one option for each setting of a fit, in place of ``**settings``."""
-    from etn.run.settings import SIZED, FitSettings
+    from etn.run.layered import all_fields
+    from etn.run.options import SIZED
+    from etn.run.settings import FitSettings
 
     signature = inspect.signature(function, eval_str=True)
     own = [p for p in signature.parameters.values() if p.kind != p.VAR_KEYWORD]
     added = []
-    for name, field in FitSettings.model_fields.items():
+    # Some settings belong to the one kind of potential or the other, most to both.
+    for name, field in all_fields().items():
         if name == "train":
             continue
+        panel = "Settings of the fit"
+        if name not in FitSettings.model_fields:
+            panel = "Settings of a second layer (--layers 2)"
         flag = "--" + name.replace("_", "-")
         is_switch = field.annotation is bool
         extra: Any = field.json_schema_extra
@@ -37,7 +43,7 @@ def with_settings(function: Callable[..., None]) -> Callable[..., None]:
             f"{flag}/--no-{name.replace('_', '-')}" if is_switch else flag,
             metavar=None if is_switch else extra["form"] or number,
             help=f"{field.description}{unit} Default: {default}.",
-            rich_help_panel="Settings of the fit",
+            rich_help_panel=panel,
             show_default=False,
         )
         # Values stay text here: the settings parse and check them, with one kind of message.
@@ -104,8 +110,9 @@ def fit(
     """Fit a potential to energies, forces and stress, and write a run folder."""
     from etn.cli.display import Display
     from etn.run.folder import CHECKPOINT, SETTINGS, run_fit
+    from etn.run.layered import settings_for
+    from etn.run.options import overlay
     from etn.run.parsing import read_yaml
-    from etn.run.settings import FitSettings, overlay
 
     given = {name: value for name, value in settings.items() if value is not None}
     if config is not None:
@@ -116,7 +123,7 @@ def fit(
     if resume and "train" not in given and (folder / SETTINGS).exists():
         # Needed to check the other settings only: the run knows what it was started with.
         given |= {"train": read_yaml(folder / SETTINGS).get("train")} if given else {}
-    chosen = FitSettings(**given) if "train" in given or not resume else None
+    chosen = settings_for(**given) if "train" in given or not resume else None
     earlier = _modified(folder / CHECKPOINT)
     display = None if quiet else Display()
     try:

@@ -191,7 +191,10 @@ class PolynomialPotential(Potential):
 
     def describe(self) -> dict[str, str]:
         """Facts about basis, network and uncertainty."""
-        facts = {"body order": str(self.body_order), "basis": self.basis.describe()}
+        facts = {
+            "network": f"body order {self.body_order}, bonds up to {self.max_bond}",
+            "basis": self.basis.describe(),
+        }
         if self.chain is None:
             return facts
         facts["bonds"] = "  ".join(map(str, self.chain.bonds))

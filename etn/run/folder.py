@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 from etn.data.metrics import Metrics, Prediction, compute_metrics
 from etn.errors import RunFolderError, SettingsError
 from etn.io import atomic_path, write_atomic
-from etn.potential.fitting.fit import FitReport, fit
+from etn.potential.base import Potential, load
+from etn.potential.fitting.fit import FitReport
 from etn.potential.fitting.memory import peak_memory
-from etn.potential.polynomial import PolynomialPotential
+from etn.run.layered import load_settings
 from etn.run.plan import Plan
 from etn.run.provenance import jsonable, machine, versions
-from etn.run.settings import FitSettings
+from etn.run.settings import CommonSettings
 from etn.sweep import Callback, Checkpoint, State, Step
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class RunResult:
     ----------
     out : Path
         The run folder.
-    model : PolynomialPotential
+    model : Potential
     report : FitReport or None
         None if the run had been finished before.
     metrics : dict of str to Metrics
@@ -55,8 +56,8 @@ class RunResult:
     """
 
     out: Path
-    model: PolynomialPotential
-    report: FitReport | None = None
+    model: Potential
+    report: FitReport[Any] | None = None
     metrics: Mapping[str, Metrics] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
 
@@ -71,7 +72,7 @@ class RunResult:
 
 
 def run_fit(
-    settings: FitSettings | None,
+    settings: CommonSettings | None,
     out: str | os.PathLike[str],
     *,
     resume: bool = False,
@@ -87,7 +88,7 @@ def run_fit(
 
     Parameters
     ----------
-    settings : FitSettings or None
+    settings : FitSettings, LayersSettings or None
         None when resuming: those of the folder. Settings given explicitly must agree with them.
     out : path-like
         The run folder; it is made if it does not exist.
@@ -116,6 +117,7 @@ def run_fit(
     Examples
     --------
     >>> import tempfile
+    >>> from etn.run.settings import FitSettings
     >>> settings = FitSettings(train="etn:Mo/test", r_max=4, n_max=3, l_max=1, max_bond=2,
     ...                        body_order=3, max_sweeps=1)
     >>> folder = tempfile.TemporaryDirectory()
@@ -129,7 +131,7 @@ def run_fit(
     out = Path(out)
     settings = _open(out, settings, resume=resume, force=force)
     if resume and (out / REPORT).exists() and not (out / CHECKPOINT).exists():
-        return RunResult(out, PolynomialPotential.load(out / MODEL))
+        return RunResult(out, load(out / MODEL))
     clock = _Clock()
     plan = Plan.read(settings)
     settings = plan.settings  # with the numbers that the size leaves to the data
@@ -139,24 +141,16 @@ def run_fit(
         announce(plan)
     clock.lap("read")
     stops = [settings.early_stop()] if plan.valid is not None else []
-    report = fit(
+    report = settings.fit_potential(
         plan.model,
         plan.train,
         valid=plan.valid,
-        weights=settings.weights(),
-        robust=settings.robust,
-        ridge=settings.ridge,
-        schedule=settings.schedule(),
-        refine=settings.refine,
         callbacks=[
             *stops,
             *([] if resume else [_Opening(out, settings)]),
             Checkpoint(out / CHECKPOINT, note={"data": fingerprint}),
             *callbacks,
         ],
-        missing=settings.missing,
-        memory=settings.memory,
-        seed=settings.seed,
         resume=state,
     )
     clock.lap("fit")
@@ -185,7 +179,7 @@ class _Clock:
 class _Opening(Callback):
     """Sets up the run folder once the first core is solved, so that all input has proved good."""
 
-    def __init__(self, out: Path, settings: FitSettings) -> None:
+    def __init__(self, out: Path, settings: CommonSettings) -> None:
         self._out, self._settings = out, settings
         self._done = False
 
@@ -200,7 +194,9 @@ class _Opening(Callback):
         write_atomic(self._out / SETTINGS, self._settings.dump())
 
 
-def _open(out: Path, settings: FitSettings | None, *, resume: bool, force: bool) -> FitSettings:
+def _open(
+    out: Path, settings: CommonSettings | None, *, resume: bool, force: bool
+) -> CommonSettings:
     """Decide what may be done in the folder, and with which settings."""
     if resume and force:
         raise SettingsError("resume, force: expected at most one of them, got both")
@@ -225,13 +221,14 @@ def _open(out: Path, settings: FitSettings | None, *, resume: bool, force: bool)
             f"{out}: there is no run to resume here (no {SETTINGS}); check the folder, or start a "
             "run without --resume"
         )
-    stored = FitSettings.load(out / SETTINGS)
+    stored = load_settings(out / SETTINGS)
     if settings is not None:
         given = settings.resolved()
         for key in sorted(settings.model_fields_set):
-            if getattr(given, key) != getattr(stored, key):
+            known = getattr(stored, key, None)
+            if getattr(given, key) != known:
                 raise SettingsError(
-                    f"{key}: the run in {out} was started with {getattr(stored, key)!r}, got "
+                    f"{key}: the run in {out} was started with {known!r}, got "
                     f"{getattr(given, key)!r}; leave {key} out to resume, or start another run"
                 )
     return stored

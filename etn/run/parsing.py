@@ -119,6 +119,37 @@ def to_max_bond(value: Any) -> int | tuple[int, ...] | str:
     )
 
 
+def to_count(value: Any) -> Any:
+    """Read a whole number from text; other values stay as they are."""
+    return int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+
+
+def to_irreps(value: Any) -> str:
+    """Read irreps."""
+    try:
+        if isinstance(value, str | Irreps) and Irreps(value).dim:
+            return str(Irreps(value))
+    except EtnError:
+        pass
+    raise ValueError(f"expected irreps (such as 2x0e+1x1o), got {value!r}")
+
+
+def to_optional_irreps(value: Any) -> str | None:
+    """Read irreps, or none."""
+    return None if to_optional(value) is None else to_irreps(value)
+
+
+def to_bond(value: Any) -> int | str:
+    """Read one multiplicity for all l, or irreps with scalars."""
+    found = to_max_bond(value)
+    if isinstance(found, tuple):
+        raise ValueError(
+            f"expected a positive whole number, or irreps with scalars (such as 4x0e+3x1o), "
+            f"got {value!r}"
+        )
+    return found
+
+
 def to_e0(value: Any) -> str | dict[str, float]:
     """Read a mode, energies by symbol, or a path."""
     given = value

@@ -12,12 +12,11 @@ import numpy as np
 from etn.data.checks import check_data, check_unknowns
 from etn.data.dataset import Dataset
 from etn.errors import DataError, SettingsError
+from etn.potential.base import Potential
 from etn.potential.baseline import Baseline
-from etn.potential.features.basis import Basis
 from etn.potential.features.pairs import Pairs
 from etn.potential.fitting.weights import count_rows
-from etn.potential.polynomial import PolynomialPotential
-from etn.run.settings import FitSettings
+from etn.run.settings import CommonSettings
 from etn.run.sizes import count_unknowns
 
 __all__ = ["Plan", "check_reach"]
@@ -35,12 +34,12 @@ class Plan:
 
     Attributes
     ----------
-    settings : FitSettings
+    settings : CommonSettings
         With every number decided that the size leaves to the data.
     train : Dataset
         Without the frames that are held out.
     valid, test : Dataset or None
-    model : PolynomialPotential
+    model : Potential
         Basis and baseline, not fitted.
     size : str
         Which size the potential has, and why.
@@ -48,16 +47,16 @@ class Plan:
         What may be wrong with the data, see :mod:`etn.data.checks`.
     """
 
-    settings: FitSettings
+    settings: CommonSettings
     train: Dataset
     valid: Dataset | None
     test: Dataset | None
-    model: PolynomialPotential
+    model: Potential
     size: str = ""
     warnings: tuple[str, ...] = ()
 
     @classmethod
-    def read(cls, settings: FitSettings) -> Plan:
+    def read(cls, settings: CommonSettings) -> Plan:
         """Read the data of a fit, build what the fit starts from, and check all of it.
 
         Raises
@@ -70,6 +69,7 @@ class Plan:
 
         Examples
         --------
+        >>> from etn.run.settings import FitSettings
         >>> plan = Plan.read(FitSettings(train="etn:Mo", valid=0.1))
         >>> len(plan.train), len(plan.valid), len(plan.test)
         (175, 19, 23)
@@ -86,33 +86,15 @@ class Plan:
                 "their keys, or leave out the test set"
             )
         check_reach(everything, settings.r_max)
-        train = everything
-        if isinstance(settings.valid, float):
-            train, valid = everything.split(settings.valid, settings.seed)
+        held_out = settings.valid if isinstance(settings.valid, float) else valid
+        train, valid = settings.objective().split(everything, held_out, settings.seed)
         settings, size = settings.sized_for(train)
-        basis = Basis.for_dataset(
-            everything,
-            r_max=settings.r_max,
-            n_max=settings.n_max,
-            l_max=settings.l_max,
-            smoothness=settings.smoothness,
-            max_channels=settings.max_channels,
-        )
+        basis = settings.basis(everything)
         for other in (valid, test):
             for frame in other or ():
                 Pairs.find([frame], basis.elements, basis.r_max)
-        model = PolynomialPotential(
-            basis,
-            body_order=settings.body_order,
-            max_bond=settings.max_bond,
-            baseline=Baseline.fit(everything, e0=e0, zbl=settings.zbl),
-        )
+        model = settings.potential(basis, Baseline.fit(everything, e0=e0, zbl=settings.zbl))
         plan = cls(settings, train, valid, test, model, size)
-        if settings.missing == "error":
-            for name, what in (("train", "training set"), ("valid", "validation set")):
-                if name in plan.datasets:
-                    settings.weights().require(plan.datasets[name], what=what)
-        settings.weights().check_kinds(everything, *(() if valid is None else (valid,)))
         n_rows = count_rows(train, settings.weights())
         n_unknowns = count_unknowns(len(basis.elements), dict(settings))
         warnings = (*check_data(plan.datasets), *check_unknowns(n_rows, n_unknowns))

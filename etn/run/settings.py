@@ -7,129 +7,71 @@ no second set of numbers.
 
 from __future__ import annotations
 
-import difflib
 import os
-import textwrap
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BeforeValidator, model_validator
 
 from etn.data.dataset import Dataset
 from etn.data.embedded import PREFIX
-from etn.errors import SettingsError
+from etn.potential.base import Potential
 from etn.potential.baseline import Baseline
 from etn.potential.features.basis import Basis
-from etn.potential.fitting.fit import fit
+from etn.potential.fitting.fit import FitReport, fit
+from etn.potential.fitting.objective import Objective
 from etn.potential.fitting.weights import Weights, count_rows
 from etn.potential.polynomial import PolynomialPotential
-from etn.run import parsing as values
-from etn.run.sizes import (
-    SIZES,
-    choose_size,
-    count_unknowns,
-    default_of,
-)
+from etn.run import parsing
+from etn.run.options import SIZED, Options, option
+from etn.run.sizes import SIZES, choose_size, count_unknowns, default_of
 from etn.sweep import EarlyStop, Schedule
 
-__all__ = ["FitSettings"]
+__all__ = ["CommonSettings", "FitSettings"]
 
 R_MAX_LIMIT = 20.0  # Å; beyond, a sum over neighbours is not a model of short-ranged bonding
-_WIDTH = 96
-# What a size decides; fields with these names take their value from it unless they are given.
-SIZED = tuple(SIZES["medium"].values())
 
 
-def _option(
-    default: Any, description: str, *, unit: str = "", form: str = "", **limits: Any
-) -> Any:
-    """A field with its unit and, for the command line, the form of its value."""
-    return Field(
-        default, description=description, json_schema_extra={"unit": unit, "form": form}, **limits
-    )
+Paths = Annotated[tuple[str, ...] | None, BeforeValidator(parsing.to_paths)]
+Key = Annotated[str | None, BeforeValidator(parsing.to_optional)]
 
 
-Paths = Annotated[tuple[str, ...] | None, BeforeValidator(values.to_paths)]
-Key = Annotated[str | None, BeforeValidator(values.to_optional)]
+class CommonSettings(Options):
+    """What can be set in the fit of any kind of potential."""
 
-
-class FitSettings(BaseModel):
-    """Everything that can be set in a fit; an immutable value.
-
-    All fields but `train` have defaults, those of the Python functions :func:`fit`,
-    :meth:`Basis.for_dataset`, :class:`PolynomialPotential`, :meth:`Baseline.fit`,
-    :class:`Weights`, :class:`Schedule` and :class:`EarlyStop`. Values may be given as text, as
-    on a command line: ``max_bond="5,4,3"``. The name ``"etn:Mo"`` of an embedded set as `train`
-    stands for ``"etn:Mo/train"`` and, unless `test` is given, ``"etn:Mo/test"`` to test on.
-
-    A `size` gives the values of `n_max`, `l_max`, `body_order`, `max_bond` and `max_sweeps` that
-    are not given. ``"auto"`` can choose them only once the data are known: :meth:`sized_for`.
-
-    Raises
-    ------
-    SettingsError
-        If a name is unknown or a value out of range; the message names all of them.
-
-    Examples
-    --------
-    >>> settings = FitSettings(train="etn:Mo", r_max=4.5)
-    >>> settings.train, settings.test, settings.r_max
-    (('etn:Mo/train',), ('etn:Mo/test',), 4.5)
-    >>> small = FitSettings(train="etn:Mo", size="small", n_max=6)
-    >>> small.n_max, small.l_max, small.max_bond
-    (6, 3, (4, 3, 2, 2))
-    >>> FitSettings(train="etn:Mo", rmax=4.5)
-    Traceback (most recent call last):
-    etn.errors.SettingsError: settings: unknown key "rmax" (did you mean "r_max"?)
-    >>> FitSettings(train="etn:Mo", r_max=-1)
-    Traceback (most recent call last):
-    etn.errors.SettingsError: settings: r_max: expected a value greater than 0, got -1
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    train: Annotated[tuple[str, ...], BeforeValidator(values.to_train)] = _option(
+    train: Annotated[tuple[str, ...], BeforeValidator(parsing.to_train)] = option(
         ..., "Training data: extended XYZ files, or an embedded set.", form="FILE"
     )
-    test: Paths = _option(None, "Data to test on after the fit; never fitted.", form="FILE")
-    valid: Annotated[float | str | None, BeforeValidator(values.to_valid)] = _option(
+    test: Paths = option(None, "Data to test on after the fit; never fitted.", form="FILE")
+    valid: Annotated[float | str | None, BeforeValidator(parsing.to_valid)] = option(
         default_of(fit, "valid"),
         "Fraction of the training data to hold out, or a file: picks the best sweep and stops "
         "stages early.",
         form="FRACTION|FILE",
     )
-    energy_key: Key = _option(
+    energy_key: Key = option(
         default_of(Dataset.read, "energy"),
         "Key of the total energy in the files; none leaves energies out.",
         unit="eV",
         form="NAME",
     )
-    forces_key: Key = _option(
+    forces_key: Key = option(
         default_of(Dataset.read, "forces"),
         "Key of the forces in the files; none leaves forces out.",
         unit="eV/Å",
         form="NAME",
     )
-    stress_key: Key = _option(
+    stress_key: Key = option(
         default_of(Dataset.read, "stress"),
         "Key of the stress (tension positive) in the files; none leaves stress out.",
         unit="eV/Å³",
         form="NAME",
     )
-    missing: Literal["error", "skip"] = _option(
+    missing: Literal["error", "skip"] = option(
         default_of(fit, "missing"),
         "Whether a frame that lacks a label with a weight is an error, or is fitted without it.",
         form="error|skip",
     )
-    size: Literal["small", "medium", "wide", "large", "auto"] = _option(
+    size: Literal["small", "medium", "wide", "large", "auto"] = option(
         "auto",
         f"What the settings {', '.join(SIZED)} are unless they are given. "
         + "; ".join(f"{name}: {size}" for name, size in SIZES.items())
@@ -137,51 +79,51 @@ class FitSettings(BaseModel):
         "so many that it would be slow.",
         form="small|medium|wide|large|auto",
     )
-    r_max: float = _option(
+    r_max: float = option(
         default_of(Basis.for_dataset, "r_max"),
         "Radius of the neighbourhood of an atom.",
         unit="Å",
         gt=0,
         le=R_MAX_LIMIT,
     )
-    n_max: int = _option(
+    n_max: int = option(
         default_of(Basis.for_dataset, "n_max"),
         "Number of radial functions for each element of the neighbours.",
         ge=1,
         le=50,
     )
-    l_max: int = _option(
+    l_max: int = option(
         default_of(Basis.for_dataset, "l_max"),
         "Highest degree of the spherical harmonics.",
         ge=0,
         le=12,
     )
-    smoothness: float = _option(
+    smoothness: float = option(
         default_of(Basis.for_dataset, "smoothness"),
         "Exponent p of the weights (1+n)^-p and (1+l)^-p of the features; larger is smoother.",
         ge=0,
         allow_inf_nan=False,
     )
     max_channels: Annotated[
-        int | tuple[int, ...] | None, BeforeValidator(values.to_max_channels)
-    ] = _option(
+        int | tuple[int, ...] | None, BeforeValidator(parsing.to_max_channels)
+    ] = option(
         default_of(Basis.for_dataset, "max_channels"),
         "Most radial channels, combinations of radial functions and elements, for l = 1, 2, ... "
         "(the last number repeats); none keeps all.",
         form="INT,...",
     )
-    body_order: int = _option(
+    body_order: int = option(
         default_of(PolynomialPotential, "body_order"),
         "Most atoms in one term of the energy: the chain has one site less.",
         ge=3,
         le=12,
     )
-    max_bond: Annotated[int | tuple[int, ...] | str, BeforeValidator(values.to_max_bond)] = _option(
+    max_bond: Annotated[int | tuple[int, ...] | str, BeforeValidator(parsing.to_max_bond)] = option(
         default_of(PolynomialPotential, "max_bond"),
         "Multiplicities on the bonds of the chain: one for all l, one for each l, or irreps.",
         form="INT,...|IRREPS",
     )
-    e0: Annotated[str | dict[str, float], BeforeValidator(values.to_e0)] = _option(
+    e0: Annotated[str | dict[str, float], BeforeValidator(parsing.to_e0)] = option(
         default_of(Baseline.fit, "e0"),
         "Energies of isolated atoms: from single-atom frames (isolated), by least squares "
         "(lstsq), by these plus cohesive energies (cohesive), isolated atoms or else cohesive "
@@ -189,25 +131,25 @@ class FitSettings(BaseModel):
         unit="eV",
         form="SPEC",
     )
-    zbl: bool = _option(
+    zbl: bool = option(
         default_of(Baseline.fit, "zbl"),
         "Whether to add the Ziegler-Biersack-Littmark repulsion of the nuclei.",
     )
-    energy_weight: float = _option(
+    energy_weight: float = option(
         default_of(Weights, "energy"),
         "Weight of the energies over the square root of the number of atoms; zero leaves them out.",
         unit="per eV",
         ge=0,
         allow_inf_nan=False,
     )
-    forces_weight: float = _option(
+    forces_weight: float = option(
         default_of(Weights, "forces"),
         "Weight of the force components; zero leaves them out.",
         unit="per eV/Å",
         ge=0,
         allow_inf_nan=False,
     )
-    stress_weight: Annotated[float | None, BeforeValidator(values.to_optional)] = _option(
+    stress_weight: Annotated[float | None, BeforeValidator(parsing.to_optional)] = option(
         default_of(Weights, "stress"),
         f"Weight of stress times volume per atom; none means {Weights.DEFAULT_STRESS:g} where a "
         "frame has a stress, a number demands one of every frame.",
@@ -216,41 +158,41 @@ class FitSettings(BaseModel):
         ge=0,
         allow_inf_nan=False,
     )
-    robust: Annotated[Literal["huber"] | None, BeforeValidator(values.to_optional)] = _option(
+    robust: Annotated[Literal["huber"] | None, BeforeValidator(parsing.to_optional)] = option(
         default_of(fit, "robust"),
         "With huber, labels that lie far from the fit, by the scale of all of them, pull on it "
         "less: for data with some wrong labels.",
         form="huber|none",
     )
-    kind_weights: Annotated[dict[str, float] | None, BeforeValidator(values.to_kind_weights)] = (
-        _option(
+    kind_weights: Annotated[dict[str, float] | None, BeforeValidator(parsing.to_kind_weights)] = (
+        option(
             default_of(Weights, "kinds"),
             "How many times frames of a config_type count (Surface=2,Elastic=0.5), 1 if not given; "
             "config_weight in the file does the same for one frame.",
             form="KIND=FLOAT,...",
         )
     )
-    ridge: Annotated[float | Literal["evidence"], BeforeValidator(values.to_ridge)] = _option(
+    ridge: Annotated[float | Literal["evidence"], BeforeValidator(parsing.to_ridge)] = option(
         default_of(fit, "ridge"),
         "Weight of the squared norm of the network in the loss; evidence chooses after each sweep "
         "what makes the labels most likely.",
         form="FLOAT|evidence",
     )
-    max_sweeps: Annotated[int | tuple[int, ...], BeforeValidator(values.to_max_sweeps)] = _option(
+    max_sweeps: Annotated[int | tuple[int, ...], BeforeValidator(parsing.to_max_sweeps)] = option(
         default_of(Schedule, "max_sweeps"),
         "Most sweeps at each length of the chain, two sites first; the last number repeats.",
         form="INT,...",
     )
-    min_sweeps: int = _option(
+    min_sweeps: int = option(
         default_of(Schedule, "min_sweeps"), "Fewest sweeps at each length of the chain.", ge=1
     )
-    rel_tol: float = _option(
+    rel_tol: float = option(
         default_of(Schedule, "rel_tol"),
         "A length is done once a sweep lowers the loss by less than this fraction.",
         ge=0,
         lt=1,
     )
-    sites: int = _option(
+    sites: int = option(
         default_of(Schedule, "sites"),
         "Cores that are solved for together: two neighbours share out the multiplets of their "
         "bond among its irreps, up to max_bond.",
@@ -258,30 +200,25 @@ class FitSettings(BaseModel):
         ge=1,
         le=2,
     )
-    tol: float = _option(
+    tol: float = option(
         default_of(Schedule, "tol"),
         "With two sites: how much of what a pair predicts a smaller bond may leave out, as a "
         "fraction of its norm.",
         ge=0,
         lt=1,
     )
-    refine: int = _option(
-        default_of(fit, "refine"),
-        "Steps of all cores together after the sweeps; a resumed run takes them anew.",
-        ge=0,
-    )
-    early_stop_rel_tol: float = _option(
+    early_stop_rel_tol: float = option(
         default_of(EarlyStop, "rel_tol"),
         "With validation data: a sweep is progress if it lowers their loss by this fraction.",
         ge=0,
         lt=1,
     )
-    early_stop_patience: int = _option(
+    early_stop_patience: int = option(
         default_of(EarlyStop, "patience"),
         "With validation data: sweeps without progress until a length is done.",
         ge=1,
     )
-    memory: Annotated[float | None, BeforeValidator(values.to_optional)] = _option(
+    memory: Annotated[float | None, BeforeValidator(parsing.to_optional)] = option(
         default_of(fit, "memory"),
         "Most memory of the fit; none means four fifths of what the machine has left. What does "
         "not fit is computed anew, which takes longer.",
@@ -290,26 +227,16 @@ class FitSettings(BaseModel):
         gt=0,
         allow_inf_nan=False,
     )
-    seed: int = _option(
+    seed: int = option(
         default_of(fit, "seed"), "Seed of the random start and of the validation split.", ge=0
     )
-
-    def __init__(self, **given: Any) -> None:
-        named = str(given.get("size"))
-        sized = SIZES[named].values() if named in SIZES else {}
-        try:
-            super().__init__(**{**sized, **given})
-        except ValidationError as error:
-            raise SettingsError(f"settings: {'; '.join(_explain(error))}") from None
-        # What a size says is no choice of the user, which a resumed run would have to match.
-        self.model_fields_set.difference_update(sized.keys() - given.keys())
 
     @model_validator(mode="before")
     @classmethod
     def _expand_names(cls, given: Any) -> Any:
         """Turn the name of an embedded set into those of its two parts."""
         try:
-            train = values.to_train(given["train"])
+            train = parsing.to_train(given["train"])
         except (KeyError, TypeError, ValueError):
             return given  # the field itself says what is wrong with it
         names = [path for path in train if path.startswith(PREFIX) and "/" not in path]
@@ -319,9 +246,9 @@ class FitSettings(BaseModel):
         return {"test": tuple(f"{name}/test" for name in names), **given, "train": parts}
 
     @model_validator(mode="after")
-    def _build(self) -> FitSettings:
+    def _build(self) -> Self:
         """Let the objects that the settings are for check what they check together."""
-        self.weights()
+        self.objective()
         self.schedule()
         return self
 
@@ -329,6 +256,12 @@ class FitSettings(BaseModel):
         """Weights of the labels."""
         return Weights(
             self.energy_weight, self.forces_weight, self.stress_weight, self.kind_weights
+        )
+
+    def objective(self) -> Objective:
+        """What the fit minimises."""
+        return Objective.of(
+            self.weights(), robust=self.robust, ridge=self.ridge, missing=self.missing
         )
 
     def schedule(self) -> Schedule:
@@ -362,7 +295,38 @@ class FitSettings(BaseModel):
             source, energy=self.energy_key, forces=self.forces_key, stress=self.stress_key
         )
 
-    def resolved(self) -> FitSettings:
+    def basis(self, dataset: Dataset) -> Basis:
+        """Features of the data."""
+        return Basis.for_dataset(
+            dataset,
+            r_max=self.r_max,
+            n_max=self.n_max,
+            l_max=self.l_max,
+            smoothness=self.smoothness,
+            max_channels=self.max_channels,
+        )
+
+    def potential(self, basis: Basis, baseline: Baseline) -> Potential:
+        """The potential that is fitted."""
+        raise NotImplementedError
+
+    def fit_potential(self, model: Any, train: Dataset, **options: Any) -> FitReport[Any]:
+        """Fit it; `options` are `valid`, `callbacks` and `resume`."""
+        raise NotImplementedError
+
+    def _arguments(self) -> dict[str, Any]:
+        """What the fits of all kinds of potential take."""
+        return {
+            "weights": self.weights(),
+            "robust": self.robust,
+            "ridge": self.ridge,
+            "schedule": self.schedule(),
+            "missing": self.missing,
+            "memory": self.memory,
+            "seed": self.seed,
+        }
+
+    def resolved(self) -> Self:
         """The same settings with absolute paths, which hold in any working folder.
 
         Examples
@@ -380,7 +344,7 @@ class FitSettings(BaseModel):
         # A copy keeps which settings were given, and so what a size is free to choose.
         return self.model_copy(update=changes)
 
-    def sized_for(self, train: Dataset) -> tuple[FitSettings, str]:
+    def sized_for(self, train: Dataset) -> tuple[Self, str]:
         """The same settings with every number decided, and why they are what they are.
 
         Parameters
@@ -417,87 +381,63 @@ class FitSettings(BaseModel):
         name = self.size if self.size != "auto" else "as given"
         return self, f"{name}: {n_rows} data rows for {unknowns} unknowns in one core{suffix}"
 
-    def dump(self) -> str:
-        """Return all settings as commented YAML, which :meth:`load` reads.
 
-        Examples
-        --------
-        >>> print(FitSettings(train="etn:Mo").dump()[:128])
-        # Training data: extended XYZ files, or an embedded set.
-        train: ['etn:Mo/train']
-        <BLANKLINE>
-        # Data to test on after the fit; never fitted.
-        """
-        parts = []
-        plain = self.model_dump(mode="json")
-        for key, field in type(self).model_fields.items():
-            extra = field.json_schema_extra
-            unit = extra["unit"] if isinstance(extra, dict) else ""
-            text = f"{field.description} [{unit}]" if unit else str(field.description)
-            # As the one item of a list: YAML then writes any value on one line, quoted as needed.
-            line = yaml.safe_dump(
-                [plain[key]], default_flow_style=True, allow_unicode=True, width=10**6
-            )
-            comment = textwrap.indent(textwrap.fill(text, _WIDTH), "# ")
-            parts.append(f"{comment}\n{key}: {line.strip()[1:-1]}\n")
-        return "\n".join(parts)
+class FitSettings(CommonSettings):
+    """Everything that can be set in the fit of a polynomial potential; an immutable value.
 
-    @classmethod
-    def load(cls, path: str | os.PathLike[str], **changes: Any) -> FitSettings:
-        """Read a YAML file of settings.
+    All fields but `train` have defaults, those of the Python functions :func:`fit`,
+    :meth:`Basis.for_dataset`, :class:`PolynomialPotential`, :meth:`Baseline.fit`,
+    :class:`Weights`, :class:`Schedule` and :class:`EarlyStop`. Values may be given as text, as
+    on a command line: ``max_bond="5,4,3"``. The name ``"etn:Mo"`` of an embedded set as `train`
+    stands for ``"etn:Mo/train"`` and, unless `test` is given, ``"etn:Mo/test"`` to test on.
 
-        Parameters
-        ----------
-        path : path-like
-        **changes
-            Settings that replace those of the file, see :func:`overlay`.
+    A `size` gives the values of `n_max`, `l_max`, `body_order`, `max_bond` and `max_sweeps` that
+    are not given. ``"auto"`` can choose them only once the data are known: :meth:`sized_for`.
 
-        Raises
-        ------
-        SettingsError
-            If the file is missing or no YAML, or a setting is unknown or out of range.
-        """
-        return cls(**overlay(values.read_yaml(path), changes))
-
-
-def overlay(stored: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Stored settings with changes on top; a new size replaces the numbers of the stored one.
+    Raises
+    ------
+    SettingsError
+        If a name is unknown or a value out of range; the message names all of them.
 
     Examples
     --------
-    >>> overlay({"train": "a.xyz", "size": "auto", "l_max": 4}, {"size": "small"})
-    {'train': 'a.xyz', 'size': 'small'}
+    >>> settings = FitSettings(train="etn:Mo", r_max=4.5)
+    >>> settings.train, settings.test, settings.r_max
+    (('etn:Mo/train',), ('etn:Mo/test',), 4.5)
+    >>> small = FitSettings(train="etn:Mo", size="small", n_max=6)
+    >>> small.n_max, small.l_max, small.max_bond
+    (6, 3, (4, 3, 2, 2))
+    >>> FitSettings(train="etn:Mo", rmax=4.5)
+    Traceback (most recent call last):
+    etn.errors.SettingsError: settings: unknown key "rmax" (did you mean "r_max"?)
+    >>> FitSettings(train="etn:Mo", r_max=-1)
+    Traceback (most recent call last):
+    etn.errors.SettingsError: settings: r_max: expected a value greater than 0, got -1
     """
-    kept = {
-        key: value for key, value in stored.items() if key not in SIZED or "size" not in changes
-    }
-    return {**kept, **changes}
 
+    layers: Annotated[Literal[1], BeforeValidator(parsing.to_count)] = option(
+        1,
+        "Layers of the network: with 2, messages of its neighbours reach an atom, which so feels "
+        "what is within twice the radius; for frames of up to some tens of atoms.",
+        form="1|2",
+    )
+    refine: int = option(
+        default_of(fit, "refine"),
+        "Steps of all cores together after the sweeps; a resumed run takes them anew.",
+        ge=0,
+    )
 
-def _explain(error: ValidationError) -> list[str]:
-    """Say of each invalid setting what was expected and what came."""
-    messages = []
-    for item in error.errors():
-        key = str(item["loc"][0]) if item["loc"] else ""
-        if item["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(key, FitSettings.model_fields, n=1, cutoff=0.4)
-            hint = f' (did you mean "{near[0]}"?)' if near else ""
-            messages.append(f'unknown key "{key}"{hint}')
-        elif item["type"] == "missing":
-            messages.append(f"{key}: expected a value, got none")
-        else:
-            text = item["msg"].removeprefix("Value error, ")
-            if text.startswith("Input should be "):
-                text = f"expected {_article(text.removeprefix('Input should be '))}"
-                # What follows the comma says again what came; in a list of values it is the list.
-                text = text if item["type"] == "literal_error" else text.partition(",")[0]
-                text = f"{text}, got {item['input']!r}"
-            messages.append(f"{key}: {text}" if key else text)
-    return messages
+    def potential(self, basis: Basis, baseline: Baseline) -> PolynomialPotential:
+        """The potential that is fitted."""
+        return PolynomialPotential(
+            basis, body_order=self.body_order, max_bond=self.max_bond, baseline=baseline
+        )
 
-
-def _article(text: str) -> str:
-    return f"a value {text}" if text.startswith(("greater", "less")) else text
+    def fit_potential(
+        self, model: PolynomialPotential, train: Dataset, **options: Any
+    ) -> FitReport[PolynomialPotential]:
+        """Fit it; `options` are `valid`, `callbacks` and `resume`."""
+        return fit(model, train, refine=self.refine, **self._arguments(), **options)
 
 
 def _absolute(path: str) -> str:

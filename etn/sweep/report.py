@@ -99,14 +99,19 @@ class Report:
         return self.records[-1].loss
 
     @property
+    def history(self) -> tuple[SweepRecord, ...]:
+        """All sweeps, those of an earlier part of the run included."""
+        return self.records
+
+    @property
     def seconds(self) -> float:
         """Wall time of all sweeps."""
-        return sum(record.seconds for record in self.records)
+        return sum(record.seconds for record in self.history)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionary for JSON, without the chain."""
         return {
-            "records": [record.to_dict() for record in self.records],
+            "records": [record.to_dict() for record in self.history],
             "converged": self.converged,
             "reason": self.reason,
             "seconds": self.seconds,

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from etn.data.dataset import Dataset
 from etn.errors import SettingsError
@@ -54,11 +54,10 @@ class LayersReport(FitReport[MessagePassingPotential]):
     one_layer: PolynomialPotential | None = None
     first_records: tuple[SweepRecord, ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain dictionary for JSON, the fit of one layer included."""
-        first = [record.to_dict() for record in self.first_records]
-        found = super().to_dict()
-        return {**found, "records": [*first, *found["records"]]}
+    @property
+    def history(self) -> tuple[SweepRecord, ...]:
+        """All sweeps, those of the fit of one layer included."""
+        return (*self.first_records, *self.records)
 
 
 def fit_layers(

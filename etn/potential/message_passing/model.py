@@ -160,7 +160,7 @@ class MessagePassingPotential(Potential):
     def describe(self) -> dict[str, str]:
         """Facts about basis, messages and chains."""
         facts = {
-            "body order": str(self.body_order),
+            "network": f"two layers, body order {self.body_order}, bonds up to {self.max_bond}",
             "basis": self.basis.describe(),
             "messages": str(self.messages),
         }

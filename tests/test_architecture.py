@@ -166,7 +166,7 @@ def loaded(code: str, *prefixes: str) -> list[str]:
     return result.stdout.split()
 
 
-@pytest.mark.parametrize("model", ["polynomial", "message-passing"])
+@pytest.mark.parametrize("model", ["alloy", "message-passing"])
 def test_a_loaded_potential_predicts_without_fits_and_sweeps(model):
     path = ROOT / "tests" / "potential" / "files" / f"{model}.etn"
     code = f"""
@@ -175,7 +175,7 @@ from etn.data import Dataset
 model = etn.load({str(path)!r})
 model.predict(Dataset.read("etn:NbMoTaW/test", index=":2"))
 """
-    assert loaded(code, "etn.sweep", "etn.potential.fitting", "etn.run", "torch") == []
+    assert loaded(code, "etn.sweep", "etn.potential.fitting", "etn.run") == []
 
 
 def test_the_reader_of_imports_sees_circles():

@@ -10,12 +10,14 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 
 from etn.data.frame import Frame
 from etn.errors import DataError, ExtrapolationError, SettingsError
-from etn.potential.base import Potential, load
+from etn.potential import load
 
 if TYPE_CHECKING:
     import numpy as np
     from ase import Atoms
     from numpy.typing import NDArray
+
+    from etn.potential import Potential
 
 __all__ = ["EtnCalculator"]
 

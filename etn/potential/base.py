@@ -115,7 +115,7 @@ class Potential(ABC):
         """
         raise SettingsError(
             f"uncertainty: a {self.KIND} has no error bars and no extrapolation grades yet; use a "
-            "PolynomialPotential where they are needed"
+            "polynomial potential (one layer) where they are needed"
         )
 
     def describe(self) -> dict[str, str]:

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 from etn.data.metrics import Metrics, Prediction, compute_metrics
 from etn.errors import RunFolderError, SettingsError
 from etn.io import atomic_path, write_atomic
+from etn.machine import peak_memory
 from etn.potential.base import Potential, load
 from etn.potential.fitting.fit import FitReport
-from etn.potential.fitting.memory import peak_memory
 from etn.run.layered import load_settings
 from etn.run.plan import Plan
 from etn.run.provenance import jsonable, machine, versions

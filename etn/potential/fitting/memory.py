@@ -9,23 +9,20 @@ which are kept as far as memory allows and computed anew for every solve beyond.
 
 from __future__ import annotations
 
-import os
-import re
-import sys
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from etn.data.dataset import Dataset
 from etn.errors import SettingsError
+from etn.machine import available_memory, resident_memory
 from etn.potential.features.basis import Basis
 from etn.potential.features.batching import ATOMS_PER_BATCH, MAX_DIRECTIONS, BatchLimits
 from etn.potential.features.pairs import Pairs
 from etn.sweep.regression.normal_equations import MAX_GRAMS, QR
 from etn.sweep.threads import count_threads
 
-__all__ = ["MemoryPlan", "available_memory", "resident_memory"]
+__all__ = ["MemoryPlan"]
 
 GB = 1e9
 # Of the memory that is available when a fit starts, the part that it takes if no limit is set.
@@ -227,57 +224,6 @@ def _features_of_an_atom(data: Dataset, basis: Basis) -> float:
     return max(sizes)
 
 
-def resident_memory() -> float:
-    """Bytes of memory that this process has now; zero where the system does not say."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except (OSError, ValueError, IndexError):
-        return GB * (peak_memory() or 0.0)
-    return float(pages * os.sysconf("SC_PAGE_SIZE"))
-
-
-def available_memory() -> float | None:
-    """Bytes that this process can still take, limits of its control group included.
-
-    None where the system does not say.
-    """
-    found = []
-    try:
-        match = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
-        if match:
-            found.append(1024.0 * int(match[1]))
-    except OSError:
-        if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-            # What others take is not known: half of the machine.
-            found.append(0.5 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    for limit, used in _CONTROL_GROUPS:
-        try:
-            found.append(float(Path(limit).read_text()) - float(Path(used).read_text()))
-        except (OSError, ValueError):  # no such file, or "max"
-            continue
-    return max(min(found), 0.0) if found else None
-
-
-# Of version 2 and 1; inside a container its own group stands at the root.
-_CONTROL_GROUPS = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    (
-        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
-    ),
-)
-
-
 def _up(nbytes: float) -> str:
     """GB, rounded up so that the number is enough."""
     return f"{np.ceil(nbytes / GB * 1e3) / 1e3:.3f}"
-
-
-def peak_memory() -> float | None:
-    """Largest resident memory of this process so far, GB; None where the system does not say."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    unit = 1 if sys.platform == "darwin" else 1024
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9, 3)

@@ -17,7 +17,6 @@ from etn.potential.features.basis import Basis
 from etn.potential.features.batching import force_parts, join_frames, most_atoms
 from etn.potential.features.expansion import Expansion
 from etn.potential.features.pairs import Pairs
-from etn.potential.fitting.kept import Kept
 from etn.potential.fitting.labelled import LabelledRows
 from etn.potential.fitting.memory import PAIR, MemoryPlan
 from etn.potential.fitting.robust import Huber
@@ -25,6 +24,7 @@ from etn.potential.fitting.targets import RowGroup, Targets
 from etn.potential.fitting.weights import Weights
 from etn.potential.response import respond, vacuum_energies
 from etn.sweep import Batch, share
+from etn.sweep.kept import Kept
 
 __all__ = ["Rows"]
 

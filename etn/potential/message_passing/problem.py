@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from etn.errors import CoreError
 from etn.network import Chain
 from etn.network.design import CoreDesign
-from etn.potential.fitting.kept import Kept
 from etn.potential.message_passing.frame_rows import FrameRows
 from etn.potential.message_passing.layers import Layers
 from etn.potential.message_passing.rows import LayerRows
 from etn.sweep import LocalSolution
+from etn.sweep.kept import Kept
 from etn.sweep.regression.evidence import Evidence, EvidenceCurve
 from etn.sweep.regression.normal_equations import NormalEquations, accumulate, solve_direct
 

@@ -28,7 +28,6 @@ from etn.o3 import Irreps
 from etn.potential.baseline import Baseline
 from etn.potential.features.basis import Basis
 from etn.potential.features.pairs import Pairs
-from etn.potential.fitting.kept import Kept
 from etn.potential.fitting.labelled import LabelledRows
 from etn.potential.fitting.memory import MemoryPlan
 from etn.potential.fitting.robust import Huber
@@ -48,6 +47,7 @@ from etn.potential.message_passing.layers import (
 )
 from etn.potential.message_passing.message import SCALAR, MessageCoupling, Messages
 from etn.sweep import share
+from etn.sweep.kept import Kept
 from etn.tensor.core import coupling as structure
 
 Array = NDArray[np.float64]

@@ -13,7 +13,7 @@ import pytest
 from etn.errors import SettingsError
 from etn.potential import Baseline, Basis, Dataset, PolynomialPotential, fit
 from etn.potential.fitting import memory as module
-from etn.potential.fitting.memory import MemoryPlan, available_memory, resident_memory
+from etn.potential.fitting.memory import MemoryPlan
 from etn.sweep import Schedule
 from etn.sweep.threads import count_threads
 
@@ -89,25 +89,6 @@ def test_memory_of_a_machine_that_does_not_say(monkeypatch, mo, basis):
     assert MemoryPlan.for_fit(None, mo, basis, unknowns=10).kept > 1e8
 
 
-@pytest.mark.skipif(not LINUX, reason="reads /proc")
-def test_the_memory_of_this_process_is_known():
-    before = resident_memory()
-    block = np.ones(25_000_000)
-    assert resident_memory() - before == pytest.approx(block.nbytes, rel=0.1)
-    assert 1e8 < available_memory() < 1e14
-
-
-@pytest.mark.skipif(not LINUX, reason="reads /proc")
-def test_limits_of_the_control_group_count(monkeypatch, tmp_path):
-    limit, used = tmp_path / "memory.max", tmp_path / "memory.current"
-    monkeypatch.setattr(module, "_CONTROL_GROUPS", ((str(limit), str(used)),))
-    limit.write_text("300000000\n")
-    used.write_text("100000000\n")
-    assert available_memory() == 2e8
-    limit.write_text("max\n")
-    assert available_memory() > 2e8
-
-
 def test_a_limit_with_room_changes_no_bit(mo, basis):
     model = PolynomialPotential(basis, body_order=3, max_bond=2, baseline=Baseline.fit(mo))
     options = {"schedule": Schedule(max_sweeps=1), "uncertainty": False}
@@ -122,7 +103,7 @@ from dataclasses import replace
 from pathlib import Path
 import numpy as np
 from etn.potential import Baseline, Basis, Dataset, PolynomialPotential, fit
-from etn.potential.fitting.memory import resident_memory
+from etn.machine import resident_memory
 from etn.sweep import Schedule
 
 seeds = Dataset.read("etn:Mo/test", index="::4")

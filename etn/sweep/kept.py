@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
-from etn.sweep import share
+from etn.sweep.threads import share
 
 __all__ = ["Kept"]
 

@@ -1,0 +1,36 @@
+"""Memory of the process and of its control group, as the system says."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+import etn.machine
+from etn.machine import available_memory, peak_memory, resident_memory
+
+LINUX = sys.platform.startswith("linux")
+
+
+@pytest.mark.skipif(not LINUX, reason="reads /proc")
+def test_the_memory_of_this_process_is_known():
+    before = resident_memory()
+    block = np.ones(25_000_000)
+    assert resident_memory() - before == pytest.approx(block.nbytes, rel=0.1)
+    assert 1e8 < available_memory() < 1e14
+
+
+@pytest.mark.skipif(not LINUX, reason="reads /proc")
+def test_limits_of_the_control_group_count(monkeypatch, tmp_path):
+    limit, used = tmp_path / "memory.max", tmp_path / "memory.current"
+    monkeypatch.setattr(etn.machine, "_CONTROL_GROUPS", ((str(limit), str(used)),))
+    limit.write_text("300000000\n")
+    used.write_text("100000000\n")
+    assert available_memory() == 2e8
+    limit.write_text("max\n")
+    assert available_memory() > 2e8
+
+
+def test_the_peak_is_no_less_than_what_is_held():
+    assert peak_memory() is None or 1e9 * peak_memory() > 0.5 * resident_memory()

@@ -23,7 +23,7 @@ from common import RESULTS, write
 from fit import SETS, run
 
 from etn.potential import Dataset, load
-from etn.potential.fitting.weights import count_rows
+from etn.data.weights import count_rows
 from etn.run.settings import FitSettings
 from etn.run.sizes import SIZES, count_unknowns
 

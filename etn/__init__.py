@@ -46,8 +46,8 @@ if TYPE_CHECKING:
         tensor,
         testing,
     )
+    from etn.data import Dataset
     from etn.data import embedded as datasets
-    from etn.data.dataset import Dataset
     from etn.network import Chain
     from etn.o3 import Irrep, Irreps
     from etn.potential import Baseline, Basis, PolynomialPotential, Potential, fit, load
@@ -56,53 +56,20 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "Baseline",
-    "Basis",
-    "Chain",
-    "Core",
-    "Dataset",
-    "Irrep",
-    "Irreps",
-    "PolynomialPotential",
-    "Potential",
-    "Truncation",
-    "__version__",
-    "backend",
-    "data",
-    "datasets",
-    "errors",
-    "fit",
-    "interfaces",
-    "io",
-    "load",
-    "network",
-    "o3",
-    "plot",
-    "potential",
-    "product",
-    "run",
-    "sweep",
-    "tensor",
-    "testing",
-]
+    "Baseline", "Basis", "Chain", "Core", "Dataset", "Irrep", "Irreps", "PolynomialPotential",
+    "Potential", "Truncation", "__version__", "backend", "data", "datasets", "errors", "fit",
+    "interfaces", "io", "load", "network", "o3", "plot", "potential", "product", "run", "sweep",
+    "tensor", "testing",
+]  # fmt: skip
 
-_MODULES = {name: f"etn.{name}:" for name in __all__ if name.islower() and name[0] != "_"}
-__getattr__, __dir__ = attach(
-    __name__,
-    {
-        **_MODULES,
-        "datasets": "etn.data.embedded:",
-        "Baseline": "etn.potential.baseline",
-        "Basis": "etn.potential.features.basis",
-        "Chain": "etn.network",
-        "Core": "etn.tensor",
-        "Dataset": "etn.data",
-        "Irrep": "etn.o3",
-        "Irreps": "etn.o3",
-        "PolynomialPotential": "etn.potential.polynomial",
-        "Potential": "etn.potential.base",
-        "Truncation": "etn.tensor",
-        "fit": "etn.potential.fitting.fit",
-        "load": "etn.potential.base",
-    },
-)
+_HOMES = {
+    "etn.data": "Dataset",
+    "etn.network": "Chain",
+    "etn.o3": "Irrep Irreps",
+    "etn.potential": "Baseline Basis PolynomialPotential Potential fit load",
+    "etn.tensor": "Core Truncation",
+}
+# Every other name is a module, by that name or another.
+_NAMES = {name for names in _HOMES.values() for name in names.split()} | {"__version__"}
+_MODULES = {name: f"etn.{name}" for name in __all__ if name not in _NAMES}
+__getattr__, __dir__ = attach(__name__, _HOMES, _MODULES | {"datasets": "etn.data.embedded"})

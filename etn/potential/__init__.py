@@ -8,68 +8,38 @@ from typing import TYPE_CHECKING
 from etn.lazy import attach
 
 if TYPE_CHECKING:
-    from etn.data import Dataset, Frame, Metrics, Prediction, compute_metrics
+    from etn.data import Dataset, Frame, Metrics, Prediction, Weights, compute_metrics
     from etn.potential.base import Potential, load
     from etn.potential.baseline import Baseline
-    from etn.potential.features.basis import Basis
-    from etn.potential.features.pairs import Pairs
-    from etn.potential.features.radial import Radial
+    from etn.potential.features import Basis, Pairs, Radial
     from etn.potential.fitting.calibration import with_uncertainty
     from etn.potential.fitting.fit import FitReport, fit
-    from etn.potential.fitting.maxvol import maxvol
     from etn.potential.fitting.rows import Rows
-    from etn.potential.fitting.weights import Weights
     from etn.potential.message_passing import MessagePassingPotential, Messages, fit_layers
     from etn.potential.polynomial import PolynomialPotential
     from etn.potential.selection import Selection, select
     from etn.potential.uncertainty import Uncertainty
+    from etn.tensor.maxvol import maxvol
 
 __all__ = [
-    "Baseline",
-    "Basis",
-    "Dataset",
-    "FitReport",
-    "Frame",
-    "MessagePassingPotential",
-    "Messages",
-    "Metrics",
-    "Pairs",
-    "PolynomialPotential",
-    "Potential",
-    "Prediction",
-    "Radial",
-    "Rows",
-    "Selection",
-    "Uncertainty",
-    "Weights",
-    "compute_metrics",
-    "fit",
-    "fit_layers",
-    "load",
-    "maxvol",
-    "select",
-    "with_uncertainty",
-]
+    "Baseline", "Basis", "Dataset", "FitReport", "Frame", "MessagePassingPotential", "Messages",
+    "Metrics", "Pairs", "PolynomialPotential", "Potential", "Prediction", "Radial", "Rows",
+    "Selection", "Uncertainty", "Weights", "compute_metrics", "fit", "fit_layers", "load",
+    "maxvol", "select", "with_uncertainty",
+]  # fmt: skip
 
-_PARTS = {
-    "base": ("Potential", "load"),
-    "baseline": ("Baseline",),
-    "features.basis": ("Basis",),
-    "features.pairs": ("Pairs",),
-    "features.radial": ("Radial",),
-    "fitting.calibration": ("with_uncertainty",),
-    "fitting.fit": ("FitReport", "fit"),
-    "fitting.maxvol": ("maxvol",),
-    "fitting.rows": ("Rows",),
-    "fitting.weights": ("Weights",),
-    "message_passing": ("MessagePassingPotential", "Messages", "fit_layers"),
-    "polynomial": ("PolynomialPotential",),
-    "selection": ("Selection", "select"),
-    "uncertainty": ("Uncertainty",),
+_HOMES = {
+    "etn.data": "Dataset Frame Metrics Prediction Weights compute_metrics",
+    "etn.potential.base": "Potential load",
+    "etn.potential.baseline": "Baseline",
+    "etn.potential.features": "Basis Pairs Radial",
+    "etn.potential.fitting.calibration": "with_uncertainty",
+    "etn.potential.fitting.fit": "FitReport fit",
+    "etn.potential.fitting.rows": "Rows",
+    "etn.potential.message_passing": "MessagePassingPotential Messages fit_layers",
+    "etn.potential.polynomial": "PolynomialPotential",
+    "etn.potential.selection": "Selection select",
+    "etn.potential.uncertainty": "Uncertainty",
+    "etn.tensor.maxvol": "maxvol",
 }
-_DATA = ("Dataset", "Frame", "Metrics", "Prediction", "compute_metrics")
-__getattr__, __dir__ = attach(
-    __name__,
-    {name: f"{__name__}.{part}" for part, names in _PARTS.items() for name in names}
-    | dict.fromkeys(_DATA, "etn.data"),
-)
+__getattr__, __dir__ = attach(__name__, _HOMES)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from etn.data.cohesive import cohesive_energy
 from etn.errors import DataError, SettingsError
-from etn.potential.cohesive import cohesive_energy
 from etn.potential.features.pairs import Pairs
 from etn.potential.zbl import switch_radii, zbl
 

@@ -2,7 +2,7 @@
 
 A potential that is linear in P unknowns learns most from atoms whose features span the largest
 volume: D-optimal design.  The active set behind extrapolation grades is chosen that way among the
-training atoms (:mod:`etn.potential.fitting.maxvol`); here whole frames are.
+training atoms (:mod:`etn.tensor.maxvol`); here whole frames are.
 """
 
 from __future__ import annotations

@@ -11,11 +11,11 @@ import numpy as np
 
 from etn.data.checks import check_data, check_unknowns
 from etn.data.dataset import Dataset
+from etn.data.weights import count_rows
 from etn.errors import DataError, SettingsError
 from etn.potential.base import Potential
 from etn.potential.baseline import Baseline
 from etn.potential.features.pairs import Pairs
-from etn.potential.fitting.weights import count_rows
 from etn.run.settings import CommonSettings
 from etn.run.sizes import count_unknowns
 

@@ -14,12 +14,12 @@ from pydantic import BeforeValidator, model_validator
 
 from etn.data.dataset import Dataset
 from etn.data.embedded import PREFIX
+from etn.data.weights import Weights, count_rows
 from etn.potential.base import Potential
 from etn.potential.baseline import Baseline
 from etn.potential.features.basis import Basis
 from etn.potential.fitting.fit import FitReport, fit
 from etn.potential.fitting.objective import Objective
-from etn.potential.fitting.weights import Weights, count_rows
 from etn.potential.polynomial import PolynomialPotential
 from etn.run import parsing
 from etn.run.options import SIZED, Options, option

@@ -135,7 +135,7 @@ def choose_size(
     ----------
     n_elements : int
     n_rows : int
-        Data rows of the fit, see :func:`etn.potential.fitting.weights.count_rows`.
+        Data rows of the fit, see :func:`etn.data.weights.count_rows`.
     given : mapping
         Settings that are decided, by name.
     max_channels : int or sequence of int, optional

@@ -7,10 +7,10 @@ import inspect
 import numpy as np
 import pytest
 
+from etn.data.weights import count_rows
 from etn.errors import SettingsError
 from etn.potential import Baseline, Basis, Dataset, PolynomialPotential, Weights, fit
 from etn.potential.fitting.rows import Rows
-from etn.potential.fitting.weights import count_rows
 from etn.run.folder import run_fit
 from etn.run.plan import Plan
 from etn.run.settings import SIZED, FitSettings

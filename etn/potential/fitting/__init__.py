@@ -1,1 +1,1 @@
-"""Fits of polynomial potentials: weights, design rows, robust losses, error bars."""
+"""Fits of polynomial potentials: design rows, robust weights, sweeps, error bars."""

@@ -17,16 +17,16 @@ from numpy.typing import NDArray
 
 from etn.data.dataset import Dataset
 from etn.data.frame import Frame
+from etn.data.weights import Weights, count_rows
 from etn.errors import SettingsError
 from etn.network import Chain
 from etn.network.design import CoreDesign
 from etn.potential.features.batching import BatchLimits
-from etn.potential.fitting.maxvol import maxvol
 from etn.potential.fitting.rows import Rows
-from etn.potential.fitting.weights import Weights, count_rows
 from etn.potential.polynomial import PolynomialPotential
 from etn.potential.uncertainty import Uncertainty
 from etn.sweep import LeastSquares
+from etn.tensor.maxvol import maxvol
 
 __all__ = ["calibrate", "with_uncertainty"]
 

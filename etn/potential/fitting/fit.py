@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 from typing import Generic, Literal, TypeVar
 
 from etn.data.dataset import Dataset
+from etn.data.robust import Doubt, describe_doubts, weighed_down, without_scales
+from etn.data.weights import Weights, count_rows
 from etn.errors import SettingsError
 from etn.network import Chain
 from etn.potential.base import Potential
 from etn.potential.fitting.calibration import calibrate
 from etn.potential.fitting.memory import MemoryPlan
 from etn.potential.fitting.objective import FIRST_RIDGE, Objective
-from etn.potential.fitting.robust import Doubt, describe_doubts, weighed_down, without_scales
 from etn.potential.fitting.rows import Rows
 from etn.potential.fitting.supervision import Supervision
-from etn.potential.fitting.weights import Weights, count_rows
 from etn.potential.polynomial import PolynomialPotential
 from etn.sweep import Callback, LeastSquares, Report, Schedule, State, grow, polish
 
@@ -90,7 +90,7 @@ def fit(
         See :class:`Weights`.
     robust : {"huber", None}
         "huber": labels far from the fit, by the scale of all of them, pull on it less, see
-        :mod:`etn.potential.fitting.robust`; the weights are taken anew after each sweep.
+        :mod:`etn.data.robust`; the weights are taken anew after each sweep.
     ridge : float or "evidence"
         Weight of ||T||^2 in the loss, (eV/Å)^2 with the default weights. With "evidence" it is
         chosen anew after each sweep as what makes the labels most likely, see

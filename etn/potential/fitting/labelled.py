@@ -9,8 +9,8 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from etn.data.robust import Doubt, Huber
 from etn.errors import SettingsError
-from etn.potential.fitting.robust import Doubt, Huber
 from etn.potential.fitting.targets import RowGroup
 
 __all__ = ["LabelledRows"]

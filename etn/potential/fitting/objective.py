@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from etn.data.dataset import Dataset
+from etn.data.robust import Huber
+from etn.data.weights import Weights
 from etn.errors import SettingsError
-from etn.potential.fitting.robust import Huber
-from etn.potential.fitting.weights import Weights
 
 __all__ = ["FIRST_RIDGE", "Objective"]
 

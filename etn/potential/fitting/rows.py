@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from etn.data.dataset import Dataset
 from etn.data.frame import Frame
 from etn.data.labels import voigt
+from etn.data.robust import Huber
+from etn.data.weights import Weights
 from etn.network import Chain
 from etn.potential.baseline import Baseline
 from etn.potential.features.basis import Basis
@@ -19,9 +21,7 @@ from etn.potential.features.expansion import Expansion
 from etn.potential.features.pairs import Pairs
 from etn.potential.fitting.labelled import LabelledRows
 from etn.potential.fitting.memory import PAIR, MemoryPlan
-from etn.potential.fitting.robust import Huber
 from etn.potential.fitting.targets import RowGroup, Targets
-from etn.potential.fitting.weights import Weights
 from etn.potential.response import respond, vacuum_energies
 from etn.sweep import Batch, share
 from etn.sweep.kept import Kept

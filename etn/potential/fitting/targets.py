@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from etn.data.frame import Frame
 from etn.data.labels import voigt
+from etn.data.weights import Weights
 from etn.potential.baseline import Baseline
 from etn.potential.features.pairs import Pairs
-from etn.potential.fitting.weights import Weights
 
 __all__ = ["RowGroup", "Targets"]
 

@@ -14,20 +14,14 @@ if TYPE_CHECKING:
     from etn.potential.message_passing.model import MessagePassingPotential
 
 __all__ = [
-    "Layers",
-    "LayersReport",
-    "MessageCoupling",
-    "MessagePassingPotential",
-    "Messages",
+    "Layers", "LayersReport", "MessageCoupling", "MessagePassingPotential", "Messages",
     "fit_layers",
-]
+]  # fmt: skip
 
-_PARTS = {
-    "fit": ("LayersReport", "fit_layers"),
-    "layers": ("Layers",),
-    "message": ("MessageCoupling", "Messages"),
-    "model": ("MessagePassingPotential",),
+_HOMES = {
+    "etn.potential.message_passing.fit": "LayersReport fit_layers",
+    "etn.potential.message_passing.layers": "Layers",
+    "etn.potential.message_passing.message": "MessageCoupling Messages",
+    "etn.potential.message_passing.model": "MessagePassingPotential",
 }
-__getattr__, __dir__ = attach(
-    __name__, {name: f"{__name__}.{part}" for part, names in _PARTS.items() for name in names}
-)
+__getattr__, __dir__ = attach(__name__, _HOMES)

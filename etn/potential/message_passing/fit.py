@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from etn.data.dataset import Dataset
+from etn.data.weights import Weights, count_rows
 from etn.errors import SettingsError
 from etn.network import Chain
 from etn.potential.fitting.fit import FitReport, fit
 from etn.potential.fitting.memory import MemoryPlan
 from etn.potential.fitting.objective import Objective
 from etn.potential.fitting.supervision import Supervision
-from etn.potential.fitting.weights import Weights, count_rows
 from etn.potential.message_passing.layers import Layers
 from etn.potential.message_passing.model import MessagePassingPotential
 from etn.potential.message_passing.problem import LayerProblem

@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from etn.data.dataset import Dataset
 from etn.data.frame import Frame
 from etn.data.labels import voigt
+from etn.data.robust import Huber
+from etn.data.weights import Weights
 from etn.errors import DataError
 from etn.network import Blocks, Samples, left_environment
 from etn.o3 import Irreps
@@ -30,9 +32,7 @@ from etn.potential.features.basis import Basis
 from etn.potential.features.pairs import Pairs
 from etn.potential.fitting.labelled import LabelledRows
 from etn.potential.fitting.memory import MemoryPlan
-from etn.potential.fitting.robust import Huber
 from etn.potential.fitting.targets import RowGroup, Targets
-from etn.potential.fitting.weights import Weights
 from etn.potential.message_passing.edges import Edges, Sources
 from etn.potential.message_passing.frame_rows import Along, FrameRows
 from etn.potential.message_passing.layers import (

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from etn.data.weights import Weights
 from etn.errors import SettingsError
 from etn.potential import Baseline, Basis, Dataset, PolynomialPotential, fit
 from etn.potential.fitting.rows import Rows
-from etn.potential.fitting.weights import Weights
 from etn.run.folder import run_fit
 from etn.run.settings import FitSettings
 from etn.sweep import Callback, LeastSquares, LocalSolution, Schedule, grow

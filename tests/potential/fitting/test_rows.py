@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from etn.data.metrics import compute_metrics
+from etn.data.weights import Weights, count_rows
 from etn.errors import DataError, SettingsError
 from etn.network import Chain, left_environment, right_environment
 from etn.network.design import CoreDesign
 from etn.potential import Baseline, Basis, Dataset, Frame, PolynomialPotential
 from etn.potential.fitting.memory import PAIR, MemoryPlan
 from etn.potential.fitting.rows import Rows
-from etn.potential.fitting.weights import Weights, count_rows
 from etn.sweep.regression.normal_equations import NormalEquations
 
 WEIGHTS = Weights(energy=10.0, forces=1.0, stress=3.0)

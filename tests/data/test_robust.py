@@ -9,11 +9,11 @@ import pytest
 import scipy.optimize
 import scipy.stats
 
+from etn.data import robust as robust_module
+from etn.data.robust import Doubt, Huber, describe_doubts
 from etn.errors import SettingsError
 from etn.network import Chain
 from etn.potential import Baseline, Basis, Dataset, PolynomialPotential, Rows, Weights, fit
-from etn.potential.fitting import robust as robust_module
-from etn.potential.fitting.robust import Doubt, Huber, describe_doubts
 from etn.sweep import Callback, Checkpoint, LeastSquares, Schedule, State
 
 SHIFT = 0.5  # eV/atom

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from ase.data import chemical_symbols
 
-from etn.potential.cohesive import COHESIVE, cohesive_energy
+from etn.data.cohesive import COHESIVE, cohesive_energy
 
 # kJ/mol at 298 K: J. D. Cox, D. D. Wagman, V. A. Medvedev, CODATA Key Values for Thermodynamics
 # (1989).  The gas, liquid or solid that is stable there stands for the solid at 0 K.

@@ -25,7 +25,7 @@ from etn.potential.polynomial import PolynomialPotential
 from etn.run.plan import Plan
 from etn.run.provenance import jsonable, machine, versions
 from etn.run.settings import FitSettings
-from etn.sweep import Callback, Checkpoint, State, Step
+from etn.sweep import Callback, Checkpoint, State, Step, Sweepable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -189,7 +189,7 @@ class _Opening(Callback):
         self._out, self._settings = out, settings
         self._done = False
 
-    def on_step(self, step: Step) -> None:
+    def on_step(self, step: Step[Sweepable]) -> None:
         if self._done:
             return
         self._done = True

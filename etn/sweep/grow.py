@@ -18,7 +18,7 @@ Measure = Callable[[Chain], Mapping[str, float]]
 
 def grow(
     chain: Chain,
-    problem: LocalProblem,
+    problem: LocalProblem[Chain],
     *,
     n_sites: int | None = None,
     schedule: Schedule,
@@ -107,7 +107,7 @@ def _verdict(
 
 def _stage(
     state: State,
-    problem: LocalProblem,
+    problem: LocalProblem[Chain],
     schedule: Schedule,
     stage: int,
     callbacks: Sequence[Callback],
@@ -117,7 +117,7 @@ def _stage(
     """Sweep at one length; yields the state after each complete sweep."""
     chain = state.chain
     done = [record for record in state.records if record.n_sites == len(chain)]
-    steps: list[Step] = []
+    steps: list[Step[Chain]] = []
     spectra = chain.spectra() if done else []
     for step in sweep(
         chain,
@@ -144,7 +144,7 @@ def _stage(
 
 
 def _record(
-    steps: Sequence[Step], before: list[Spectrum], measures: Mapping[str, float]
+    steps: Sequence[Step[Chain]], before: list[Spectrum], measures: Mapping[str, float]
 ) -> tuple[SweepRecord, list[Spectrum]]:
     """Record of a sweep, and the spectra that the next one is compared with."""
     chain = steps[-1].chain

@@ -16,6 +16,7 @@ from etn.potential.message_passing.layers import Layers
 from etn.potential.message_passing.rows import MAX_KEPT, LayerRows
 from etn.sweep import LocalSolution
 from etn.sweep.regression.normal_equations import accumulate, solve_direct
+from etn.tensor import Core
 
 Array = NDArray[np.float64]
 # Above this estimate of their condition number normal equations are not trusted.
@@ -44,7 +45,7 @@ class LayerProblem:
         self._kept: dict[int, Feed] = {}
         self._bytes = 0
 
-    def solve(self, chain: Chain) -> LocalSolution:
+    def solve(self, chain: Chain) -> LocalSolution[Core]:
         """Optimal center core.
 
         Parameters

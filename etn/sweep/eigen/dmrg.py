@@ -120,7 +120,7 @@ class EigenProblem:
         right = self._right.after(chain.cores[:last:-1])
         return left, right
 
-    def solve(self, chain: Chain) -> LocalSolution:
+    def solve(self, chain: Chain) -> LocalSolution[Core]:
         """Lowest state, one core free.
 
         Raises
@@ -145,7 +145,7 @@ class EigenProblem:
         solved = tensorize(matrices, core.legs, 2, chain.kind)
         return LocalSolution(embed(solved, core.legs), energy, None, "lanczos", gradient)
 
-    def solve_pair(self, chain: Chain, site: int) -> LocalSolution:
+    def solve_pair(self, chain: Chain, site: int) -> LocalSolution[Pair]:
         """Lowest state, two neighbouring cores free."""
         pair = merge(chain[site], chain[site + 1])
         left, right = self._blocks(chain, site, site + 1)

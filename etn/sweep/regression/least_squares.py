@@ -38,6 +38,7 @@ from etn.sweep.regression.normal_equations import (
 from etn.sweep.regression.pair_as_core import widen
 from etn.sweep.regression.pair_solution import PairSolution
 from etn.sweep.threads import count_threads, share
+from etn.tensor import Core
 
 Array = NDArray[np.float64]
 
@@ -97,7 +98,7 @@ class LeastSquares:
         self.threads = threads
         self.offset = offset
 
-    def solve(self, chain: Chain) -> LocalSolution:
+    def solve(self, chain: Chain) -> LocalSolution[Core]:
         """Optimal center core, all others fixed.
 
         Parameters
@@ -132,7 +133,9 @@ class LeastSquares:
         loss = max(normal.value(solution), 0.0) + float(penalty @ solution**2) + self.offset()
         return LocalSolution(design.to_core(solution), loss, condition, solver)
 
-    def _solve_matrix_free(self, chain: Chain, design: CoreDesign, penalty: Array) -> LocalSolution:
+    def _solve_matrix_free(
+        self, chain: Chain, design: CoreDesign, penalty: Array
+    ) -> LocalSolution[Core]:
         assert chain.center is not None
         batches = [partial(self._build_rows, chain, design, batch) for batch in self.batches()]
         threads = self.threads or count_threads()
@@ -150,7 +153,7 @@ class LeastSquares:
         core = design.to_core(found.values)
         return LocalSolution(core, loss, solver="cg", gradient=found.gradient)
 
-    def solve_pair(self, chain: Chain, site: int) -> LocalSolution:
+    def solve_pair(self, chain: Chain, site: int) -> PairSolution:
         """Optimal pair of cores at ``site`` and ``site + 1``, all others fixed.
 
         All sites of the samples read the same leg.  So data see only the part of the pair that is

@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class PairSolution(LocalSolution):
+class PairSolution(LocalSolution[Pair]):
     """The best pair of cores, and the objective around it.
 
     Attributes
@@ -35,7 +35,7 @@ class PairSolution(LocalSolution):
     before: tuple[Core, Core] | None = None
     build: Callable[[], PairSquares] | None = field(default=None, repr=False)
 
-    def split(self, truncation: Truncation, *, center: str) -> tuple[Split, LocalSolution]:
+    def split(self, truncation: Truncation, *, center: str) -> tuple[Split, LocalSolution[Pair]]:
         """Two cores, chosen by what they predict and fitted again.
 
         Under the caps of the rule both the truncated optimum and the cores as they were, if they
@@ -51,7 +51,6 @@ class PairSolution(LocalSolution):
         solution : LocalSolution
             With the objective of the two cores.
         """
-        assert isinstance(self.core, Pair)
         assert self.build is not None
         squares = self.build()
         kind = self.core.kind

@@ -279,7 +279,7 @@ class Regression:
         columns = xp.einsum("ams,bmos->abos", left, right)
         return xp.reshape(columns, (len(left) * len(right), components * left.shape[-1]))
 
-    def solve(self, chain: Chain) -> LocalSolution:
+    def solve(self, chain: Chain) -> LocalSolution[Core]:
         """Best center core, all others fixed.
 
         Raises
@@ -300,7 +300,7 @@ class Regression:
         new = Core.trusted(core.legs, blocks, self.kind)
         return LocalSolution(new, solved.loss, solved.condition, "qr", solved.gradient)
 
-    def solve_pair(self, chain: Chain, site: int) -> LocalSolution:
+    def solve_pair(self, chain: Chain, site: int) -> LocalSolution[Pair]:
         """Best pair of cores, all others fixed; raises as :meth:`solve`.
 
         The loss is that of the pair.  What a truncation in the plain norm adds to it is not linear

@@ -15,6 +15,7 @@ from etn.potential.message_passing.frame_rows import Feed
 from etn.potential.message_passing.layers import Layers
 from etn.potential.message_passing.rows import MAX_KEPT, LayerRows
 from etn.sweep import LocalSolution
+from etn.sweep.regression.batches import Batches
 from etn.sweep.regression.normal_equations import accumulate, solve_direct
 from etn.tensor import Core
 
@@ -61,7 +62,8 @@ class LayerProblem:
         design = self._design(chain)
         assert chain.center is not None
         penalty = self.ridge * chain[chain.center].metric()[design.order]
-        normal = accumulate(design.columns, self.rows.groups(), partial(self._group, chain, design))
+        groups = Batches(self.rows.groups()).map(partial(self._group, chain, design))
+        normal = accumulate(design.columns, groups)
         solution, condition, solver = solve_direct(
             normal, penalty, partial(self._rows, chain, design), max_condition=MAX_CONDITION
         )

@@ -1,4 +1,8 @@
-"""Lowest states of operators: the eigenvalue problem of DMRG sweeps."""
+"""Lowest states of operators by DMRG: the eigenvalue problem of sweeps, and its driver.
+
+The energy of a chain, all cores but one or two neighbouring ones fixed, is that of an effective
+Hamiltonian in the space of the free blocks.  Its lowest state is found by the Lanczos method.
+"""
 
 from __future__ import annotations
 

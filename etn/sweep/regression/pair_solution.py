@@ -1,4 +1,8 @@
-"""Solution of a pair of cores in least squares, and how it becomes two cores again."""
+"""Solution of a pair of cores in least squares, and how it becomes two cores again.
+
+What is cut off the bond between them is judged by the objective, see
+:mod:`etn.sweep.regression.pair_squares`, and what stays is fitted again.
+"""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ from etn.network import Chain
 from etn.o3 import Irreps, clebsch_gordan, irreps_d
 from etn.sweep import Schedule, grow
 from etn.sweep.regression import sample_regression as module
-from etn.sweep.regression.bond_matrices import least_squares
 from etn.sweep.regression.sample_regression import Regression
+from etn.sweep.regression.triangular_model import solve_triangle
 from etn.sweep.regression.vectors import evaluate_samples, from_blocks, to_blocks
 from etn.tensor import Pair, Truncation, merge
 from etn.testing import dense_value
@@ -232,11 +232,11 @@ def test_couplings_that_cancel_do_not_count(rng):
 
 def test_open_directions_stay_open_whatever_the_size_of_the_columns():
     triangle = np.array([[1.0, 1.0, 0.0, 2.0], [0.0, 0.0, 1e-9, 3e-9]])
-    solved = least_squares(triangle, np.zeros(3))
+    solved = solve_triangle(triangle, np.zeros(3))
     np.testing.assert_allclose(solved.x, [1.0, 1.0, 3.0], rtol=1e-12)
     assert solved.loss < 1e-30
     assert solved.condition == pytest.approx(np.sqrt(2.0))
-    nothing = least_squares(np.zeros((3, 3)), np.ones(2))
+    nothing = solve_triangle(np.zeros((3, 3)), np.ones(2))
     np.testing.assert_array_equal(nothing.x, [0.0, 0.0])
 
 

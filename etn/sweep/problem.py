@@ -33,7 +33,7 @@ class Sweepable(Protocol):
         ...
 
     def replace(self, site: int, core: Any, /) -> Self:
-        """Another value at a site; what kind of value a site has is its own affair."""
+        """The same whole with another value at a site; sites have cores, or what else is swept."""
         ...
 
 

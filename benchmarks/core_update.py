@@ -149,8 +149,7 @@ def split_update(chain: Chain, rows: Rows) -> dict[str, float]:
     start = time.perf_counter()
     normal = shares[0][0]
     for other, _ in shares[1:]:
-        normal.gram += other.gram
-        normal.rhs += other.rhs
+        normal += other
     solve_normal(normal, penalty)
     times["solve"] = time.perf_counter() - start
     return {**times, "rows_done": total["rows_done"], "threads": len(shares)}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from etn.potential import PolynomialPotential
-from etn.sweep import Callback, Schedule, State, Step, SweepRecord
+from etn.sweep import Callback, Schedule, State, Step, Sweepable, SweepRecord
 
 if TYPE_CHECKING:
     from etn.run.plan import Plan
@@ -146,7 +146,7 @@ class Display(Callback):
         self._last = time.perf_counter()
         self._update("2 sites, sweep 1")
 
-    def on_step(self, step: Step) -> None:
+    def on_step(self, step: Step[Sweepable]) -> None:
         """Move the bar on."""
         now = time.perf_counter()
         if self._left is None:

@@ -26,7 +26,7 @@ from etn.run.layered import load_settings
 from etn.run.plan import Plan
 from etn.run.provenance import jsonable, machine, versions
 from etn.run.settings import CommonSettings
-from etn.sweep import Callback, Checkpoint, State, Step
+from etn.sweep import Callback, Checkpoint, State, Step, Sweepable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -117,8 +117,7 @@ def run_fit(
     Examples
     --------
     >>> import tempfile
-    >>> from etn.run.settings import FitSettings
-    >>> settings = FitSettings(train="etn:Mo/test", r_max=4, n_max=3, l_max=1, max_bond=2,
+    >>>     >>> settings = FitSettings(train="etn:Mo/test", r_max=4, n_max=3, l_max=1, max_bond=2,
     ...                        body_order=3, max_sweeps=1)
     >>> folder = tempfile.TemporaryDirectory()
     >>> result = run_fit(settings, folder.name)
@@ -183,7 +182,7 @@ class _Opening(Callback):
         self._out, self._settings = out, settings
         self._done = False
 
-    def on_step(self, step: Step) -> None:
+    def on_step(self, step: Step[Sweepable]) -> None:
         if self._done:
             return
         self._done = True

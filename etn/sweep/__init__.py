@@ -10,6 +10,7 @@ from etn.sweep.problem import (
     LocalProblem,
     LocalSolution,
     PairProblem,
+    Sweepable,
 )
 from etn.sweep.refine import Refinement, polish, refine
 from etn.sweep.regression.batches import Batch
@@ -44,6 +45,7 @@ __all__ = [
     "State",
     "Step",
     "SweepRecord",
+    "Sweepable",
     "ground_state",
     "grow",
     "itinerary",

@@ -1,4 +1,9 @@
-"""What sweeps carry along a chain from its ends; overlaps with another state, for one."""
+"""What sweeps carry over the cores of a chain to each bond, remembered from step to step.
+
+A sweep goes to and fro, and at each step one core is new.  What the cores left of a bond make of
+the samples, of an operator or of another state follows from the bond before, so that a step costs
+one core, whatever the length of the chain.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,6 @@ from typing import Generic, TypeVar
 from etn.tensor import Core
 
 Value = TypeVar("Value")
-"""<my basis | other basis> of a bond: {ir: (my copies, copies of the other chain)}."""
 
 
 class Carried(Generic[Value]):

@@ -15,6 +15,7 @@ from etn.io import load, save
 from etn.network import Chain
 from etn.network.storage import chain_from_arrays, chain_to_arrays
 from etn.sweep.engine import Step
+from etn.sweep.problem import Sweepable
 from etn.sweep.report import SweepRecord
 
 
@@ -95,7 +96,7 @@ class State:
 class Callback:
     """Does nothing; subclasses override what they need."""
 
-    def on_step(self, step: Step) -> None:
+    def on_step(self, step: Step[Sweepable]) -> None:
         """Called after each local solve."""
 
     def on_sweep(self, state: State) -> None:
@@ -122,10 +123,10 @@ class Progress(Callback):
         Called with the :class:`Step` and the :class:`SweepRecord`.
     """
 
-    step: Callable[[Step], None] | None = None
+    step: Callable[[Step[Sweepable]], None] | None = None
     sweep: Callable[[SweepRecord], None] | None = None
 
-    def on_step(self, step: Step) -> None:
+    def on_step(self, step: Step[Sweepable]) -> None:
         """Hand on the step."""
         if self.step is not None:
             self.step(step)

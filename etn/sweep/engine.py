@@ -1,31 +1,42 @@
 """The sweep engine: one loop for every local problem.
 
 A sweep moves the orthogonality center through the chain, solves the local problem at every
-site and puts the solution in place.  The engine knows neither atoms nor rows: it needs an
-object with a ``solve(chain)`` method, and a ``solve_pair`` for two-site updates, and hands back
-one :class:`Step` after another, so that a progress bar, an early stop or a checkpoint is a plain
-``for`` loop.
+site and puts the solution in place.  The engine knows neither atoms nor rows: it needs a
+:class:`~etn.sweep.LocalProblem`, for two-site updates a :class:`~etn.sweep.PairProblem`, and hands
+back one :class:`Step` after another, so that a progress bar, an early stop or a checkpoint is a
+plain ``for`` loop.  One-site updates work on anything :class:`~etn.sweep.Sweepable`, two-site
+updates and those that widen a bond on chains.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Generic, TypeVar
 
+from etn.backend import Array
 from etn.errors import SettingsError
 from etn.network import Chain
-from etn.o3 import Irreps
-from etn.sweep.problem import LocalProblem, LocalSolution
+from etn.o3 import Irrep, Irreps
+from etn.sweep.problem import (
+    EnrichedProblem,
+    LocalProblem,
+    LocalSolution,
+    PairProblem,
+    Sweepable,
+    SweepableT,
+)
 from etn.sweep.schedule import Rule, Schedule
 from etn.tensor import Core, absorb, embed, matricize, tensorize
 from etn.tensor.factor import cut, thin_svd
 
+SweepableT_co = TypeVar("SweepableT_co", bound=Sweepable, covariant=True)
+
 
 @dataclass(frozen=True)
-class Step:
+class Step(Generic[SweepableT_co]):
     """One local solve.
 
     Attributes
@@ -48,7 +59,7 @@ class Step:
         Norm of what the split of the bond dropped.
     index, n_steps : int
         Number of the step within its sweep, and how many a sweep has.
-    chain : Chain
+    chain : Chain, or what else is swept
         With the solution in place.
     """
 
@@ -57,12 +68,12 @@ class Step:
     direction: int
     loss: float
     seconds: float
-    solution: LocalSolution
+    solution: LocalSolution[object]
     sites: int
     discarded: float
     index: int
     n_steps: int
-    chain: Chain
+    chain: SweepableT_co
 
     @property
     def completes_sweep(self) -> bool:
@@ -89,21 +100,23 @@ def itinerary(n_sites: int, center: int) -> list[tuple[int, int]]:
 
 
 def sweep(
-    chain: Chain,
-    problem: LocalProblem,
+    chain: SweepableT,
+    problem: LocalProblem[SweepableT],
     schedule: Schedule,
     *,
     center: int | None = None,
     stage: int = 0,
     first: int = 0,
     loss: float = math.inf,
-) -> Iterator[Step]:
+) -> Iterator[Step[SweepableT]]:
     """Sweep until the schedule says that it is enough.
 
     Parameters
     ----------
-    chain : Chain
+    chain : Chain, or anything else that is :class:`~etn.sweep.Sweepable`
     problem : LocalProblem
+        Also a :class:`~etn.sweep.PairProblem` for two-site updates, an
+        :class:`~etn.sweep.EnrichedProblem` for one-site updates with noise.
     schedule : Schedule
     center : int, optional
         Where each sweep starts; by default at the center of the chain, or in its middle.
@@ -118,6 +131,11 @@ def sweep(
     ------
     Step
         After each local solve.
+
+    Raises
+    ------
+    SettingsError
+        If the schedule has updates that the problem cannot do, or that need a chain.
 
     Examples
     --------
@@ -136,14 +154,12 @@ def sweep(
         rule = schedule.at(number)
         if len(chain) == 1:
             rule = rule._replace(sites=1)
-        _check(problem, rule)
+        _check(chain, problem, rule)
+        update = _update_pair if rule.sites == 2 else _update
         stops = itinerary(len(chain) + 1 - rule.sites, center)
         for index, (site, direction) in enumerate(stops):
             start = time.perf_counter()
-            if rule.sites == 2:
-                chain, solution, discarded = _update_pair(chain, problem, site, direction, rule)
-            else:
-                chain, solution, discarded = _update(chain, problem, site, direction, rule)
+            chain, solution, discarded = update(chain, problem, site, direction, rule)
             loss = solution.loss
             yield Step(
                 sweep=number,
@@ -162,29 +178,58 @@ def sweep(
             return
 
 
-def _check(problem: Any, rule: Rule) -> None:
-    for needed, method, what in (
-        (rule.sites == 2, "solve_pair", "two-site updates"),
-        (rule.sites == 1 and rule.noise > 0, "enrichment", "one-site updates with noise"),
-    ):
-        if needed and not hasattr(problem, method):
-            raise SettingsError(f"{type(problem).__name__} has no {method}(): no {what}")
+def _check(chain: Sweepable, problem: object, rule: Rule) -> None:
+    """Refuse updates that the problem cannot do, or that what is swept has not the bonds for."""
+    if rule.sites == 2:
+        able, method, what = isinstance(problem, PairProblem), "solve_pair", "two-site updates"
+    elif rule.noise > 0:
+        able = isinstance(problem, EnrichedProblem)
+        method, what = "enrichment", "one-site updates with noise"
+    else:
+        return
+    if not able:
+        raise SettingsError(f"{type(problem).__name__} has no {method}(): no {what}")
+    if not isinstance(chain, Chain):
+        raise SettingsError(f"{type(chain).__name__} is no chain: no {what}")
 
 
 def _update(
-    chain: Chain, problem: Any, site: int, direction: int, rule: Rule
-) -> tuple[Chain, LocalSolution, float]:
+    chain: SweepableT, problem: LocalProblem[SweepableT], site: int, direction: int, rule: Rule
+) -> tuple[SweepableT, LocalSolution[object], float]:
+    """Solve at a site; where the rule says so, widen the bond ahead."""
     chain = chain.canonicalize(site)
     solution = problem.solve(chain)
     chain = chain.replace(site, solution.core)
     if rule.noise == 0.0 or not 0 <= site + direction < len(chain):
         return chain, solution, 0.0
-    return _enrich(chain, problem, direction, rule, solution)
+    assert isinstance(chain, Chain)
+    assert isinstance(problem, EnrichedProblem)
+    enriched, discarded = _enrich(chain, problem, direction, rule)
+    assert isinstance(enriched, type(chain))
+    return enriched, solution, discarded
+
+
+def _update_pair(
+    chain: SweepableT, problem: LocalProblem[SweepableT], site: int, direction: int, rule: Rule
+) -> tuple[SweepableT, LocalSolution[object], float]:
+    """Solve at a site and its right neighbour, and cut the bond between them."""
+    if chain.center not in (site, site + 1):
+        chain = chain.canonicalize(site)
+    assert isinstance(chain, Chain)
+    assert isinstance(problem, PairProblem)
+    to_right = direction > 0
+    split, solution = problem.solve_pair(chain, site).split(
+        rule.truncation, center="right" if to_right else "left"
+    )
+    cores = [*chain.cores[:site], split.left, split.right, *chain.cores[site + 2 :]]
+    updated = Chain(cores, center=site + 1 if to_right else site)
+    assert isinstance(updated, type(chain))
+    return updated, solution, split.discarded
 
 
 def _enrich(
-    chain: Chain, problem: Any, direction: int, rule: Rule, solution: LocalSolution
-) -> tuple[Chain, LocalSolution, float]:
+    chain: Chain, problem: EnrichedProblem, direction: int, rule: Rule
+) -> tuple[Chain, float]:
     """Move the center over a bond that is widened by what the problem proposes.
 
     The isometry that stays behind spans the old columns and the proposed ones, scaled by the
@@ -210,25 +255,12 @@ def _enrich(
     cores = list(chain.cores)
     cores[site], cores[site + direction] = stays, neighbour
     discarded = math.sqrt(max(total**2 - neighbour.norm() ** 2, 0.0))
-    return Chain(cores, center=site + direction), solution, discarded
+    return Chain(cores, center=site + direction), discarded
 
 
-def _widen(core: Core, bond: dict[Any, Any], leg: int) -> Core:
+def _widen(core: Core, bond: Mapping[Irrep, Array], leg: int) -> Core:
     """Absorb a bond matrix on a leg; new irreps of the leg get blocks of zeros."""
     known = {ir: m for ir, m in bond.items() if m.shape[1]}
     narrow = absorb(core, known, leg)
     wide = Irreps([(len(bond[ir]), ir) for ir in sorted(bond)])
     return embed(narrow, (*narrow.legs[:leg], wide, *narrow.legs[leg + 1 :]))
-
-
-def _update_pair(
-    chain: Chain, problem: Any, site: int, direction: int, rule: Rule
-) -> tuple[Chain, LocalSolution, float]:
-    if chain.center not in (site, site + 1):
-        chain = chain.canonicalize(site)
-    solution = problem.solve_pair(chain, site)
-    to_right = direction > 0
-    split, solution = solution.split(rule.truncation, center="right" if to_right else "left")
-    cores = [*chain.cores[:site], split.left, split.right, *chain.cores[site + 2 :]]
-    center = site + 1 if to_right else site
-    return Chain(cores, center=center), solution, split.discarded

@@ -1,24 +1,28 @@
-"""Runs of sweeps on a chain that grows in body order."""
+"""Runs of sweeps on a chain that grows in body order.
+
+Each complete sweep is recorded, handed to the callbacks and logged in one line at the level INFO.
+"""
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from etn.network import Chain
 from etn.sweep.callbacks import Callback, State
 from etn.sweep.engine import Step, sweep
 from etn.sweep.problem import LocalProblem
-from etn.sweep.report import Report, SweepRecord
+from etn.sweep.report import Measure, Report, SweepRecord
 from etn.sweep.schedule import Schedule
 from etn.tensor import Spectrum
 
-Measure = Callable[[Chain], Mapping[str, float]]
+logger = logging.getLogger(__name__)
 
 
 def grow(
     chain: Chain,
-    problem: LocalProblem,
+    problem: LocalProblem[Chain],
     *,
     n_sites: int | None = None,
     schedule: Schedule,
@@ -107,7 +111,7 @@ def _verdict(
 
 def _stage(
     state: State,
-    problem: LocalProblem,
+    problem: LocalProblem[Chain],
     schedule: Schedule,
     stage: int,
     callbacks: Sequence[Callback],
@@ -117,7 +121,7 @@ def _stage(
     """Sweep at one length; yields the state after each complete sweep."""
     chain = state.chain
     done = [record for record in state.records if record.n_sites == len(chain)]
-    steps: list[Step] = []
+    steps: list[Step[Chain]] = []
     spectra = chain.spectra() if done else []
     for step in sweep(
         chain,
@@ -137,6 +141,7 @@ def _stage(
         steps = []
         earlier = [r.measures[select] for r in state.records if select in r.measures]
         improves = record.measures.get(select, -math.inf) < min(earlier, default=math.inf)
+        logger.info("%s", record)
         state = State(step.chain, (*state.records, record), step.chain if improves else state.best)
         for callback in callbacks:
             callback.on_sweep(state)
@@ -144,7 +149,7 @@ def _stage(
 
 
 def record_sweep(
-    steps: Sequence[Step], before: list[Spectrum], measures: Mapping[str, float]
+    steps: Sequence[Step[Chain]], before: list[Spectrum], measures: Mapping[str, float]
 ) -> tuple[SweepRecord, list[Spectrum]]:
     """Record of a sweep, and the spectra that the next one is compared with."""
     chain = steps[-1].chain

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from etn.sweep.threads import share
+from etn.sweep.regression.batches import Batches
 
 __all__ = ["Kept"]
 
@@ -60,19 +60,14 @@ class Kept(Generic[Value]):
         if self._full:
             return
 
-        def part(some: Iterator[int]) -> dict[int, Value]:
-            return {number: build(number) for number in some}
-
         missing = [number for number in numbers if number not in self._values]
         for first in range(0, len(missing), AT_ONCE):
             some = missing[first : first + AT_ONCE]
-            built: dict[int, Value] = {}
-            for found in share(part, some, most=self._threads):
-                built |= found
-            for number in some:
-                size = self._nbytes(built[number])
+            built = Batches(some, threads=self._threads).map(build).collect()
+            for number, value in zip(some, built, strict=True):
+                size = self._nbytes(value)
                 if self._held + size > self._limit:
                     self._full = True
                     return
                 self._held += size
-                self._values[number] = built[number]
+                self._values[number] = value

@@ -1,26 +1,56 @@
-"""What the sweep engine asks of a local problem."""
+"""What the sweep engine asks of what it moves through, and of the problems that it solves there."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar, runtime_checkable
 
 from etn.backend import Array
 from etn.network import Chain
 from etn.o3 import Irrep
-from etn.tensor import Core, Pair, Truncation
+from etn.tensor import Pair, Truncation
 from etn.tensor.pair import Split
 
 
+class Sweepable(Protocol):
+    """A row of sites of which one, the center, carries the norm: a chain, or the factors of a CP.
+
+    Immutable: methods return a new one.
+    """
+
+    @property
+    def center(self) -> int | None:
+        """The site that carries the norm, if there is one."""
+        ...
+
+    def __len__(self) -> int:
+        """Number of sites."""
+        ...
+
+    def canonicalize(self, center: int, /) -> Self:
+        """The same whole with its norm at another site."""
+        ...
+
+    def replace(self, site: int, core: Any, /) -> Self:
+        """The same whole with another value at a site; sites have cores, or what else is swept."""
+        ...
+
+
+SweepableT = TypeVar("SweepableT", bound=Sweepable)
+SweepableT_contra = TypeVar("SweepableT_contra", bound=Sweepable, contravariant=True)
+CoreT_co = TypeVar("CoreT_co", covariant=True)
+
+
 @dataclass(frozen=True)
-class LocalSolution:
+class LocalSolution(Generic[CoreT_co]):
     """What a local problem returns.
 
     Attributes
     ----------
     core : Core or Pair
-        The new center: one core, or two neighbouring cores as one.
+        The new center: one core, or two neighbouring cores as one; a value of the site where
+        sweeps move through something else than a chain.
     loss : float
         Objective at the solution; an energy, or a loss with its ridge term.
     condition : float
@@ -31,13 +61,15 @@ class LocalSolution:
         Norm of what is left of the local equations at the start of the solve, if known.
     """
 
-    core: Core | Pair
+    core: CoreT_co
     loss: float
     condition: float | None = None
     solver: str = ""
     gradient: float | None = None
 
-    def split(self, truncation: Truncation, *, center: str) -> tuple[Split, LocalSolution]:
+    def split(
+        self: LocalSolution[Pair], truncation: Truncation, *, center: str
+    ) -> tuple[Split, LocalSolution[Pair]]:
         """A pair as two cores, and this solution with their loss, as far as that is known.
 
         By singular values in the plain norm; its effect on the loss is not known.  A problem that
@@ -48,30 +80,32 @@ class LocalSolution:
         truncation : Truncation
         center : {"left", "right"}
         """
-        assert isinstance(self.core, Pair)
         return self.core.split(truncation, center=center), self
 
 
-class LocalProblem(Protocol):
-    """Finds the best center core of a canonical chain, all other cores fixed."""
+@runtime_checkable
+class LocalProblem(Protocol[SweepableT_contra]):
+    """Finds the best value of the center, all other sites fixed."""
 
-    def solve(self, chain: Chain) -> LocalSolution:
+    def solve(self, chain: SweepableT_contra, /) -> LocalSolution[object]:
         """Solve at ``chain.center``; the solution has the legs of that core."""
         ...
 
 
-class PairProblem(LocalProblem, Protocol):
+@runtime_checkable
+class PairProblem(LocalProblem[Chain], Protocol):
     """Finds the best pair of neighbouring cores as well, as two-site updates need it."""
 
-    def solve_pair(self, chain: Chain, site: int) -> LocalSolution:
+    def solve_pair(self, chain: Chain, site: int, /) -> LocalSolution[Pair]:
         """Solve at ``site`` and ``site + 1``; the chain has its center at one of the two."""
         ...
 
 
-class EnrichedProblem(LocalProblem, Protocol):
+@runtime_checkable
+class EnrichedProblem(LocalProblem[Chain], Protocol):
     """Proposes directions in which one-site updates may widen a bond."""
 
-    def enrichment(self, chain: Chain, direction: int) -> Mapping[Irrep, Array]:
+    def enrichment(self, chain: Chain, direction: int, /) -> Mapping[Irrep, Array]:
         """Extra columns for the bond right (direction 1) or left (-1) of the center.
 
         Returns

@@ -12,6 +12,7 @@ Changes of a bond's basis change cores, but no prediction; they are left out, se
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Generator, Sequence
@@ -21,9 +22,10 @@ from typing import NamedTuple
 from etn.errors import SettingsError
 from etn.network import Chain
 from etn.sweep.callbacks import Callback
-from etn.sweep.grow import Measure
 from etn.sweep.problem import JointProblem
-from etn.sweep.report import Report, SweepRecord
+from etn.sweep.report import Measure, Report, SweepRecord
+
+logger = logging.getLogger(__name__)
 
 # Damping at which a step is as short as rounding.
 MAX_DAMPING = 1e12
@@ -277,6 +279,7 @@ def polish(
             measures=dict(measure(chain)) if measure else {},
         )
         records.append(record)
+        logger.info("%s", record)
         value = record.measures.get(select)
         if value is None or value < lowest:
             best, lowest = chain, math.inf if value is None else value

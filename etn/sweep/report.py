@@ -1,4 +1,4 @@
-"""What a run of sweeps did."""
+"""What a run of sweeps did, sweep by sweep; in a log one line for each."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from etn.network import Chain
+
+Measure = Callable[[Chain], Mapping[str, float]]
+"""Figures to record of a chain after each sweep."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,18 @@ class SweepRecord:
     gradient: float | None = None
     chain: str = ""
     cycle: int = 0
+
+    def __str__(self) -> str:
+        """One line, for a log."""
+        facts = [f"loss {self.loss:.{self.digits}g}"]
+        facts += [f"{name} {value:.4g}" for name, value in self.measures.items()]
+        facts += [f"bond {self.bond}", self.solver, f"{self.seconds:.1f} s"]
+        return f"{self.n_sites} sites, sweep {self.sweep}: {', '.join(facts)}"
+
+    @property
+    def digits(self) -> int:
+        """Digits of the loss that say something: energies settle to far more than six."""
+        return 12 if self.solver == "lanczos" else 6
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionary for JSON."""
@@ -155,8 +170,7 @@ class Report:
 
     @property
     def _digits(self) -> int:
-        """Digits of the loss: energies settle to far more than six."""
-        return 12 if any(r.solver == "lanczos" for r in self.records) else 6
+        return max((r.digits for r in self.records), default=6)
 
 
 def _scientific(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Work shared among threads.
+"""Work shared among threads, each with a BLAS of one thread.
 
 The products of a batch are too small to gain from a threaded BLAS, whose threads would wait
 for each other at every call.  Instead each thread works on batches of its own with a BLAS of

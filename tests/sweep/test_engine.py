@@ -7,8 +7,17 @@ import math
 import numpy as np
 import pytest
 
-from etn.network import Chain, evaluate
-from etn.sweep import Batch, LeastSquares, LocalSolution, Schedule, itinerary, sweep
+from etn.errors import SettingsError
+from etn.network import Chain, evaluate, heisenberg
+from etn.sweep import (
+    Batch,
+    EigenProblem,
+    LeastSquares,
+    LocalSolution,
+    Schedule,
+    itinerary,
+    sweep,
+)
 from etn.testing import random_batch
 
 LEG = "3x0e+2x1o+1x2e"
@@ -128,8 +137,8 @@ def test_legs_of_distinct_elements_on_the_start_are_fitted_apart():
     # With a one-hot start the chain is a set of functions, one an element.
     chain = Chain.random(["2x0e+1x1o"] * 2, start="2x0e", max_bond=2, seed=1)
     batch = random_batch(chain, seed=2, n_samples=100, n_sums=100, n_tangents=0)
-    kind = batch.samples.start[next(iter(batch.samples.start))][0, 0]
-    batch.targets[:] = kind  # 1 for the first element, 0 for the second
+    element = batch.samples.start[next(iter(batch.samples.start))][0, 0]
+    batch.targets[:] = element  # 1 for the first element, 0 for the second
     *_, last = sweep(chain, LeastSquares(lambda: [batch]), Schedule(max_sweeps=10, rel_tol=0))
     assert last.loss < 1e-12
 
@@ -139,3 +148,67 @@ def test_center_defaults_to_the_chain_then_its_middle():
     assert next(iter(sweep(chain, Counting(), Schedule()))).site == 2
     assert next(iter(sweep(chain.canonicalize(3), Counting(), Schedule()))).site == 3
     assert math.isfinite(chain.norm())
+
+
+class Numbers:
+    """A row of numbers with a center: no chain, and all that one-site updates need."""
+
+    def __init__(self, values, center=None):
+        self.values, self.center = values, center
+
+    def __len__(self):
+        return len(self.values)
+
+    def canonicalize(self, center):
+        return Numbers(self.values, center)
+
+    def replace(self, site, value):
+        return Numbers((*self.values[:site], value, *self.values[site + 1 :]), self.center)
+
+
+class Descent:
+    """min_x |A x - b|^2 by one number after another: the method of Gauss and Seidel."""
+
+    def __init__(self, a, b):
+        self.a, self.b = a, b
+
+    def solve(self, numbers):
+        x, k = np.array(numbers.values), numbers.center
+        rest = self.b - self.a @ x + self.a[:, k] * x[k]
+        x[k] = self.a[:, k] @ rest / (self.a[:, k] @ self.a[:, k])
+        return LocalSolution(x[k], float(np.sum((self.a @ x - self.b) ** 2)))
+
+
+def test_anything_with_a_center_can_be_swept(rng):
+    a, b = rng.normal(size=(9, 4)), rng.normal(size=9)
+    schedule = Schedule(max_sweeps=200, rel_tol=1e-15)
+    *_, last = sweep(Numbers((0.0,) * 4), Descent(a, b), schedule)
+    expected = np.linalg.lstsq(a, b)[0]
+    np.testing.assert_allclose(last.chain.values, expected, rtol=1e-5)
+    assert last.loss == pytest.approx(np.sum((a @ expected - b) ** 2), rel=1e-10)
+
+
+def test_updates_that_a_problem_cannot_do_are_refused_before_the_first_solve():
+    chain = Chain.random([LEG] * 3, max_bond=2, seed=0)
+    problem = Counting()
+    with pytest.raises(
+        SettingsError, match=r"^Counting has no solve_pair\(\): no two-site updates$"
+    ):
+        next(sweep(chain, problem, Schedule(sites=2)))
+    noisy = r"^Counting has no enrichment\(\): no one-site updates with noise$"
+    with pytest.raises(SettingsError, match=noisy):
+        next(sweep(chain, problem, Schedule(noise=0.1)))
+    assert problem.centers == []
+    # A chain of one site has no bond that two-site updates could need.
+    assert len(list(sweep(Chain.random([LEG]), problem, Schedule(sites=2, max_sweeps=1)))) == 1
+
+
+def test_updates_of_bonds_need_a_chain():
+    operator = heisenberg(4)
+    problem = EigenProblem(operator, Chain.random(operator.sites))
+    for schedule, what in (
+        (Schedule(sites=2), "two-site updates"),
+        (Schedule(noise=0.1), "one-site updates with noise"),
+    ):
+        with pytest.raises(SettingsError, match=f"^Numbers is no chain: no {what}$"):
+            next(sweep(Numbers((0.0,) * 4), problem, schedule))

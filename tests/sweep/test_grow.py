@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from etn.network import Chain
+from etn.network import Chain, heisenberg
 from etn.sweep import (
     Callback,
     Checkpoint,
@@ -16,6 +19,7 @@ from etn.sweep import (
     Progress,
     Schedule,
     State,
+    ground_state,
     grow,
 )
 from etn.testing import random_batch
@@ -35,16 +39,41 @@ def problem(chain):
     return LeastSquares(lambda: batches, ridge=1e-3)
 
 
-def same(one, two):
+def same(one, two, *, tolerance=0.0):
+    """Chains that are equal, to the last bit unless a tolerance is given."""
     assert one.center == two.center
     assert len(one) == len(two)
     for a, b in zip(one, two, strict=True):
         assert a.legs == b.legs
-        np.testing.assert_array_equal(a.to_vector(), b.to_vector())
+        size = np.abs(b.to_vector()).max()
+        np.testing.assert_allclose(a.to_vector(), b.to_vector(), rtol=0, atol=tolerance * size)
 
 
-def untimed(report):
-    return [replace(record, seconds=0.0) for record in report.records]
+# A run that goes on from a file has its cores in another memory order than one that never stopped.
+# There the BLAS may multiply by other kernels, whose rounding the solves of the sweeps enlarge by
+# the condition of their equations, up to 1e9 here.  One rounding error in each entry changes the
+# cores by up to 2e-7 of their size and the losses by 5e-9.
+FROM_FILE, LOSSES_FROM_FILE = 1e-5, 1e-7
+
+
+def assert_continued(resumed, whole):
+    """The result of a run that went on from a file is that of the uninterrupted one."""
+    same(resumed.chain, whole.chain, tolerance=FROM_FILE)
+    assert (resumed.reason, resumed.converged) == (whole.reason, whole.converged)
+    assert len(resumed.records) == len(whole.records)
+    for one, two in zip(resumed.records, whole.records, strict=True):
+        assert one.losses == pytest.approx(two.losses, rel=LOSSES_FROM_FILE)
+        assert one.loss == one.losses[-1]
+        assert one.measures == pytest.approx(two.measures, rel=FROM_FILE)
+        assert one.condition == pytest.approx(two.condition, rel=FROM_FILE)
+        assert (one.spectrum_change is None) == (two.spectrum_change is None)
+        # Where nothing changes the change is rounding.
+        assert (one.spectrum_change or 0.0) == pytest.approx(
+            two.spectrum_change or 0.0, rel=FROM_FILE, abs=FROM_FILE
+        )
+        floats = {"loss": 0.0, "losses": (), "measures": {}, "condition": None}
+        floats |= {"spectrum_change": None, "seconds": 0.0}
+        assert replace(one, **floats) == replace(two, **floats)
 
 
 class States(Callback):
@@ -82,7 +111,9 @@ def test_the_loss_never_rises_through_all_lengths(chain, problem):
     assert np.all(np.diff(losses) <= 1e-10 * losses[:-1])
     assert len(report.chain) == 5
     assert report.chain.orthogonality_error() < 1e-12
-    assert problem.loss(report.chain) == pytest.approx(report.records[-1].loss, rel=1e-9)
+    assert problem.loss(report.chain) == pytest.approx(
+        report.records[-1].loss, rel=LOSSES_FROM_FILE
+    )
     # A longer chain has more freedom; on random targets it must gain.
     assert report.records[-1].loss < 0.9 * report.records[2].loss
 
@@ -115,10 +146,7 @@ def test_a_continued_run_gives_the_same_chain(chain, problem, tmp_path, sweeps):
             callbacks=[Checkpoint(path), InterruptAfter(sweeps=sweeps)],
         )
     resumed = grow(chain, problem, n_sites=4, schedule=SCHEDULE, resume=State.load(path))
-    same(resumed.chain, whole.chain)
-    assert resumed.reason == whole.reason
-    assert resumed.converged == whole.converged
-    assert untimed(resumed) == untimed(whole)
+    assert_continued(resumed, whole)
 
 
 def test_an_interruption_within_a_sweep_keeps_the_last_complete_one(chain, problem, tmp_path):
@@ -134,7 +162,7 @@ def test_an_interruption_within_a_sweep_keeps_the_last_complete_one(chain, probl
         )
     state = State.load(path)
     assert len(state.records) == 3
-    same(grow(chain, problem, n_sites=3, schedule=SCHEDULE, resume=state).chain, whole.chain)
+    assert_continued(grow(chain, problem, n_sites=3, schedule=SCHEDULE, resume=state), whole)
 
 
 def test_a_continued_run_with_early_stop_comes_to_the_same_verdict(chain, problem, tmp_path):
@@ -162,8 +190,7 @@ def test_a_continued_run_with_early_stop_comes_to_the_same_verdict(chain, proble
             resume=State.load(path),
             **options,
         )
-        same(resumed.chain, whole.chain)
-        assert resumed.reason == whole.reason
+        assert_continued(resumed, whole)
 
 
 def test_a_finished_run_continued_does_nothing(chain, problem):
@@ -230,3 +257,38 @@ def test_early_stop_ends_each_stage_on_its_own(chain, problem):
     )
     assert [r.n_sites for r in report.records] == [2] * 3 + [3] * 3 + [4] * 3
     assert report.reason.startswith("loss fell by less than 1e+09 in 2 sweep")
+
+
+def test_each_sweep_is_logged_in_one_line(chain, problem, caplog, capsys):
+    with caplog.at_level(logging.INFO, logger="etn"):
+        report = grow(
+            chain,
+            problem,
+            n_sites=3,
+            schedule=SCHEDULE,
+            measure=lambda chain: {"valid loss": 0.25},
+        )
+    assert [record.getMessage() for record in caplog.records] == [str(r) for r in report.records]
+    assert {(r.name, r.levelname) for r in caplog.records} == {("etn.sweep.grow", "INFO")}
+    one = report.records[3]
+    assert str(one) == (
+        f"3 sites, sweep 1: loss {one.loss:.6g}, valid loss 0.25, bond {one.bond}, cholesky, "
+        f"{one.seconds:.1f} s"
+    )
+    assert capsys.readouterr() == ("", "")
+
+
+def test_energies_are_logged_with_their_digits(caplog):
+    with caplog.at_level(logging.INFO, logger="etn.sweep"):
+        report = ground_state(heisenberg(4))
+    assert len(caplog.records) == len(report.records)
+    assert "loss -4.64575131106, bond" in caplog.records[-1].getMessage()
+
+
+def test_without_a_handler_nothing_is_printed():
+    code = (
+        "from etn.sweep import ground_state\nfrom etn.network import heisenberg\n"
+        "ground_state(heisenberg(3), '1e')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")

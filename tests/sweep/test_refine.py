@@ -11,9 +11,7 @@ from etn.network import Chain
 from etn.o3 import Irreps
 from etn.sweep import Schedule, grow
 from etn.sweep.refine import refine
-from etn.sweep.regression.bond_matrices import to_vector
 from etn.sweep.regression.sample_regression import Regression
-from etn.sweep.regression.triangular_model import TriangularModel
 from etn.sweep.regression.vectors import from_blocks
 from etn.tensor import absorb
 from etn.testing import dense_value
@@ -59,37 +57,6 @@ def turned(chain, rng):
     return Chain(cores)
 
 
-@pytest.mark.parametrize("center", [0, 1, 2])
-def test_the_linear_model_is_the_derivative(rng, center):
-    problem, chain = small(rng)
-    chain = chain.canonicalize(center)
-    model = TriangularModel(chain, problem)
-    n = model.jacobian.shape[1]
-    x = rng.normal(size=n)
-    h = 1e-6
-    ahead, behind = (problem.predict(model.move(s * h * x * model.units)) for s in (1, -1))
-    slope = ((ahead - behind) / (2 * h)) * problem._root[:, None]
-    # The triangular factor keeps products of columns, and of columns with the residuals.
-    assert np.linalg.norm(model.jacobian @ x) == pytest.approx(np.linalg.norm(slope), rel=1e-7)
-    residuals = problem.residuals(chain) * problem._root[:, None]
-    assert (model.jacobian @ x) @ model.rhs == pytest.approx(np.sum(slope * residuals), rel=1e-6)
-    # Off the center no direction changes the norm to first order.
-    norms = [model.move(s * h * x * model.units).norm() ** 2 for s in (1, -1)]
-    part = model.parts[center]
-    inner = 2 * (x * model.units)[part.columns] @ to_vector(part.matrices)
-    assert (norms[0] - norms[1]) / (2 * h) == pytest.approx(inner, rel=1e-6)
-
-
-def test_no_direction_is_a_change_of_gauge(rng):
-    """The unknowns are as many as the tensor has degrees of freedom, at any center."""
-    problem, chain = small(rng, n=400)
-    gauge = sum(chain.bonds[k].count(ir) ** 2 for k in range(2) for ir in chain.bonds[k].unique)
-    for center in range(3):
-        model = TriangularModel(chain.canonicalize(center), problem)
-        assert model.jacobian.shape[1] == chain.n_parameters - gauge
-        assert np.linalg.matrix_rank(model.jacobian) == model.jacobian.shape[1]
-
-
 @pytest.mark.parametrize("ridge", [0.0, 2.0])
 def test_it_ends_where_scipy_ends(rng, ridge):
     problem, chain = small(rng, ridge=ridge)
@@ -125,7 +92,9 @@ def test_the_loss_falls_and_the_bonds_stay(rng):
     assert found.chain.center == 1
     assert found.chain.orthogonality_error() < 1e-12
     again = refine(chain, problem, max_steps=0)
-    assert (again.losses, again.converged) == ((problem.loss(chain),), False)
+    # Another gauge, so other roundings.
+    assert again.losses == pytest.approx((problem.loss(chain),), rel=1e-12)
+    assert not again.converged
     assert again.reason == "reached max_steps = 0"
 
 

@@ -18,6 +18,12 @@ def test_record_round_trip_through_json():
         assert SweepRecord.from_dict(json.loads(json.dumps(record.to_dict()))) == record
 
 
+def test_a_record_is_a_line_of_a_log():
+    one, two = records()
+    assert str(one) == ("2 sites, sweep 1: loss 3.5, train E 4, bond 2x0e, cholesky, 0.5 s")
+    assert str(two).startswith("3 sites, sweep 1: loss 2.5, valid loss 0.25, bond 2x0e, qr")
+
+
 def test_report_prints_a_table():
     chain = Chain.random(["2x0e+1x1o"] * 3, max_bond=2, seed=1)
     report = Report(records(), chain, True, "settled: so")

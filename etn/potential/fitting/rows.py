@@ -23,8 +23,9 @@ from etn.potential.fitting.labelled import LabelledRows
 from etn.potential.fitting.memory import PAIR, MemoryPlan
 from etn.potential.fitting.targets import RowGroup, Targets
 from etn.potential.response import respond, vacuum_energies
-from etn.sweep import Batch, share
+from etn.sweep import Batch
 from etn.sweep.kept import Kept
+from etn.sweep.regression.batches import Batches
 
 __all__ = ["Rows"]
 
@@ -134,18 +135,12 @@ class Rows(LabelledRows[Chain]):
         self._keep()
         vacuum = vacuum_energies(network, self.basis)
 
-        def part(numbers: Iterator[int]) -> dict[int, Array]:
-            return {
-                number: group_errors(
-                    network, self.basis, self.groups[number], vacuum, self._expansions.get(number)
-                )
-                for number in numbers
-            }
-
-        found: dict[int, Array] = {}
-        for some in share(part, range(len(self.groups)), most=self.memory.threads):
-            found |= some
-        return [found[number] for number in range(len(self.groups))]
+        groups = enumerate(self.groups)
+        work: list[Callable[[], Array]] = [
+            partial(group_errors, network, self.basis, group, vacuum, self._expansions.get(number))
+            for number, group in groups
+        ]
+        return Batches(work, threads=self.memory.threads).collect()
 
 
 def expand(basis: Basis, group: RowGroup) -> Expansion:

@@ -16,8 +16,10 @@ from etn.potential.message_passing.layers import Layers
 from etn.potential.message_passing.rows import LayerRows
 from etn.sweep import LocalSolution
 from etn.sweep.kept import Kept
+from etn.sweep.regression.batches import Batches
 from etn.sweep.regression.evidence import Evidence, EvidenceCurve
 from etn.sweep.regression.normal_equations import NormalEquations, accumulate, solve_direct
+from etn.tensor import Core
 
 Array = NDArray[np.float64]
 # Above this estimate of their condition number normal equations are not trusted.
@@ -49,7 +51,7 @@ class LayerProblem:
             0.5 * rows.memory.kept, lambda view: view.nbytes, threads=rows.memory.threads
         )
 
-    def solve(self, chain: Chain) -> LocalSolution:
+    def solve(self, chain: Chain) -> LocalSolution[Core]:
         """Optimal center core.
 
         Parameters
@@ -116,8 +118,10 @@ class LayerProblem:
 
     def _normal_equations(self, chain: Chain, design: CoreDesign) -> NormalEquations:
         self._keep()
-        work = partial(self._block, chain, design)
-        return accumulate(design.columns, self.rows.blocks(), work, most=self.rows.memory.threads)
+        blocks = Batches(self.rows.blocks(), threads=self.rows.memory.threads)
+        most = max(1, int(self.rows.memory.grams / (8.0 * design.columns**2)))
+        rows = blocks.map(partial(self._block, chain, design))
+        return accumulate(design.columns, rows, most=most)
 
     def _rows(self, chain: Chain, design: CoreDesign) -> Iterator[tuple[Array, Array]]:
         self._keep()

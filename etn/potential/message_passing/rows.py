@@ -13,8 +13,8 @@ other within twice the radius.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,8 +46,8 @@ from etn.potential.message_passing.layers import (
     widen,
 )
 from etn.potential.message_passing.message import SCALAR, MessageCoupling, Messages
-from etn.sweep import share
 from etn.sweep.kept import Kept
+from etn.sweep.regression.batches import Batches
 from etn.tensor.core import coupling as structure
 
 Array = NDArray[np.float64]
@@ -150,15 +150,10 @@ class LayerRows(LabelledRows[Layers]):
         """Prediction minus target of every row, frame by frame."""
         vacuum = vacuum_energies(network, self.coupling, self.basis)
 
-        def part(numbers: Iterator[int]) -> dict[int, Array]:
-            return {number: self._errors_of(network, number, vacuum) for number in numbers}
+        numbers = Batches(range(len(self.groups)), threads=self.memory.threads)
+        return numbers.map(partial(self._errors_of, network, vacuum)).collect()
 
-        found: dict[int, Array] = {}
-        for some in share(part, range(len(self.groups)), most=self.memory.threads):
-            found |= some
-        return [found[number] for number in range(len(self.groups))]
-
-    def _errors_of(self, layers: Layers, number: int, vacuum: Array) -> Array:
+    def _errors_of(self, layers: Layers, vacuum: Array, number: int) -> Array:
         group = self.groups[number]
         pairs = Pairs.find(group.frames, self.basis.elements, self.basis.r_max)
         edges = Edges(self.basis, self.messages, pairs)

@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +24,7 @@ from scipy.linalg import cho_factor, cho_solve
 from etn.errors import SettingsError
 from etn.product.cp import CPTensor
 from etn.product.solve.contraction import Matrix, gram, mttkrp, residual
-from etn.sweep import Schedule, Step, sweep
+from etn.sweep import LocalSolution, Schedule, Step, Sweepable, sweep
 
 __all__ = ["FactorProblem", "FactorSolution", "alternate"]
 
@@ -35,7 +34,7 @@ _FLOOR = 1e-14
 
 
 @dataclass(frozen=True)
-class FactorSolution:
+class FactorSolution(LocalSolution[Matrix]):
     """What a factor problem returns.
 
     Attributes
@@ -48,8 +47,6 @@ class FactorSolution:
         The Tikhonov term mu that the bound of the factors needed.
     """
 
-    core: Matrix
-    loss: float
     ridge: float = 0.0
 
 
@@ -108,7 +105,7 @@ class FactorProblem:
         # The residual squared plus the change of it: no cancellation beyond that of the step.
         change = 2.0 * np.vdot(step, slope) + np.vdot(step @ normal, step)
         loss = math.sqrt(max(loss**2 + float(change) / norm**2, 0.0))
-        return FactorSolution(new, loss, ridge)
+        return FactorSolution(new, loss, ridge=ridge)
 
 
 def _shifted(normal: Matrix, shift: float, right: Matrix) -> Matrix:
@@ -124,7 +121,7 @@ def alternate(
     schedule: Schedule | None = None,
     problem: FactorProblem | None = None,
     tol: float = 0.0,
-    on_step: Callable[[Step], None] | None = None,
+    on_step: Callable[[Step[Sweepable]], None] | None = None,
 ) -> CPTensor:
     """Sweep over the factors until the error settles.
 
@@ -154,10 +151,8 @@ def alternate(
     True
     """
     schedule = schedule or Schedule(max_sweeps=200, rel_tol=1e-4)
-    # The engine asks for len(), center, canonicalize() and replace() alone.
-    steps = sweep(cast(Any, cp), cast(Any, problem or FactorProblem()), schedule, center=0)
-    for step in steps:
-        cp = cast(CPTensor, step.chain)
+    for step in sweep(cp, problem or FactorProblem(), schedule, center=0):
+        cp = step.chain
         if on_step is not None:
             on_step(step)
         if step.loss <= tol:

@@ -18,7 +18,7 @@ from etn.product.solve.first_order import descend
 from etn.product.solve.joint import levenberg
 from etn.product.solve.paths import fit_coefficients, random_start
 from etn.product.solve.symmetric import symmetric_search
-from etn.sweep import Callback, Schedule, Step
+from etn.sweep import Callback, Schedule, Step, Sweepable
 
 __all__ = ["EXACT", "Method", "Options", "attempts"]
 
@@ -70,7 +70,7 @@ class Options:
         if not isinstance(self.starts, int | None) and len(self.starts) == 0:
             raise SettingsError("starts: expected at least one, got none")
 
-    def on_step(self, step: Step) -> None:
+    def on_step(self, step: Step[Sweepable]) -> None:
         """Pass a step on to the callbacks."""
         for callback in self.callbacks:
             callback.on_step(step)

@@ -1,1 +1,1 @@
-"""Lowest states of Hamiltonians: the eigenvalue problem of DMRG."""
+"""Lowest states of operators: the eigenvalue problem of DMRG, and what it is solved with."""

@@ -1,4 +1,8 @@
-"""Lowest states of operators: the eigenvalue problem of DMRG sweeps."""
+"""Lowest states of operators by DMRG: the eigenvalue problem of sweeps, and its driver.
+
+The energy of a chain, all cores but one or two neighbouring ones fixed, is that of an effective
+Hamiltonian in the space of the free blocks.  Its lowest state is found by the Lanczos method.
+"""
 
 from __future__ import annotations
 
@@ -120,7 +124,7 @@ class EigenProblem:
         right = self._right.after(chain.cores[:last:-1])
         return left, right
 
-    def solve(self, chain: Chain) -> LocalSolution:
+    def solve(self, chain: Chain) -> LocalSolution[Core]:
         """Lowest state, one core free.
 
         Raises
@@ -145,7 +149,7 @@ class EigenProblem:
         solved = tensorize(matrices, core.legs, 2, chain.kind)
         return LocalSolution(embed(solved, core.legs), energy, None, "lanczos", gradient)
 
-    def solve_pair(self, chain: Chain, site: int) -> LocalSolution:
+    def solve_pair(self, chain: Chain, site: int) -> LocalSolution[Pair]:
         """Lowest state, two neighbouring cores free."""
         pair = merge(chain[site], chain[site + 1])
         left, right = self._blocks(chain, site, site + 1)

@@ -3,8 +3,7 @@ r"""Effective Hamiltonians of sweeps: a block left, a block right, and H between
 The Hamiltonian is a sum of products O_w · O'_w of tensor operators of the two blocks, one for each
 multiplet w of the bond of the operator.  With their reduced matrices A and B
 (:mod:`etn.sweep.eigen.block_operators`) it acts on a wave function Theta_j[a, b], a in the left
-and b in the right
-block, as
+and b in the right block, as
 
 .. math:: \Theta'_{j'} = \sum_{k j w} A^{k w}_{j' j}\, \Theta_j\, (B^{k w}_{j' j})^T
 

@@ -1,4 +1,9 @@
-"""Another state beside the one that a sweep moves through: overlaps, carried along."""
+"""Another state beside the one that a sweep moves through, in the bases of its free cores.
+
+Excited states are found by keeping them orthogonal to lower ones.  The local problem knows its
+cores in the bases of the bonds next to them; the overlaps of these bases with those of the other
+state are carried along from both ends.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,7 @@ from etn.sweep.bond_cache import Carried
 from etn.tensor import Core, absorb, embed, matricize
 
 Overlap = dict[Irrep, Array]
+"""<my basis | other basis> of a bond: {ir: (my copies, copies of the other chain)}."""
 
 
 class OtherState:
@@ -26,6 +32,15 @@ class OtherState:
         If the chains differ in length or in an open leg.
     CoreError
         If they are of different kinds.
+
+    Examples
+    --------
+    >>> state = Chain.random(["1x1e"] * 3, max_bond=1, seed=0).canonicalize(1)
+    >>> seen = OtherState(state, state).seen_from(state, 1, 1)
+    >>> mine = matricize(state[1], 2)
+    >>> overlap = sum(ir.dim * float((seen[ir] * m).sum()) for ir, m in mine.items())
+    >>> abs(overlap - state.norm()) < 1e-12
+    True
     """
 
     def __init__(self, other: Chain, state: Chain) -> None:

@@ -1,1 +1,1 @@
-"""Linear least squares on the cores of a chain."""
+"""Least squares on the cores of a chain: on batches of design rows and on plain samples."""

@@ -15,9 +15,9 @@ size by orders of magnitude, and so do the changes that are small.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import scipy.linalg as sl
@@ -29,16 +29,32 @@ from etn.network.derivatives import BatchRows
 from etn.network.design import CoreDesign
 from etn.o3 import Irrep
 from etn.sweep.problem import JointStep
-from etn.sweep.regression.tangent import Tangent
-from etn.sweep.threads import share
+from etn.sweep.regression.batches import Batch, Batches, WeightedRows
+from etn.sweep.regression.normal_equations import NormalEquations
+from etn.sweep.regression.tangent import Part, Tangent, pull_back
 from etn.tensor import Core
-
-if TYPE_CHECKING:
-    from etn.sweep.regression.batches import Batch
-    from etn.sweep.regression.least_squares import LeastSquares
 
 # Random vectors that estimate the trace of J^T J.
 PROBES = 2
+
+
+class BatchProblem(Protocol):
+    """What the models of this module ask of a problem: :class:`~etn.sweep.LeastSquares`."""
+
+    ridge: float
+
+    @property
+    def channels(self) -> dict[Irrep, Array]:
+        """How much each channel of the site leg does to the rows."""
+        ...
+
+    def stream(self) -> Batches[Batch]:
+        """All batches."""
+        ...
+
+    def accumulate(self, columns: int, rows: Callable[[Batch], WeightedRows]) -> NormalEquations:
+        """Normal equations of what a function makes of each batch."""
+        ...
 
 
 class _NormalModel(Tangent):
@@ -54,7 +70,7 @@ class _NormalModel(Tangent):
         Mean diagonal entry of both together.
     """
 
-    def __init__(self, chain: Chain, problem: LeastSquares) -> None:
+    def __init__(self, chain: Chain, problem: BatchProblem) -> None:
         super().__init__(chain, problem.channels)
         ridge = problem.ridge
         center = self.parts[self.center].columns
@@ -77,30 +93,16 @@ class GramModel(_NormalModel):
         J^T J with the ridge, in units of the cores.
     """
 
-    def __init__(self, chain: Chain, problem: LeastSquares) -> None:
+    def __init__(self, chain: Chain, problem: BatchProblem) -> None:
         super().__init__(chain, problem)
         designs = [CoreDesign(core) for core in chain]
-        normal = problem.accumulate(self.columns, partial(self._rows, designs))
+        rows = partial(_jacobian_rows, chain, self.parts, self.units, designs)
+        normal = problem.accumulate(self.columns, rows)
         self.hessian = np.triu(normal.gram)
         self.hessian += np.triu(self.hessian, 1).T
         self.hessian[np.diag_indices(self.columns)] += self.penalty
         self.slope += normal.rhs
         self.scale = float(np.trace(self.hessian)) / self.columns
-
-    def _rows(self, designs: list[CoreDesign], batch: Batch) -> tuple[Array, Array]:
-        """Weighted rows of the Jacobian and the residuals."""
-        samples, targets, weights = batch
-        cores = self.chain.cores
-        out = np.empty((samples.n_rows, self.columns))
-        for site, design in enumerate(designs):
-            left = left_environment(cores[:site], samples, jacobian=True)
-            right = right_environment(cores[site + 1 :], samples, jacobian=True)
-            rows = np.empty((samples.n_rows, design.columns))
-            rows[:, design.order] = design.rows(samples, left, right)
-            out[:, self.parts[site].columns] = self.restrict(site, rows)
-        out *= weights[:, None]
-        out *= self.units
-        return out, weights * (targets - BatchRows(self.chain, samples).values)
 
     def step(self, damping: float) -> JointStep:
         """By Cholesky; the damping makes the matrix positive."""
@@ -126,7 +128,7 @@ class StreamedModel(_NormalModel):
     Parameters
     ----------
     chain : Chain
-    problem : LeastSquares
+    problem : BatchProblem
     tol : float
         Conjugate gradients end once the residual of the linear system is below this fraction.
     max_products : int
@@ -134,11 +136,11 @@ class StreamedModel(_NormalModel):
     """
 
     def __init__(
-        self, chain: Chain, problem: LeastSquares, *, tol: float = 1e-2, max_products: int = 200
+        self, chain: Chain, problem: BatchProblem, *, tol: float = 1e-2, max_products: int = 200
     ) -> None:
         super().__init__(chain, problem)
         self.problem, self.tol, self.max_products = problem, tol, max_products
-        self.slope += self._sum(self._residual_slope)
+        self.slope += self._sum(partial(_residual_slope, chain, self.parts))
         # |J z|^2 of random signs z has the trace as its mean (M. F. Hutchinson, 1990).
         rng = np.random.default_rng(0)
         signs = [rng.choice([-1.0, 1.0], size=self.columns) for _ in range(PROBES)]
@@ -147,27 +149,11 @@ class StreamedModel(_NormalModel):
     def product(self, x: Array) -> Array:
         """J^T J x with the ridge, in units of the cores."""
         changes = self.changes(self.units * x)
-        return self._sum(partial(self._gram_slope, changes)) + self.penalty * x
+        return self._sum(partial(_gram_slope, self.chain, self.parts, changes)) + self.penalty * x
 
-    def _sum(self, slope: Callable[[Batch], list[Core]]) -> Array:
+    def _sum(self, slope: Callable[[Batch], Array]) -> Array:
         """Sum of slopes over the batches, in units of the cores."""
-
-        def accumulate(batches: Iterator[Batch | Callable[[], Batch]]) -> Array:
-            total = np.zeros(self.columns)
-            for batch in batches:
-                total += self.pull_back(slope(batch() if callable(batch) else batch))
-            return total
-
-        batches = list(self.problem.batches())
-        return self.units * sum(share(accumulate, batches, most=self.problem.threads))
-
-    def _residual_slope(self, batch: Batch) -> list[Core]:
-        rows = BatchRows(self.chain, batch.samples)
-        return rows.pull(batch.weights**2 * (batch.targets - rows.values))
-
-    def _gram_slope(self, changes: list[Core], batch: Batch) -> list[Core]:
-        rows = BatchRows(self.chain, batch.samples)
-        return rows.pull(batch.weights**2 * rows.push(changes))
+        return self.units * self.problem.stream().map(slope).sum(np.zeros(self.columns))
 
     def step(self, damping: float) -> JointStep:
         """By conjugate gradients from zero."""
@@ -189,35 +175,60 @@ class StreamedModel(_NormalModel):
         return JointStep(x * self.units, gain)
 
 
-def channel_weights(
-    batches: Sequence[Batch | Callable[[], Batch]], *, threads: int | None = None
-) -> dict[Irrep, NDArray[np.float64]]:
+def _jacobian_rows(
+    chain: Chain, parts: Sequence[Part], units: Array, designs: Sequence[CoreDesign], batch: Batch
+) -> WeightedRows:
+    """Weighted rows of the Jacobian in units of the cores, and the weighted residuals."""
+    samples, targets, weights = batch
+    cores = chain.cores
+    out = np.empty((samples.n_rows, len(units)))
+    for site, (part, design) in enumerate(zip(parts, designs, strict=True)):
+        left = left_environment(cores[:site], samples, jacobian=True)
+        right = right_environment(cores[site + 1 :], samples, jacobian=True)
+        rows = np.empty((samples.n_rows, design.columns))
+        rows[:, design.order] = design.rows(samples, left, right)
+        out[:, part.columns] = part.restrict(cores[site], rows)
+    out *= weights[:, None]
+    out *= units
+    return out, weights * (targets - BatchRows(chain, samples).values)
+
+
+def _residual_slope(chain: Chain, parts: Sequence[Part], batch: Batch) -> Array:
+    """J^T r of a batch."""
+    rows = BatchRows(chain, batch.samples)
+    return pull_back(parts, rows.pull(batch.weights**2 * (batch.targets - rows.values)))
+
+
+def _gram_slope(
+    chain: Chain, parts: Sequence[Part], changes: Sequence[Core], batch: Batch
+) -> Array:
+    """J^T J x of a batch, from the changes of the cores that x stands for."""
+    rows = BatchRows(chain, batch.samples)
+    return pull_back(parts, rows.pull(batch.weights**2 * rows.push(changes)))
+
+
+def channel_weights(batches: Batches[Batch]) -> dict[Irrep, NDArray[np.float64]]:
     """How much each channel of the site leg does to the rows of a chain, whatever the chain.
 
     The weighted sum of the squared entries of all directions, over 2 l + 1; at least a millionth
     of the largest one.
 
-    Parameters
-    ----------
-    batches : sequence of Batch, or of functions that build one
-    threads : int, optional
-        Most threads to use.
-
     Returns
     -------
     {ir: (multiplicity,)}
     """
-
-    def squares(batches: Iterator[Batch | Callable[[], Batch]]) -> dict[Irrep, Array]:
-        total: dict[Irrep, Array] = {}
-        for batch in batches:
-            samples, _, weights = batch() if callable(batch) else batch
-            for ir, d in samples.directions.items():
-                found = weights**2 @ np.einsum("msrn,msrn->rn", d, d) / ir.dim
-                total[ir] = total[ir] + found if ir in total else found
-        return total
-
-    parts = [part for part in share(squares, batches, most=threads) if part]
-    sums = {ir: np.sum([part[ir] for part in parts], axis=0) for ir in parts[0]}
+    sums = batches.map(_channel_squares).sum({}, _add_channels)
     floor = 1e-6 * max(float(w.max(initial=0.0)) for w in sums.values()) or 1.0
     return {ir: np.maximum(w, floor) for ir, w in sums.items()}
+
+
+def _channel_squares(batch: Batch) -> dict[Irrep, Array]:
+    samples, _, weights = batch
+    return {
+        ir: weights**2 @ np.einsum("msrn,msrn->rn", d, d) / ir.dim
+        for ir, d in samples.directions.items()
+    }
+
+
+def _add_channels(one: dict[Irrep, Array], two: dict[Irrep, Array]) -> dict[Irrep, Array]:
+    return one | {ir: one[ir] + w if ir in one else w for ir, w in two.items()}

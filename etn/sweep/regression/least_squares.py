@@ -22,7 +22,7 @@ from etn.network.derivatives import BatchRows
 from etn.network.design import CoreDesign
 from etn.o3 import Irrep
 from etn.sweep.problem import JointModel, LocalSolution
-from etn.sweep.regression.batches import Batch
+from etn.sweep.regression.batches import Batch, Batches, WeightedRows
 from etn.sweep.regression.evidence import Evidence, EvidenceCurve
 from etn.sweep.regression.joint import GramModel, StreamedModel, channel_weights
 from etn.sweep.regression.matrix_free import solve_matrix_free
@@ -37,7 +37,8 @@ from etn.sweep.regression.normal_equations import (
 )
 from etn.sweep.regression.pair_as_core import widen
 from etn.sweep.regression.pair_solution import PairSolution
-from etn.sweep.threads import count_threads, share
+from etn.sweep.threads import count_threads
+from etn.tensor import Core
 
 Array = NDArray[np.float64]
 
@@ -47,7 +48,13 @@ MAX_EXACT = 8000
 
 
 class LeastSquares:
-    """Least squares on one core of a chain over batches of samples.
+    """Least squares on rows that are linear in values and derivatives of a chain, streamed.
+
+    For potentials: a row is a sum of values over samples, as an energy, or a derivative of it, as
+    a force; see :class:`~etn.network.Samples`.  The rows come in batches that need not fit in
+    memory together, all sites read the same leg and the chain ends in one scalar.  A solve adds
+    up normal equations, in NumPy.  For plain samples, value(x) = y with vectors that are given,
+    see :class:`Regression`.
 
     Parameters
     ----------
@@ -97,7 +104,7 @@ class LeastSquares:
         self.threads = threads
         self.offset = offset
 
-    def solve(self, chain: Chain) -> LocalSolution:
+    def solve(self, chain: Chain) -> LocalSolution[Core]:
         """Optimal center core, all others fixed.
 
         Parameters
@@ -132,25 +139,25 @@ class LeastSquares:
         loss = max(normal.value(solution), 0.0) + float(penalty @ solution**2) + self.offset()
         return LocalSolution(design.to_core(solution), loss, condition, solver)
 
-    def _solve_matrix_free(self, chain: Chain, design: CoreDesign, penalty: Array) -> LocalSolution:
+    def _solve_matrix_free(
+        self, chain: Chain, design: CoreDesign, penalty: Array
+    ) -> LocalSolution[Core]:
         assert chain.center is not None
-        batches = [partial(self._build_rows, chain, design, batch) for batch in self.batches()]
         threads = self.threads or count_threads()
         # Each thread accumulates the blocks of the preconditioner, and one factorises them.
         block = int(self.max_grams / (8.0 * design.columns * (threads + 1)))
         found = solve_matrix_free(
-            batches,
+            self._rows(chain, design),
             penalty,
             design.from_core(chain[chain.center]),
             block=max(block, 1),
             tol=self.iterative_tol,
-            threads=threads,
         )
         loss = found.loss + self.offset()
         core = design.to_core(found.values)
         return LocalSolution(core, loss, solver="cg", gradient=found.gradient)
 
-    def solve_pair(self, chain: Chain, site: int) -> LocalSolution:
+    def solve_pair(self, chain: Chain, site: int) -> PairSolution:
         """Optimal pair of cores at ``site`` and ``site + 1``, all others fixed.
 
         All sites of the samples read the same leg.  So data see only the part of the pair that is
@@ -190,7 +197,7 @@ class LeastSquares:
         total = self.ridge + self.proximal
         shift = (self.proximal / total if total else 0.0) * design.from_core(core)
 
-        def moved() -> Iterator[tuple[Array, Array]]:
+        def moved() -> Iterator[WeightedRows]:
             _check_size(core.n_parameters, site, self.max_grams, squares=QR)
             for phi, targets in self._rows(wide.chain, design):
                 yield phi, targets - phi @ shift
@@ -213,19 +220,16 @@ class LeastSquares:
 
     def normal_equations(self, chain: Chain, design: CoreDesign) -> NormalEquations:
         """Gram matrix and right-hand side of the center core over all batches, without ridge."""
-        return self.accumulate(design.columns, lambda batch: _weighted_rows(chain, design, batch))
+        return self.accumulate(design.columns, partial(_weighted_rows, chain, design))
 
-    def accumulate(
-        self, columns: int, rows: Callable[[Batch], tuple[Array, Array]]
-    ) -> NormalEquations:
+    def accumulate(self, columns: int, rows: Callable[[Batch], WeightedRows]) -> NormalEquations:
         """Normal equations of the weighted rows and targets that a function makes of a batch."""
         most = max(1, int(self.max_grams / (8.0 * columns**2)))
-        return accumulate(
-            columns,
-            list(self.batches()),
-            lambda batch: rows(batch() if callable(batch) else batch),
-            most=min(most, self.threads or most),
-        )
+        return accumulate(columns, self.stream().map(rows), most=most)
+
+    def stream(self) -> Batches[Batch]:
+        """All batches, to map over and to add up."""
+        return Batches(self.batches(), threads=self.threads)
 
     def evidence(self, chain: Chain, n_rows: int) -> Evidence | None:
         """The ridge that the data make most likely, with all cores but the center fixed.
@@ -265,31 +269,18 @@ class LeastSquares:
         if chain.center is None:
             raise CoreError("the loss needs a canonical chain: canonicalize(center) it first")
 
-        def squares(batches: Iterator[Batch | Callable[[], Batch]]) -> float:
-            total = 0.0
-            for batch in batches:
-                samples, targets, weights = batch() if callable(batch) else batch
-                errors = weights * (BatchRows(chain, samples).values - targets)
-                total += float(errors @ errors)
-            return total
-
-        data = sum(share(squares, list(self.batches()), most=self.threads))
+        data = self.stream().map(partial(_squared_errors, chain)).sum(0.0)
         return data + self.ridge * chain.norm() ** 2 + self.offset()
 
     @property
     def size(self) -> float:
         """Objective of a chain that is zero: the weighted squared targets."""
-
-        def squares(batches: Iterator[Batch | Callable[[], Batch]]) -> float:
-            ready = (batch() if callable(batch) else batch for batch in batches)
-            return sum(float(np.sum((weights * y) ** 2)) for _, y, weights in ready)
-
-        return sum(share(squares, list(self.batches()), most=self.threads)) + self.offset()
+        return self.stream().map(_squared_targets).sum(0.0) + self.offset()
 
     @cached_property
     def channels(self) -> dict[Irrep, Array]:
         """How much each channel of the site leg does to the rows, for joint steps."""
-        return channel_weights(list(self.batches()), threads=self.threads)
+        return channel_weights(self.stream())
 
     def linearize(self, chain: Chain, *, exact: bool | None = None) -> JointModel:
         """Model of the objective in all cores at once, for :func:`etn.sweep.refine`.
@@ -307,14 +298,9 @@ class LeastSquares:
             return GramModel(chain, self)
         return StreamedModel(chain, self)
 
-    def _rows(self, chain: Chain, design: CoreDesign) -> Iterator[tuple[Array, Array]]:
-        for batch in self.batches():
-            yield self._build_rows(chain, design, batch)
-
-    def _build_rows(
-        self, chain: Chain, design: CoreDesign, batch: Batch | Callable[[], Batch]
-    ) -> tuple[Array, Array]:
-        return _weighted_rows(chain, design, batch() if callable(batch) else batch)
+    def _rows(self, chain: Chain, design: CoreDesign) -> Batches[WeightedRows]:
+        """Weighted rows and targets of the center core."""
+        return self.stream().map(partial(_weighted_rows, chain, design))
 
 
 def _check_size(unknowns: int, site: int, max_grams: float, *, squares: int = CHOLESKY) -> None:
@@ -328,7 +314,7 @@ def _check_size(unknowns: int, site: int, max_grams: float, *, squares: int = CH
         )
 
 
-def _weighted_rows(chain: Chain, design: CoreDesign, batch: Batch) -> tuple[Array, Array]:
+def _weighted_rows(chain: Chain, design: CoreDesign, batch: Batch) -> WeightedRows:
     assert chain.center is not None
     samples, targets, weights = batch
     left = left_environment(chain.cores[: chain.center], samples, jacobian=True)
@@ -336,3 +322,13 @@ def _weighted_rows(chain: Chain, design: CoreDesign, batch: Batch) -> tuple[Arra
     rows = design.rows(samples, left, right)
     rows *= weights[:, None]
     return rows, weights * targets
+
+
+def _squared_errors(chain: Chain, batch: Batch) -> float:
+    samples, targets, weights = batch
+    errors = weights * (BatchRows(chain, samples).values - targets)
+    return float(errors @ errors)
+
+
+def _squared_targets(batch: Batch) -> float:
+    return float(np.sum((batch.weights * batch.targets) ** 2))

@@ -17,7 +17,9 @@ sweep.  J. Nocedal, S. J. Wright, Numerical Optimization (2006), algorithm 5.3.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -25,11 +27,9 @@ import scipy.linalg as sl
 from numpy.typing import NDArray
 from scipy.linalg import blas
 
-from etn.sweep.threads import share
+from etn.sweep.regression.batches import Batches, WeightedRows
 
 Array = NDArray[np.float64]
-Rows = tuple[Array, Array]
-"""Weighted rows (rows, columns) and weighted targets (rows,) of a batch."""
 
 # Iterations over which progress is judged: conjugate gradients stall before they go on.
 WINDOW = 5
@@ -58,21 +58,20 @@ class IterativeSolution(NamedTuple):
 
 
 def solve_matrix_free(
-    batches: Sequence[Callable[[], Rows]],
+    batches: Batches[WeightedRows],
     penalty: Array,
     start: Array,
     *,
     block: int,
     tol: float = 1e-3,
     max_iterations: int = 200,
-    threads: int | None = None,
 ) -> IterativeSolution:
     """Minimise ||Phi a - y||^2 + sum penalty a^2 by preconditioned conjugate gradients.
 
     Parameters
     ----------
-    batches : sequence of callable
-        Each builds the rows of a batch; called once an iteration.
+    batches : Batches of (rows, targets)
+        Both weighted; built once an iteration.
     penalty : (columns,)
     start : (columns,)
         Where the iteration starts; the objective only falls from there.
@@ -82,8 +81,6 @@ def solve_matrix_free(
         The iteration ends when five steps together lower the objective by less than this
         fraction, or when nothing is left to gain.
     max_iterations : int
-    threads : int, optional
-        Most threads to use.
 
     Returns
     -------
@@ -93,13 +90,13 @@ def solve_matrix_free(
     --------
     >>> rng = np.random.default_rng(0)
     >>> rows, targets = rng.normal(size=(30, 4)), rng.normal(size=30)
-    >>> found = solve_matrix_free(
-    ...     [lambda: (rows, targets)], np.zeros(4), np.zeros(4), block=2, tol=0.0)
+    >>> batches = Batches([(rows[:20], targets[:20]), (rows[20:], targets[20:])])
+    >>> found = solve_matrix_free(batches, np.zeros(4), np.zeros(4), block=2, tol=0.0)
     >>> bool(np.allclose(found.values, np.linalg.lstsq(rows, targets, rcond=None)[0]))
     True
     """
     block = min(block, len(penalty))
-    first = _first_pass(batches, start, block, threads)
+    first = batches.fold(partial(_first_pass, start, block))
     precondition = _Blocks(first.blocks, penalty, block)
     a = start.copy()
     residual = first.residual - penalty * a
@@ -111,7 +108,7 @@ def solve_matrix_free(
     p = z
     gains: list[float] = []
     while len(gains) < max_iterations and gamma > smallest:
-        image = _normal_product(batches, p, threads) + penalty * p
+        image = batches.map(partial(_normal_product, p)).sum(np.zeros(len(p))) + penalty * p
         curvature = float(p @ image)
         if curvature <= 0:
             break
@@ -129,55 +126,42 @@ def solve_matrix_free(
     return IterativeSolution(a, max(loss, 0.0), len(gains), gradient)
 
 
-class _First(NamedTuple):
+@dataclass
+class _First:
+    """Phi^T (y - Phi a), |y - Phi a|^2 and the diagonal blocks of Phi^T Phi, of some rows."""
+
     residual: Array
     loss: float
     blocks: list[Array]
 
-
-def _first_pass(
-    batches: Sequence[Callable[[], Rows]], start: Array, block: int, threads: int | None
-) -> _First:
-    """Phi^T (y - Phi a), ||y - Phi a||^2 and the diagonal blocks of Phi^T Phi."""
-    columns = len(start)
-
-    def accumulate(share_of: Iterator[Callable[[], Rows]]) -> _First:
-        residual, loss = np.zeros(columns), 0.0
-        blocks = [
-            np.zeros((min(block, columns - at),) * 2, order="F") for at in range(0, columns, block)
-        ]
-        for build in share_of:
-            rows, targets = build()
-            left = targets - rows @ start
-            residual += left @ rows
-            loss += float(left @ left)
-            for k, gram in enumerate(blocks):
-                part = rows[:, k * block : k * block + len(gram)]
-                blocks[k] = blas.dsyrk(1.0, part.T, beta=1.0, c=gram, overwrite_c=True)
-        return _First(residual, loss, blocks)
-
-    one, *others = share(accumulate, batches, most=threads)
-    residual, loss = one.residual, one.loss
-    for other in others:
-        residual += other.residual
-        loss += other.loss
-        for mine, theirs in zip(one.blocks, other.blocks, strict=True):
+    def __iadd__(self, other: _First) -> _First:
+        self.residual += other.residual
+        self.loss += other.loss
+        for mine, theirs in zip(self.blocks, other.blocks, strict=True):
             np.add(mine, theirs, out=mine)
-    return _First(residual, loss, one.blocks)
+        return self
 
 
-def _normal_product(batches: Sequence[Callable[[], Rows]], p: Array, threads: int | None) -> Array:
-    """Phi^T (Phi p)."""
+def _first_pass(start: Array, block: int, batches: Iterator[WeightedRows]) -> _First:
+    columns = len(start)
+    residual, loss = np.zeros(columns), 0.0
+    blocks = [
+        np.zeros((min(block, columns - at),) * 2, order="F") for at in range(0, columns, block)
+    ]
+    for rows, targets in batches:
+        left = targets - rows @ start
+        residual += left @ rows
+        loss += float(left @ left)
+        for k, gram in enumerate(blocks):
+            part = rows[:, k * block : k * block + len(gram)]
+            blocks[k] = blas.dsyrk(1.0, part.T, beta=1.0, c=gram, overwrite_c=True)
+    return _First(residual, loss, blocks)
 
-    def accumulate(share_of: Iterator[Callable[[], Rows]]) -> Array:
-        total = np.zeros(len(p))
-        for build in share_of:
-            rows, _ = build()
-            total += (rows @ p) @ rows
-        return total
 
-    parts = share(accumulate, batches, most=threads)
-    return np.sum(parts, axis=0)
+def _normal_product(p: Array, batch: WeightedRows) -> Array:
+    """Phi^T (Phi p) of the rows of a batch."""
+    rows, _ = batch
+    return (rows @ p) @ rows
 
 
 class _Blocks:

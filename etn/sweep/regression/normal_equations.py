@@ -1,49 +1,72 @@
-"""Normal equations of linear least squares: their accumulation and their solution."""
+"""Normal equations of linear least squares: added up over batches, and solved.
+
+With rows Phi and targets y, both weighted, the solution of
+
+    min_a  |Phi a - y|^2 + sum penalty a^2
+
+needs of the data Phi^T Phi, Phi^T y and y^T y alone.  They are sums over the rows, which may be
+added in any order and in parts, see :class:`NormalEquations`.  The price is the square of the
+condition number: where it is too much, the rows are streamed once more through a QR
+factorisation, see :func:`solve_direct`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from copy import copy
-from typing import TypeVar
+from functools import partial
 
 import numpy as np
 import scipy.linalg as sl
 from numpy.typing import NDArray
 from scipy.linalg import blas, lapack
 
-from etn.sweep.threads import share
+from etn.sweep.regression.batches import Batches, WeightedRows
 
 Array = NDArray[np.float64]
 
 # Bound of all Gram matrices at a time, bytes: those that threads accumulate, or that of a solve.
 MAX_GRAMS = 4e9
-
-
 # With more columns than this a second pass over the rows by QR takes longer than a sweep; what the
 # diagonal of the scaled Gram matrix is raised by instead, one after the other.
 MAX_QR = 1000
-
-
 DAMPINGS = (1e-13, 1e-11, 1e-9, 1e-7)
-
-
 # Columns of the Gram matrix that are updated together, and rows that are collected for it.
 BLOCK = 1024
-
-
 ROWS_TOGETHER = 512
-
-
 # Square matrices that a direct solution holds: Gram matrix, its scaled copy and the factor, or one
 # for all three; the Gram matrix, the triangle, the rows that wait and their factorisation.
 CHOLESKY, IN_PLACE, QR = 3, 1, 7
 
 
-Item = TypeVar("Item")
-
-
 class NormalEquations:
-    """Gram matrix, right-hand side and squared target norm, accumulated over batches."""
+    """Gram matrix, right-hand side and squared norm of the targets of some of the rows.
+
+    Those of two sets of rows add up to those of both, up to rounding in any order.
+
+    Parameters
+    ----------
+    columns : int
+        Unknowns.
+
+    Attributes
+    ----------
+    gram : (columns, columns)
+        Phi^T Phi, in Fortran order; only the upper triangle counts.
+    rhs : (columns,)
+        Phi^T y.
+    target : float
+        y^T y.
+
+    Examples
+    --------
+    >>> one, two = NormalEquations(1), NormalEquations(1)
+    >>> one.add(np.array([[1.0], [2.0]]), np.array([0.0, 1.0]))
+    >>> two.add(np.array([[3.0]]), np.array([1.0]))
+    >>> both = one + two
+    >>> both.gram, both.rhs, both.target
+    (array([[14.]]), array([5.]), 2.0)
+    """
 
     def __init__(self, columns: int) -> None:
         self.gram = np.zeros((columns, columns), order="F")
@@ -61,6 +84,19 @@ class NormalEquations:
         self.rhs += targets @ rows
         self.target += float(targets @ targets)
 
+    def __iadd__(self, other: NormalEquations) -> NormalEquations:
+        self.gram += other.gram
+        self.rhs += other.rhs
+        self.target += other.target
+        return self
+
+    def __add__(self, other: NormalEquations) -> NormalEquations:
+        total = copy(self)
+        total.gram = self.gram + other.gram
+        total.rhs = self.rhs + other.rhs
+        total.target = self.target + other.target
+        return total
+
     def value(self, a: Array) -> float:
         """||Phi a - y||^2."""
         return float(self.target - 2 * self.rhs @ a + a @ blas.dsymv(1.0, self.gram, a))
@@ -74,38 +110,37 @@ class NormalEquations:
 
 
 def accumulate(
-    columns: int,
-    items: Sequence[Item],
-    rows: Callable[[Item], tuple[Array, Array]],
-    *,
-    most: int | None = None,
+    columns: int, batches: Batches[WeightedRows], *, most: int | None = None
 ) -> NormalEquations:
-    """Normal equations of the weighted rows and targets that a function makes of each item.
+    """Normal equations of all rows.
 
-    The items are shared among threads, at most as many as given, each with a Gram matrix.
+    Parameters
+    ----------
+    columns : int
+    batches : Batches of (rows, targets)
+        Both weighted.
+    most : int, optional
+        Most threads to use: each has a Gram matrix of its own.
     """
+    return batches.fold(partial(_accumulate, columns), most=most)
 
-    def part(share_of: Iterator[Item]) -> NormalEquations:
-        normal = NormalEquations(columns)
-        waiting: list[tuple[Array, Array]] = []
-        for item in share_of:
-            waiting.append(rows(item))
-            # Each addition reads and writes the whole Gram matrix: let it be worth it.
-            if sum(len(targets) for _, targets in waiting) >= ROWS_TOGETHER:
-                normal.add(*_joined(waiting))
-        if waiting:
+
+def _accumulate(columns: int, batches: Iterator[WeightedRows]) -> NormalEquations:
+    normal = NormalEquations(columns)
+    waiting: list[WeightedRows] = []
+    for batch in batches:
+        waiting.append(batch)
+        # Nothing may hold the rows while the next ones are built.
+        del batch
+        # Each addition reads and writes the whole Gram matrix: let it be worth it.
+        if sum(len(targets) for _, targets in waiting) >= ROWS_TOGETHER:
             normal.add(*_joined(waiting))
-        return normal
-
-    first, *others = share(part, items, most=most)
-    for other in others:
-        first.gram += other.gram
-        first.rhs += other.rhs
-        first.target += other.target
-    return first
+    if waiting:
+        normal.add(*_joined(waiting))
+    return normal
 
 
-def _joined(waiting: list[tuple[Array, Array]]) -> tuple[Array, Array]:
+def _joined(waiting: list[WeightedRows]) -> WeightedRows:
     """The rows and targets that wait, as one block; none waits afterwards."""
     rows, targets = zip(*waiting, strict=True)
     waiting.clear()
@@ -117,7 +152,7 @@ def _joined(waiting: list[tuple[Array, Array]]) -> tuple[Array, Array]:
 def solve_direct(
     normal: NormalEquations,
     penalty: Array,
-    rows: Callable[[], Iterable[tuple[Array, Array]]] | None,
+    rows: Callable[[], Iterable[WeightedRows]] | None,
     *,
     max_condition: float,
     in_place: bool = False,
@@ -221,7 +256,7 @@ def _symmetric_norm_1(upper: Array) -> float:
     return float(total.max())
 
 
-def solve_rows(blocks: Iterable[tuple[Array, Array]], penalty: Array, *, columns: int) -> Array:
+def solve_rows(blocks: Iterable[WeightedRows], penalty: Array, *, columns: int) -> Array:
     """Least squares by a QR factorisation of the rows, streamed in blocks.
 
     The triangular factor of all rows seen so far is kept and extended block by block, so the

@@ -1,4 +1,8 @@
-"""Solution of a pair of cores in least squares, and how it becomes two cores again."""
+"""Solution of a pair of cores in least squares, and how it becomes two cores again.
+
+What is cut off the bond between them is judged by the objective, see
+:mod:`etn.sweep.regression.pair_squares`, and what stays is fitted again.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class PairSolution(LocalSolution):
+class PairSolution(LocalSolution[Pair]):
     """The best pair of cores, and the objective around it.
 
     Attributes
@@ -35,7 +39,7 @@ class PairSolution(LocalSolution):
     before: tuple[Core, Core] | None = None
     build: Callable[[], PairSquares] | None = field(default=None, repr=False)
 
-    def split(self, truncation: Truncation, *, center: str) -> tuple[Split, LocalSolution]:
+    def split(self, truncation: Truncation, *, center: str) -> tuple[Split, LocalSolution[Pair]]:
         """Two cores, chosen by what they predict and fitted again.
 
         Under the caps of the rule both the truncated optimum and the cores as they were, if they
@@ -51,7 +55,6 @@ class PairSolution(LocalSolution):
         solution : LocalSolution
             With the objective of the two cores.
         """
-        assert isinstance(self.core, Pair)
         assert self.build is not None
         squares = self.build()
         kind = self.core.kind

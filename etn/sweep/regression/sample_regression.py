@@ -26,16 +26,16 @@ from etn.network.environment import couple, coupling_matrix, propagate
 from etn.o3 import Irrep, Irreps
 from etn.sweep.bond_cache import Carried
 from etn.sweep.problem import LocalSolution
-from etn.sweep.regression.bond_matrices import (
-    Solved,
-    from_vector,
-    least_squares,
-    to_vector,
-    triangular,
-)
+from etn.sweep.regression.bond_matrices import from_vector, to_vector
 from etn.sweep.regression.pair_solution import PairSolution
 from etn.sweep.regression.pair_squares import squares_of_triangle
-from etn.sweep.regression.triangular_model import TriangularModel
+from etn.sweep.regression.triangular_model import (
+    Sides,
+    Solved,
+    TriangularModel,
+    solve_triangle,
+    triangular,
+)
 from etn.sweep.regression.vectors import (
     check_inputs,
     check_values,
@@ -45,17 +45,19 @@ from etn.sweep.regression.vectors import (
 from etn.tensor import Core, Pair, matricize, merge, tensorize
 from etn.tensor.factor import stacking
 
-Sides = tuple[Blocks, Blocks]
-"""u and w of a design: {j: (a, 2 j + 1, samples)} and {j: (b, 2 j + 1, components * samples)}."""
-
 # Rows of the design that are held at a time, if it has not half as many columns.
 ROWS = 4096
 
 
 class Regression:
-    """Least squares of a chain on samples, one core or two neighbouring cores free.
+    """Least squares on plain samples, value(x) = y: a vector for each site in, a vector out.
 
-    For :func:`etn.sweep.sweep` and :func:`etn.sweep.grow`.  With N rows (samples times components
+    Sites may read different vectors, y may have several irreps, and all samples are in memory, in
+    NumPy or torch.  A solve is a QR factorisation of the design.  For rows with derivatives, as
+    the forces of a potential, in batches that do not fit in memory together, see
+    :class:`LeastSquares`.
+
+    One core or two neighbouring cores are free.  With N rows (samples times components
     of the output) and P unknowns a solve takes 2 (2 j + 1) N P flops for the design, 2 N P^2 for
     its triangular factor, which is built from blocks of rows, and about 20 P^3 for the singular
     values of that factor.  Normal equations are never formed: the result has the accuracy of the
@@ -93,9 +95,8 @@ class Regression:
     metric : {"norm", "data"}
         What a truncation of a pair keeps: the tensor, by singular values, or what it predicts on
         the samples, see :class:`~etn.sweep.regression.pair_solution.PairSolution`.  Where all
-        sites read the
-        same vector only the latter finds narrow bonds; it works with the square of the design, to
-        half as many digits.
+        sites read the same vector only the latter finds narrow bonds; it works with the square of
+        the design, to half as many digits.
 
     Raises
     ------
@@ -279,7 +280,7 @@ class Regression:
         columns = xp.einsum("ams,bmos->abos", left, right)
         return xp.reshape(columns, (len(left) * len(right), components * left.shape[-1]))
 
-    def solve(self, chain: Chain) -> LocalSolution:
+    def solve(self, chain: Chain) -> LocalSolution[Core]:
         """Best center core, all others fixed.
 
         Raises
@@ -300,7 +301,7 @@ class Regression:
         new = Core.trusted(core.legs, blocks, self.kind)
         return LocalSolution(new, solved.loss, solved.condition, "qr", solved.gradient)
 
-    def solve_pair(self, chain: Chain, site: int) -> LocalSolution:
+    def solve_pair(self, chain: Chain, site: int) -> LocalSolution[Pair]:
         """Best pair of cores, all others fixed; raises as :meth:`solve`.
 
         The loss is that of the pair.  What a truncation in the plain norm adds to it is not linear
@@ -329,7 +330,7 @@ class Regression:
     def _solve(
         self, triangle: Array, old: Mapping[Irrep, Array]
     ) -> tuple[dict[Irrep, Array], Solved]:
-        solved = least_squares(triangle, to_vector(old), self.ridge, self.proximal)
+        solved = solve_triangle(triangle, to_vector(old), self.ridge, self.proximal)
         shapes = {ir: tuple(old[ir].shape) for ir in sorted(old)}
         return from_vector(solved.x, shapes), solved
 

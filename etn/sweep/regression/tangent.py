@@ -9,13 +9,13 @@ to first order only the center changes the norm of the tensor.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg as sl
 
-from etn.backend import Array
+from etn.backend import Array, kind_of
 from etn.network import Blocks, Chain
 from etn.o3 import Irrep
 from etn.sweep.regression.bond_matrices import from_vector, matrix_entries, to_vector
@@ -43,6 +43,40 @@ class Part(NamedTuple):
     complement: Blocks | None
     columns: slice
     shapes: dict[Irrep, tuple[int, int]]
+
+    def pull_back(self, gradient: Core) -> Array:
+        """Derivatives by the unknowns from derivatives by the entries of the core."""
+        # Matrices are blocks times sqrt((2 l3 + 1) / (2 l + 1)), l on the leg.
+        scaled = {path: block / path[-1].dim for path, block in gradient}
+        matrices = matricize(Core.trusted(gradient.legs, scaled, gradient.kind), self.leg)
+        slopes = {}
+        for ir, matrix in matrices.items():
+            free = matrix if self.complement is None else self.complement[ir].T @ matrix
+            slopes[ir] = free if self.leg == 2 else free.T
+        return to_vector(slopes)
+
+    def restrict(self, core: Core, rows: Array) -> Array:
+        """Derivatives by the unknowns from those by the entries, of many rows; NumPy only.
+
+        Parameters
+        ----------
+        core : Core
+        rows : (n, entries of ``core.to_vector()``)
+
+        Returns
+        -------
+        (n, unknowns of the core)
+        """
+        found = []
+        for ir, (indices, weights) in sorted(matrix_entries(core, self.leg).items()):
+            slopes = rows[:, indices.ravel()].reshape(len(rows), *indices.shape)
+            slopes /= math.sqrt(ir.dim) * weights
+            if self.complement is not None:
+                slopes = self.complement[ir].T @ slopes
+            if self.leg == 0:
+                slopes = slopes.transpose(0, 2, 1)
+            found.append(slopes.reshape(len(rows), -1))
+        return np.concatenate(found, axis=1)
 
 
 class Tangent:
@@ -134,44 +168,6 @@ class Tangent:
             found.append(Core.trusted(core.legs, blocks, self.kind))
         return found
 
-    def pull_back(self, gradients: list[Core]) -> Array:
-        """Derivatives by x from derivatives by the entries of the cores: the adjoint of changes."""
-        parts = []
-        for gradient, part in zip(gradients, self.parts, strict=True):
-            # Matrices are blocks times sqrt((2 l3 + 1) / (2 l + 1)), l on the leg.
-            scaled = {path: block / path[-1].dim for path, block in gradient}
-            matrices = matricize(Core.trusted(gradient.legs, scaled, self.kind), part.leg)
-            slopes = {}
-            for ir, matrix in matrices.items():
-                free = matrix if part.complement is None else part.complement[ir].T @ matrix
-                slopes[ir] = free if part.leg == 2 else free.T
-            parts.append(to_vector(slopes))
-        return self.kind.xp.concat(parts)
-
-    def restrict(self, site: int, rows: Array) -> Array:
-        """Derivatives by the unknowns of a core from those by its entries; NumPy only.
-
-        Parameters
-        ----------
-        site : int
-        rows : (n, entries of ``core.to_vector()``)
-
-        Returns
-        -------
-        (n, unknowns of the core)
-        """
-        part = self.parts[site]
-        found = []
-        for ir, (indices, weights) in sorted(matrix_entries(self.chain[site], part.leg).items()):
-            slopes = rows[:, indices.ravel()].reshape(len(rows), *indices.shape)
-            slopes /= math.sqrt(ir.dim) * weights
-            if part.complement is not None:
-                slopes = part.complement[ir].T @ slopes
-            if part.leg == 0:
-                slopes = slopes.transpose(0, 2, 1)
-            found.append(slopes.reshape(len(rows), -1))
-        return np.concatenate(found, axis=1)
-
     def move(self, x: Array) -> Chain:
         """The chain with all cores changed."""
         cores = []
@@ -179,6 +175,12 @@ class Tangent:
             blocks = {path: block + change.blocks[path] for path, block in core}
             cores.append(Core.trusted(core.legs, blocks, self.kind))
         return Chain(cores)
+
+
+def pull_back(parts: Sequence[Part], gradients: Sequence[Core]) -> Array:
+    """Derivatives by x from derivatives by the entries of all cores: the adjoint of changes."""
+    slopes = [part.pull_back(gradient) for part, gradient in zip(parts, gradients, strict=True)]
+    return kind_of(*slopes).xp.concat(slopes)
 
 
 def _row_weights(core: Core, leg: int, channels: Mapping[Irrep, Array]) -> Blocks:

@@ -1,4 +1,4 @@
-"""Vectors that the sites of a chain read: checked, and split into irreps."""
+"""Vectors that the sites of a chain read: checked, split into irreps, and put together again."""
 
 from __future__ import annotations
 

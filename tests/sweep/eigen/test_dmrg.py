@@ -23,8 +23,7 @@ from etn.network import (
 from etn.o3 import Irrep, Irreps
 from etn.sweep import Checkpoint, EigenProblem, Schedule, State, ground_state, grow, sweep
 from etn.sweep.eigen.dmrg import lowest_states
-from etn.sweep.eigen.other_state import OtherState
-from etn.tensor import Truncation, matricize, merge, tensorize
+from etn.tensor import Truncation, tensorize
 
 # Open Heisenberg chains of spin 1: exact diagonalisation, for N = 20 DMRG with 300 states.
 ENERGIES = {
@@ -315,22 +314,6 @@ def test_lowest_states_takes_what_was_found_before():
     assert second.energy == pytest.approx(exact_energies(6)[0][1], abs=1e-8)
     with pytest.raises(SettingsError, match="at least one state, got 0"):
         lowest_states(operator, 0)
-
-
-@pytest.mark.parametrize("last", [1, 2])
-def test_the_overlap_with_another_state(last):
-    """The other chain may carry other irreps on its bonds, more of them or less."""
-    sites = ["1x1e"] * 4
-    wide = Chain.random(sites, out="1e", max_bond="2x0e+2x1e+1x2e", seed=0)
-    narrow = Chain.random(sites, out="1e", max_bond="1x1e", seed=1)
-    for other, state in ((wide, narrow), (narrow, wide)):
-        chain = state.canonicalize(1)
-        seen = OtherState(other, chain).seen_from(chain, 1, last)
-        mine = matricize(chain[1], 2) if last == 1 else merge(chain[1], chain[2]).matrices
-        found = sum(ir.dim * float((seen[ir] * m).sum()) for ir, m in mine.items() if ir in seen)
-        expected = np.vdot(other.to_dense(), chain.to_dense()) / np.linalg.norm(other.to_dense())
-        assert found == pytest.approx(expected, abs=1e-13)
-        assert all(seen[ir].shape == mine[ir].shape for ir in seen if ir in mine)
 
 
 @pytest.mark.parametrize("sites", [1, 2])

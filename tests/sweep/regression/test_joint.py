@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 
 import numpy as np
@@ -14,7 +15,6 @@ from etn.network.derivatives import BatchRows
 from etn.network.design import CoreDesign
 from etn.sweep import LeastSquares, Regression, Schedule, grow, polish, refine
 from etn.sweep.regression.joint import GramModel, StreamedModel
-from etn.sweep.regression.tangent import Tangent
 from etn.tensor import absorb
 from etn.testing import dense_leg, dense_value, random_batch
 
@@ -65,40 +65,6 @@ def test_products_with_the_jacobian_are_those_of_the_designs(rng, n_sites):
     weights = rng.normal(size=samples.n_rows)
     for gradient, j in zip(rows.pull(weights), jacobian, strict=True):
         np.testing.assert_allclose(gradient.to_vector(), j.T @ weights, atol=1e-11)
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("center", [0, 1, 2])
-def test_directions_of_a_tangent(rng, center, weighted):
-    chain, _, problem = setup(center=center)
-    channels = problem.channels if weighted else None
-    tangent = Tangent(chain, channels)
-    gauge = sum(bond.count(ir) ** 2 for bond in chain.bonds for ir in bond.unique)
-    assert tangent.columns == chain.n_parameters - gauge
-    x = rng.normal(size=tangent.columns)
-    changes = tangent.changes(x)
-    # Measured as it says, all cores but the center; isometries stay so to first order.
-    for site, (core, change) in enumerate(zip(chain, changes, strict=True)):
-        if site == center:
-            continue
-        part = x[tangent.parts[site].columns]
-        weight = {ir: np.ones(core.legs[1].count(ir)) for ir in core.legs[1].unique}
-        weight = channels or weight
-        total = sum(
-            path[2].dim * np.sum(weight[path[1]][:, None] * block**2) for path, block in change
-        )
-        assert total == pytest.approx(part @ part)
-        inner = [sum(np.sum(b * change.blocks[p]) * p[2].dim for p, b in core)]
-        assert abs(inner[0]) < 1e-12
-    # The adjoint, for one vector and for many rows at once.
-    others = [core.from_vector(rng.normal(size=core.n_parameters)) for core in chain]
-    forward = sum(a.to_vector() @ b.to_vector() for a, b in zip(changes, others, strict=True))
-    back = tangent.pull_back(others)
-    assert forward == pytest.approx(x @ back)
-    for site, other in enumerate(others):
-        part = tangent.parts[site].columns
-        restricted = tangent.restrict(site, other.to_vector()[None])[0]
-        np.testing.assert_allclose(restricted, back[part], atol=1e-12)
 
 
 @pytest.mark.parametrize("ridge", [0.0, 1e-2])
@@ -203,7 +169,7 @@ def test_the_choice_of_the_model(rng):
         refine(Chain.random(["1x0e+1x1o"] * 2), regression, exact=False)
 
 
-def test_joint_steps_follow_sweeps_and_the_best_chain_is_kept():
+def test_joint_steps_follow_sweeps_and_the_best_chain_is_kept(caplog):
     chain, _, problem = setup(ridge=1e-2)
     swept = grow(chain, problem, schedule=Schedule(max_sweeps=1))
     seen = []
@@ -212,9 +178,11 @@ def test_joint_steps_follow_sweeps_and_the_best_chain_is_kept():
         seen.append(chain)
         return {"valid loss": [3.0, 1.0, 2.0][len(seen) - 1]}
 
-    report = polish(swept, problem, max_steps=3, measure=measure, select="valid loss")
+    with caplog.at_level(logging.INFO, logger="etn"):
+        report = polish(swept, problem, max_steps=3, measure=measure, select="valid loss")
     added = report.records[len(swept.records) :]
     assert [record.solver for record in added] == ["joint"] * 3
+    assert [record.getMessage() for record in caplog.records] == [str(r) for r in added]
     losses = [swept.records[-1].loss, *(record.loss for record in added)]
     assert np.all(np.diff(losses) < 0)
     assert report.chain is seen[1]

@@ -9,8 +9,7 @@ from etn.errors import CoreError
 from etn.network import Chain, left_environment, right_environment
 from etn.network.design import CoreDesign
 from etn.sweep import Batch, LeastSquares
-from etn.sweep.regression import least_squares as least_squares_module
-from etn.sweep.regression.normal_equations import NormalEquations, solve_normal, solve_rows
+from etn.sweep.regression import normal_equations
 from etn.testing import random_batch
 
 LEG = "2x0e+2x1o+1x2e"
@@ -119,51 +118,6 @@ def test_unreached_parameters_are_zero():
         assert np.abs(block[1]).max() <= 1e-12 * np.abs(block[0]).max()
 
 
-def ill_conditioned(condition, n_rows=80, columns=30, seed=0):
-    rng = np.random.default_rng(seed)
-    u, _ = np.linalg.qr(rng.normal(size=(n_rows, columns)))
-    v, _ = np.linalg.qr(rng.normal(size=(columns, columns)))
-    rows = (u * np.logspace(0, -np.log10(condition), columns)) @ v.T
-    return rows, rows @ rng.normal(size=columns) + 1e-3 * rng.normal(size=n_rows)
-
-
-@pytest.mark.parametrize("condition", [1e1, 1e3, 1e5])
-def test_condition_estimate_is_that_of_the_scaled_gram(condition):
-    rows, targets = ill_conditioned(condition)
-    penalty = np.full(30, 1e-14)
-    normal = NormalEquations(30)
-    for part in np.array_split(np.arange(80), 3):
-        normal.add(rows[part], targets[part])
-    solution, estimate = solve_normal(normal, penalty)
-    gram = rows.T @ rows + np.diag(penalty)
-    scale = 1 / np.sqrt(np.diagonal(gram))
-    exact = np.linalg.cond(gram * scale[:, None] * scale, 1)
-    assert exact / 10 < estimate < exact * 10
-    expected = np.linalg.lstsq(rows, targets, rcond=None)[0]
-    error = np.linalg.norm(solution - expected) / np.linalg.norm(expected)
-    assert error < 1e-15 * estimate * 10
-
-
-@pytest.mark.parametrize("condition", [1e7, 1e9])
-def test_streamed_qr_keeps_the_condition_number_of_the_rows(condition):
-    rows, targets = ill_conditioned(condition)
-    parts = np.array_split(np.arange(80), 7)
-    got = solve_rows(((rows[p], targets[p]) for p in parts), np.zeros(30), columns=30)
-    norms = np.linalg.norm(rows, axis=0)
-    expected = np.linalg.lstsq(rows / norms, targets, rcond=None)[0] / norms
-    error = np.linalg.norm(got - expected) / np.linalg.norm(expected)
-    assert error < 1e-15 * condition * 100
-
-
-def test_streamed_qr_with_a_penalty_is_lstsq_of_the_stack(rng):
-    rows, targets = rng.normal(size=(12, 20)), rng.normal(size=12)
-    penalty = rng.uniform(0.1, 1, size=20)
-    got = solve_rows([(rows[:5], targets[:5]), (rows[5:], targets[5:])], penalty, columns=20)
-    stack = np.concatenate([rows, np.diag(np.sqrt(penalty))])
-    expected = np.linalg.lstsq(stack, np.concatenate([targets, np.zeros(20)]), rcond=None)[0]
-    np.testing.assert_allclose(got, expected, atol=1e-13)
-
-
 def test_ill_conditioned_problem_is_solved_by_qr_and_says_so():
     chain = Chain.random([LEG] * 3, max_bond=2, seed=1).canonicalize(2)
     batches, least_squares = problem(chain, 0.0, max_condition=1.0)
@@ -173,14 +127,6 @@ def test_ill_conditioned_problem_is_solved_by_qr_and_says_so():
     expected = np.linalg.lstsq(rows, targets, rcond=None)[0]
     got = design.from_core(solution.core)
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-10 * np.abs(expected).max())
-
-
-def test_norm_of_a_symmetric_upper_triangle(rng):
-    from etn.sweep.regression.normal_equations import _symmetric_norm_1
-
-    a = rng.normal(size=(9, 9))
-    symmetric = a + a.T
-    assert _symmetric_norm_1(np.triu(symmetric)) == pytest.approx(np.linalg.norm(symmetric, 1))
 
 
 def test_weight_zero_removes_a_row():
@@ -200,26 +146,6 @@ def test_a_chain_without_center_is_refused():
         least_squares.solve(chain)
     with pytest.raises(CoreError, match="canonicalize"):
         least_squares.loss(chain)
-
-
-def test_a_solution_in_the_memory_of_the_gram_matrix_is_the_same(rng):
-    rows, targets = rng.normal(size=(60, 20)), rng.normal(size=60)
-    rows[:, 3] = 0.0
-    penalty = np.full(20, 0.1)
-    penalty[4] = 0.0
-    normal = NormalEquations(20)
-    normal.add(rows, targets)
-    before = np.triu(normal.gram)
-    expected, condition = solve_normal(normal, penalty)
-    memory = normal.gram.ctypes.data
-    got, same_condition = solve_normal(normal, penalty, in_place=True)
-    np.testing.assert_allclose(got, expected, rtol=1e-12)
-    assert same_condition == pytest.approx(condition, rel=1e-9)
-    assert normal.gram.ctypes.data == memory
-    np.testing.assert_allclose(np.triu(normal.gram), before, rtol=1e-13, atol=1e-15)
-    assert normal.value(got) == pytest.approx(np.sum((rows @ got - targets) ** 2), rel=1e-12)
-    normal.gram[0, 0] = -1.0
-    assert solve_normal(normal, penalty, in_place=True)[0] is None
 
 
 def test_little_memory_changes_the_way_and_not_the_solution():
@@ -242,7 +168,7 @@ def test_many_unknowns_are_damped_instead_of_a_second_pass(monkeypatch, n_sites,
     _, least_squares = problem(chain, 0.0)
     best = least_squares.solve(chain)
     assert best.solver == "qr"
-    monkeypatch.setattr(least_squares_module, "MAX_QR", 0)
+    monkeypatch.setattr(normal_equations, "MAX_QR", 0)
     solution = least_squares.solve(chain)
     assert solution.solver == "cholesky"
     assert solution.condition <= least_squares.max_condition

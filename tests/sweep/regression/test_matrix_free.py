@@ -8,6 +8,7 @@ import scipy.sparse.linalg
 
 from etn.network import Chain
 from etn.sweep import LeastSquares, Schedule, sweep
+from etn.sweep.regression.batches import Batches
 from etn.sweep.regression.matrix_free import solve_matrix_free
 from etn.testing import random_batch
 
@@ -20,7 +21,7 @@ def make(rng, n_rows=90, columns=24, condition=1e3):
     rows = (u * np.logspace(0, -np.log10(condition), columns)) @ v.T
     targets = rng.normal(size=n_rows)
     parts = np.array_split(np.arange(n_rows), 7)
-    return rows, targets, [lambda p=p: (rows[p], targets[p]) for p in parts]
+    return rows, targets, Batches([lambda p=p: (rows[p], targets[p]) for p in parts])
 
 
 @pytest.mark.parametrize("block", [1, 5, 24, 100])
@@ -86,7 +87,7 @@ def test_columns_without_data_keep_their_values(rng):
     rows[:, 7] = rows[:, 6]
     start = rng.normal(size=24)
     found = solve_matrix_free(
-        [lambda: (rows, targets)], np.zeros(24), start, block=8, tol=0.0, max_iterations=500
+        Batches([(rows, targets)]), np.zeros(24), start, block=8, tol=0.0, max_iterations=500
     )
     np.testing.assert_array_equal(found.values[3:5], start[3:5])
     best = np.linalg.lstsq(rows, targets, rcond=None)[0]

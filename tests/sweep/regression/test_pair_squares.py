@@ -12,9 +12,8 @@ from etn.network import Chain, evaluate
 from etn.o3 import Irrep, Irreps
 from etn.sweep import Batch, LeastSquares, LocalSolution, Schedule, grow, sweep
 from etn.sweep.regression.bond_matrices import from_vector, to_vector
-from etn.sweep.regression.pair_as_core import widen
 from etn.sweep.regression.pair_squares import PairSquares
-from etn.tensor import Pair, Truncation, merge
+from etn.tensor import Pair, merge
 from etn.tensor.pair import pair_shapes
 from etn.testing import dense_leg, dense_value, random_batch
 
@@ -85,16 +84,6 @@ def test_solution_is_that_of_lstsq(n_sites, site, center, proximal):
     )
 
 
-def test_either_core_may_be_the_wide_one():
-    chain = Chain.random([WIDE] * 4, start="2x0e", max_bond=2, seed=1)
-    legs = [widen(chain.canonicalize(site), site).leg for site in (0, 2)]
-    assert legs == [0, 2]
-    for site in range(3):
-        wide = widen(chain.canonicalize(site), site).chain
-        np.testing.assert_allclose(wide.to_dense(), chain.to_dense(), atol=1e-12)
-        assert wide.orthogonality_error() < 1e-12
-
-
 def test_without_ridge_the_null_space_is_met_by_qr():
     """Both sites of a pair read one leg: data see the part that is symmetric under exchange."""
     chain, batches, problem = tiny(2, 0, 0, ridge=0.0, start="1x0e", leg="1x0e+2x1o")
@@ -129,59 +118,6 @@ def test_environments_are_the_nearest_kronecker_product(rng):
     np.testing.assert_allclose(np.kron(a, b), expected, atol=1e-5 * np.abs(expected).max())
     assert np.linalg.eigvalsh(a).min() > 0
     assert np.linalg.eigvalsh(b).min() > 0
-
-
-RULES = [
-    Truncation(max_bond=2, rel_tol=0.1),
-    Truncation(max_bond=2),
-    Truncation(max_multiplets=3),
-    Truncation(max_bond="1x0e+2x1o"),
-    Truncation(rel_tol=0.1),
-    Truncation(max_parameters=60),
-]
-
-
-@pytest.mark.parametrize("rule", RULES, ids=repr)
-@pytest.mark.parametrize("site", [0, 1, 2])
-def test_the_split_beats_the_plain_one_and_keeps_the_rule(site, rule):
-    chain = Chain.random([WIDE] * 4, start="2x0e", max_bond=2, seed=1).canonicalize(site)
-    batches = [random_batch(chain, seed=k, n_tangents=60) for k in range(3)]
-    problem = LeastSquares(lambda: batches, ridge=1e-3)
-    solution = problem.solve_pair(chain, site)
-    for center in ("left", "right"):
-        split, settled = solution.split(rule, center=center)
-        at = site + (center == "right")
-        small = Chain(replaced(chain, site, split).cores, center=at)
-        assert small.orthogonality_error() < 1e-12
-        # The loss that is reported is that of the two cores.
-        assert settled.loss == pytest.approx(problem.loss(small), rel=1e-8)
-        excess = settled.loss - solution.loss
-        assert split.discarded**2 == pytest.approx(excess, rel=1e-6, abs=1e-6)
-        same = Truncation(max_bond=split.left.legs[2])
-        plain = replaced(chain, site, solution.core.split(same, center=center)).canonicalize(at)
-        assert settled.loss <= problem.loss(plain) * (1 + 1e-10)
-        bond = split.left.legs[2]
-        if rule.max_parameters is not None:
-            assert split.left.n_parameters + split.right.n_parameters <= rule.max_parameters
-        if rule.max_multiplets is not None:
-            assert sum(bond.count(ir) for ir in bond.unique) <= rule.max_multiplets
-        if rule.max_bond == 2:
-            assert all(bond.count(ir) <= 2 for ir in bond.unique)
-        if rule == Truncation(rel_tol=0.1):
-            x = to_vector(solution.core.matrices)
-            assert excess <= rule.rel_tol**2 * (x @ solution.build().hessian @ x) * (1 + 1e-9)
-
-
-def test_without_truncation_nothing_is_lost():
-    chain = Chain.random([WIDE] * 3, max_bond=2, seed=1).canonicalize(1)
-    batches = [random_batch(chain, seed=k) for k in range(3)]
-    problem = LeastSquares(lambda: batches, ridge=1e-2)
-    solution = problem.solve_pair(chain, 1)
-    split, settled = solution.split(Truncation(), center="right")
-    assert settled.loss == pytest.approx(solution.loss, rel=1e-9)
-    full = to_vector(merge(split.left, split.right).matrices)
-    x = to_vector(solution.core.matrices)
-    np.testing.assert_allclose(full, x, atol=1e-6 * np.abs(x).max())
 
 
 def losses(chain, problem, schedule):

@@ -11,9 +11,8 @@ from etn.network import Chain
 from etn.o3 import Irreps, clebsch_gordan, irreps_d
 from etn.sweep import Schedule, grow
 from etn.sweep.regression import sample_regression as module
-from etn.sweep.regression.bond_matrices import least_squares
 from etn.sweep.regression.sample_regression import Regression
-from etn.sweep.regression.vectors import evaluate_samples, from_blocks, to_blocks
+from etn.sweep.regression.vectors import evaluate_samples
 from etn.tensor import Pair, Truncation, merge
 from etn.testing import dense_value
 
@@ -67,17 +66,6 @@ def linear_map(problem, chain, make, size):
     """Dense design of what ``make`` turns a vector into, column by column."""
     columns = [problem.predict(make(unit)).ravel() for unit in np.eye(size)]
     return np.stack(columns, axis=1)
-
-
-def test_blocks_and_vectors(rng):
-    x = normal(rng, 5, MIXED)
-    blocks = to_blocks(x, Irreps(MIXED))
-    assert {str(ir): b.shape for ir, b in blocks.items()} == {
-        "1o": (1, 3, 5),
-        "0e": (2, 1, 5),
-        "2e": (1, 5, 5),
-    }
-    np.testing.assert_array_equal(from_blocks(blocks, Irreps(MIXED)), x)
 
 
 @pytest.mark.parametrize("start", ["1x0e", "2x0e+1x1o"])
@@ -228,16 +216,6 @@ def test_couplings_that_cancel_do_not_count(rng):
     assert report.chain.norm() < 2 * teacher.norm()
     assert report.records[-1].condition < 1e6
     assert problem.loss(report.chain) < problem.size
-
-
-def test_open_directions_stay_open_whatever_the_size_of_the_columns():
-    triangle = np.array([[1.0, 1.0, 0.0, 2.0], [0.0, 0.0, 1e-9, 3e-9]])
-    solved = least_squares(triangle, np.zeros(3))
-    np.testing.assert_allclose(solved.x, [1.0, 1.0, 3.0], rtol=1e-12)
-    assert solved.loss < 1e-30
-    assert solved.condition == pytest.approx(np.sqrt(2.0))
-    nothing = least_squares(np.zeros((3, 3)), np.ones(2))
-    np.testing.assert_array_equal(nothing.x, [0.0, 0.0])
 
 
 @pytest.mark.parametrize("n", [1, 4])

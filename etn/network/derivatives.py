@@ -22,8 +22,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from etn.network import Blocks, Chain, Samples
+from etn.network.chain import Chain
 from etn.network.environment import couple, coupling_matrix, propagate
+from etn.network.samples import Blocks, Samples
+from etn.network.values import site_gradient, zeros_like
 from etn.o3 import Irrep
 from etn.tensor import Core
 
@@ -126,12 +128,8 @@ class BatchRows:
 
     def _slope(self, core: Core, left: Blocks, right: Blocks) -> Blocks:
         """Derivative of the value of each sample by the leg of this core."""
-        slope = {ir: np.zeros_like(v) for ir, v in self.samples.site.items()}
-        for path, block in core:
-            u = couple(left[path[0]], right[path[2]], coupling_matrix(path, 1))
-            a = block.transpose(1, 0, 2).reshape(block.shape[1], -1)
-            slope[path[1]] += (a @ u.reshape(a.shape[1], -1)).reshape(slope[path[1]].shape)
-        return slope
+        onto = zeros_like(self.samples.site, self.chain.kind)
+        return site_gradient(core, left, right, onto=onto)
 
     def _along(self, sums: Blocks, slopes: Blocks) -> Array:
         """Contract the directions: of the sums with one derivative, of the others with another."""

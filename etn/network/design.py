@@ -21,8 +21,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from etn.network import Blocks, Environment, Samples
-from etn.network.environment import couple, coupling_matrix
+from etn.network.environment import Environment, couple, coupling_matrix
+from etn.network.samples import Blocks, Samples
 from etn.o3 import Irrep
 from etn.tensor import Core
 from etn.tensor.core import Path

@@ -3,7 +3,7 @@
 from etn.network.chain import Chain, dense_parameters
 from etn.network.environment import Environment, left_environment, right_environment
 from etn.network.files import load, save
-from etn.network.graphs.contraction import Cost
+from etn.network.graphs.einsum import Cost
 from etn.network.graphs.network import Network
 from etn.network.hamiltonian import aklt, bilinear_biquadratic, heisenberg, pair_sum
 from etn.network.operator import Operator, operator_leg

@@ -26,7 +26,7 @@ from etn.network.train_algebra import (
 )
 from etn.network.train_bonds import reachable_bonds
 from etn.network.train_gauge import canonical, spectra, truncated
-from etn.network.vector_space import Linear
+from etn.network.vector_space import VectorSpace
 from etn.network.views.inspectable import Inspectable
 from etn.network.views.show import chain_diagram, gauge_marks
 from etn.network.views.wiring import Wiring
@@ -42,7 +42,7 @@ from etn.tensor import (
 )
 
 
-class Chain(Inspectable, Linear):
+class Chain(Inspectable, VectorSpace):
     """An equivariant tensor train.  Immutable: methods return a new chain.
 
     Parameters

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from etn.errors import CoreError, IrrepsError
 from etn.network import Chain
-from etn.network.graphs.contraction import _expression
+from etn.network.graphs.einsum import _expression
 from etn.network.graphs.network import Network
 from etn.o3 import Irrep, Irreps, irreps_d, spherical_harmonics
 from etn.o3.recoupling import recoupling

@@ -1,7 +1,8 @@
-r"""Rows of a chain over samples, and their derivatives by all cores, without a design matrix.
+r"""Answers of a chain for samples, and their derivatives by all cores at once.
 
-A row is a sum of chain values, or the derivative of such a sum along a direction of the site
-legs; see :class:`~etn.network.Samples`.  With L and R the environments of a site a row is
+Where :mod:`etn.network.design` forms the matrix of one core, here no matrix is formed, and all
+cores move.  A row is a sum of chain values, or the derivative of such a sum along a direction of
+the site legs; see :class:`~etn.network.Samples`.  With L and R the environments of a site a row is
 
     sum over samples of (C L R a) · d,
 

@@ -275,7 +275,7 @@ class TreeLaws(Laws):
             for one in made:
                 assert_c_order(*one)
             with tempfile.TemporaryDirectory() as folder:
-                for one in made:
+                for one in (tree, made[0]):
                     save(one, Path(folder) / "tree.etn")
                     two = load(Path(folder) / "tree.etn")
                     assert isinstance(two, Tree)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -104,6 +104,26 @@ class Kind:
         with _torch_namespace().inference_mode(False):
             return self.array(values)
 
+    def c_order(self, array: Array) -> Array:
+        """The values with the last axis fastest; the array itself where they stand so.
+
+        Axes of length one get the step of a new array too: libraries of linear algebra choose
+        their way by the steps, and another way rounds otherwise.
+
+        Examples
+        --------
+        >>> Kind().c_order(np.zeros((2, 3)).T).strides
+        (16, 8)
+        """
+        shape = tuple(array.shape)
+        if self.backend == "numpy":
+            found, unit = array.strides, array.itemsize
+        else:
+            found, unit = array.stride(), 1
+        if found == _steps(shape, unit) or 0 in shape:
+            return array
+        return array.reshape(-1).reshape(shape)
+
     def zeros(self, shape: Sequence[int]) -> Array:
         """Array of zeros."""
         return self._make("zeros", tuple(shape))
@@ -124,6 +144,19 @@ class Kind:
 
     def __str__(self) -> str:
         return f"{self.backend} {self.dtype} on {self.device}"
+
+
+@lru_cache(maxsize=4096)
+def _steps(shape: tuple[int, ...], unit: int) -> tuple[int, ...]:
+    """Steps of a new array of this shape, from one entry to the next along every axis.
+
+    Not of an array without entries, for which libraries differ.
+    """
+    steps = []
+    for length in reversed(shape):
+        steps.append(unit)
+        unit *= length
+    return tuple(reversed(steps))
 
 
 _DEFAULT = Kind()

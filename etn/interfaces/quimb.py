@@ -1,14 +1,7 @@
-"""Networks of etn as tensor networks of quimb, and back.
+"""Tensor networks of quimb as networks of etn, and back.
 
-Each core becomes a dense ``quimb.tensor.Tensor`` whose indices are the names of its legs.  Tags
-say what quimb does not know:
-
-- ``I{k}``: number k of the core, which is the site in a chain;
-- ``leg{n}:{index}={irreps}``: leg n of the core is this index and carries these irreps, such as
-  ``leg1:x0=2x0e+1x1o``.
-
-Transpositions in quimb do no harm, since a leg is found by the name of its index.  quimb is an
-optional dependency: ``pip install "etn[quimb]"``.
+The legs of etn are read from the tags that :mod:`etn.network.views.quimb` writes, or are given.
+quimb is an optional dependency: ``pip install "etn[quimb]"``.
 """
 
 from __future__ import annotations

@@ -17,12 +17,18 @@ import numpy as np
 
 from etn.backend import Array, Kind
 from etn.errors import CoreError, IrrepsError
-from etn.network.algebra import dense_train, direct_sum, overlap, train_of_dense
-from etn.network.bonds import reachable_bonds
-from etn.network.gauge import canonical, spectra, truncated
-from etn.network.vector_space import Linear
+from etn.network.chain_algebra import (
+    dense_train,
+    direct_sum,
+    overlap,
+    train_flops,
+    train_of_dense,
+)
+from etn.network.chain_bonds import reachable_bonds
+from etn.network.chain_gauge import canonical, spectra, truncated
+from etn.network.vector_space import VectorSpace
 from etn.network.views.inspectable import Inspectable
-from etn.network.views.show import chain_diagram
+from etn.network.views.show import chain_diagram, gauge_marks
 from etn.network.views.wiring import Wiring
 from etn.o3 import Irrep, Irreps
 from etn.tensor import (
@@ -36,7 +42,7 @@ from etn.tensor import (
 )
 
 
-class Chain(Inspectable, Linear):
+class Chain(Inspectable, VectorSpace):
     """An equivariant tensor train.  Immutable: methods return a new chain.
 
     Parameters
@@ -68,6 +74,7 @@ class Chain(Inspectable, Linear):
 
     __slots__ = ("center", "cores", "discarded_weight")
 
+    is_line = True
     cores: tuple[Core, ...]
     center: int | None
     discarded_weight: float
@@ -394,6 +401,14 @@ class Chain(Inspectable, Linear):
         bonds = ["start", *(f"b{bond}" for bond in range(1, len(self))), "out"]
         names = [(bonds[site], f"x{site}", bonds[site + 1]) for site in range(len(self))]
         return Wiring(self.cores, names)
+
+    def flops(self) -> int:
+        """Cost of one value of the chain; see :func:`etn.network.chain_algebra.train_flops`."""
+        return train_flops(self.cores)
+
+    def gauge_marks(self) -> tuple[str, ...]:
+        """Canonical form, ``>`` left and ``<`` right of the center ``●``; ``○`` without one."""
+        return gauge_marks(len(self), self.center)
 
     def show(self) -> str:
         """Draw the chain with its canonical arrows, legs and bond irreps.

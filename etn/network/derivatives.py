@@ -1,7 +1,8 @@
-r"""Rows of a chain over samples, and their derivatives by all cores, without a design matrix.
+r"""Answers of a chain for samples, and their derivatives by all cores at once.
 
-A row is a sum of chain values, or the derivative of such a sum along a direction of the site
-legs; see :class:`~etn.network.Samples`.  With L and R the environments of a site a row is
+Where :mod:`etn.network.design` forms the matrix of one core, here no matrix is formed, and all
+cores move.  A row is a sum of chain values, or the derivative of such a sum along a direction of
+the site legs; see :class:`~etn.network.Samples`.  With L and R the environments of a site a row is
 
     sum over samples of (C L R a) · d,
 
@@ -22,8 +23,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from etn.network import Blocks, Chain, Samples
+from etn.network.chain import Chain
 from etn.network.environment import couple, coupling_matrix, propagate
+from etn.network.samples import Blocks, Samples
+from etn.network.values import site_gradient, zeros_like
 from etn.o3 import Irrep
 from etn.tensor import Core
 
@@ -126,12 +129,8 @@ class BatchRows:
 
     def _slope(self, core: Core, left: Blocks, right: Blocks) -> Blocks:
         """Derivative of the value of each sample by the leg of this core."""
-        slope = {ir: np.zeros_like(v) for ir, v in self.samples.site.items()}
-        for path, block in core:
-            u = couple(left[path[0]], right[path[2]], coupling_matrix(path, 1))
-            a = block.transpose(1, 0, 2).reshape(block.shape[1], -1)
-            slope[path[1]] += (a @ u.reshape(a.shape[1], -1)).reshape(slope[path[1]].shape)
-        return slope
+        onto = zeros_like(self.samples.site, self.chain.kind)
+        return site_gradient(core, left, right, onto=onto)
 
     def _along(self, sums: Blocks, slopes: Blocks) -> Array:
         """Contract the directions: of the sums with one derivative, of the others with another."""

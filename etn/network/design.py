@@ -1,7 +1,9 @@
-"""Rows of the linear design of one core.
+"""A chain as a linear function of one of its cores, as a matrix: one row for each answer.
 
-A row is a sum of chain values over samples, or the derivative of such a sum along a
-direction.  It is never formed through a dense Jacobian of the leg.  With
+With all cores but one fixed every value is linear in that one, and its two environments (see
+:mod:`etn.network.environment`) say how.  A row is a sum of chain values over samples, or the
+derivative of such a sum along a direction of the site legs; see :class:`~etn.network.Samples`.  It
+is never formed through a dense Jacobian of the leg.  With
 
     U[r1 r3, m2] = sum C L R,     V[n r3, m1] = sum C v R,     W[r1 n, m3] = sum C L v
 
@@ -21,8 +23,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from etn.network import Blocks, Environment, Samples
-from etn.network.environment import couple, coupling_matrix
+from etn.network.environment import Environment, couple, coupling_matrix
+from etn.network.samples import Blocks, Samples
 from etn.o3 import Irrep
 from etn.tensor import Core
 from etn.tensor.core import Path

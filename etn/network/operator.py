@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from etn.backend import Array, Kind
 from etn.errors import CoreError, IrrepsError
 from etn.network.chain import Chain
-from etn.network.vector_space import Linear
+from etn.network.vector_space import VectorSpace
 from etn.o3 import Irrep, Irreps, recoupling_4
 from etn.tensor import Core, Truncation, tensorize
 from etn.tensor.core import Path
@@ -64,7 +64,7 @@ def reduced_element(k: Irrep, bra: Irrep) -> float:
     return math.sqrt(k.dim / bra.dim)
 
 
-class Operator(Linear):
+class Operator(VectorSpace):
     """A sum of products of local operators on a chain of sites.
 
     Parameters

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Self
 
 
-class Linear:
+class VectorSpace:
     """Vectors: a class that has ``+`` and ``* number`` inherits the rest.
 
     Examples

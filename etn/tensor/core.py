@@ -103,7 +103,8 @@ class Core:
     blocks : mapping of path to array
         Reduced arrays, NumPy or torch, all of one kind; the array of path (ir1, ir2, ir3) has
         shape (legs[0].count(ir1), legs[1].count(ir2), legs[2].count(ir3)).
-        Allowed paths that are missing are zero.
+        Allowed paths that are missing are zero.  Blocks are kept in C order, and copied only if
+        they are not: the same values give the same bits, wherever a core comes from.
 
     Raises
     ------
@@ -155,7 +156,7 @@ class Core:
                     f"block {_name(path)}: expected finite values, {bad} of "
                     f"{math.prod(shape)} are not"
                 )
-            self.blocks[path] = block
+            self.blocks[path] = self.kind.c_order(block)
         if given:
             raise CoreError(
                 f"block {_name(next(iter(given)))} is not allowed between the legs "
@@ -170,7 +171,8 @@ class Core:
         For results of other cores; nothing is checked, which matters in a sweep.
         """
         core = cls.__new__(cls)
-        core.legs, core.blocks, core.kind = legs, blocks, kind
+        core.legs, core.kind = legs, kind
+        core.blocks = {path: kind.c_order(block) for path, block in blocks.items()}
         return core
 
     def _shape(self, path: Path) -> tuple[int, ...]:

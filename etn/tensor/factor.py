@@ -66,7 +66,7 @@ class Singular(NamedTuple):
     discarded: float
 
 
-class Rows(NamedTuple):
+class RowRange(NamedTuple):
     """Where a path stands in the stack of an irrep: rows start:stop, times the weight."""
 
     path: Path
@@ -76,15 +76,15 @@ class Rows(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def stacking(legs: tuple[Irreps, ...], leg: int) -> dict[Irrep, tuple[Rows, ...]]:
+def stacking(legs: tuple[Irreps, ...], leg: int) -> dict[Irrep, tuple[RowRange, ...]]:
     """For each irrep of a leg, the paths that reach it in the order in which they are stacked."""
-    stacks: dict[Irrep, list[Rows]] = {}
+    stacks: dict[Irrep, list[RowRange]] = {}
     others = [k for k in range(len(legs)) if k != leg]
     for path in allowed_paths(legs):
         stack = stacks.setdefault(path[leg], [])
         start = stack[-1].stop if stack else 0
         size = math.prod(legs[k].count(path[k]) for k in others)
-        stack.append(Rows(path, start, start + size, math.sqrt(path[-1].dim / path[leg].dim)))
+        stack.append(RowRange(path, start, start + size, math.sqrt(path[-1].dim / path[leg].dim)))
     return {ir: tuple(stacks[ir]) for ir in sorted(stacks)}
 
 

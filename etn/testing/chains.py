@@ -23,7 +23,14 @@ from etn.tensor import (
     absorb,
 )
 from etn.testing.batches import dense_leg, dense_value, random_blocks
-from etn.testing.suite import Laws, as_double, on_both, orthogonals
+from etn.testing.suite import (
+    Laws,
+    as_double,
+    assert_c_order,
+    on_both,
+    orthogonals,
+    steps,
+)
 
 Array = NDArray[np.float64]
 SCALAR = Irrep(0, 1)
@@ -259,7 +266,21 @@ class ChainLaws(Laws):
                 assert two.kind == Kind(dtype=one.kind.dtype)
                 for a, b in zip(one, two, strict=True):
                     assert a.legs == b.legs
+                    assert steps(a) == steps(b)
                     np.testing.assert_array_equal(to_numpy(a.to_vector()), b.to_vector())
+
+    def test_blocks_stand_in_c_order(self) -> None:
+        """In all that is made of a chain, and the same before it is saved as once it is loaded."""
+        for chain, rng in self._chains():
+            made = [chain.canonicalize(center) for center in range(len(chain))]
+            made += [chain, chain.truncate(Truncation(max_multiplets=2)), 2.0 * chain]
+            made += [chain + self._other(chain, rng), chain.to(dtype="float32")]
+            ends: dict[str, Any] = {"start": chain.start, "out": chain.out}
+            made += [Chain.from_dense(chain.to_dense(), chain.sites, **ends)]
+            for one in made:
+                assert_c_order(*one)
+                again = chain_from_arrays(*chain_to_arrays(one))
+                assert list(map(steps, again)) == list(map(steps, one))
 
     def test_numpy_and_torch_agree(self) -> None:
         """Dense tensors, gauges, sums and values, from the same numbers; needs torch."""

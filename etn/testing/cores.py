@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 
 from etn.backend import to_numpy
 from etn.errors import CoreError
+from etn.network import load, save
 from etn.o3 import Irrep, clebsch_gordan
 from etn.o3.rotation import irreps_d
 from etn.tensor import (
@@ -24,7 +27,14 @@ from etn.tensor import (
     qr,
     svd,
 )
-from etn.testing.suite import Laws, as_double, on_both, orthogonals
+from etn.testing.suite import (
+    Laws,
+    as_double,
+    assert_c_order,
+    on_both,
+    orthogonals,
+    steps,
+)
 
 Array = NDArray[np.float64]
 SCALAR = Irrep(0, 1)
@@ -104,6 +114,32 @@ class CoreLaws(Laws):
             assert len(core.to_vector()) == core.n_parameters
             for path, block in core:
                 np.testing.assert_array_equal(to_numpy(again.blocks[path]), to_numpy(block))
+
+    def test_blocks_stand_in_c_order(self) -> None:
+        """Also where they are given in another order, and in all that is made of a core.
+
+        They stand the same before the core is saved as once it is loaded.
+        """
+        for core, _ in self._cores():
+            xp, axes = core.kind.xp, tuple(range(core.order))[::-1]
+            turned = {
+                path: xp.permute_dims(core.kind.array(to_numpy(b).T.copy()), axes)
+                for path, b in core
+            }
+            other = core.replace(turned)
+            for path, block in core:
+                np.testing.assert_array_equal(to_numpy(other.blocks[path]), to_numpy(block))
+            made = [core, other, core.scale(2.0), core.from_vector(core.to_vector())]
+            made += [core.to(dtype="float32"), Core.from_dense(core.to_dense(), core.legs).core]
+            assert_c_order(*made)
+            with tempfile.TemporaryDirectory() as folder:
+                save(core, Path(folder) / "core.etn")
+                again = load(Path(folder) / "core.etn")
+            assert isinstance(again, Core)
+            assert steps(again) == steps(core)
+        for core, leg in self._legs():
+            small = svd(core, leg, Truncation(max_multiplets=1))
+            assert_c_order(qr(core, leg).isometry, small.isometry, absorb_back(small, leg))
 
     def test_rotations_and_inversion_leave_the_core_alone(self) -> None:
         """(D1 x D2 x D3) T = T for proper and improper rotations."""

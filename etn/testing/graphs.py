@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from etn.backend import to_numpy
+from etn.network.files import load, save
 from etn.network.graphs.network import Network
 from etn.o3.rotation import irreps_d
 from etn.tensor import Core
-from etn.testing.suite import Laws, orthogonals
+from etn.testing.suite import Laws, assert_c_order, orthogonals, steps
 
 Array = NDArray[np.float64]
 
@@ -160,6 +163,21 @@ class NetworkLaws(Laws):
                 scale = self._scale(network, {})
                 self.close(Core.from_dense(dense, legs).residual, 0.0, scale=scale)
                 self.close(network.to_core().to_dense(), dense, scale=scale)
+
+    def test_blocks_stand_in_c_order(self) -> None:
+        """In gradients too, and the same before the network is saved as once it is loaded."""
+        for network, inputs, rng in self._fed():
+            cotangent = rng.normal(size=_contract(network, inputs).shape)
+            for name, core in network.cores.items():
+                assert_c_order(core, _gradient(network, cotangent, name, inputs))
+        for network, _ in self._networks():
+            assert_c_order(*network.wiring().cores)
+            with tempfile.TemporaryDirectory() as folder:
+                save(network, Path(folder) / "network.etn")
+                again = load(Path(folder) / "network.etn")
+            assert isinstance(again, Network)
+            for name, core in network.cores.items():
+                assert steps(again.cores[name]) == steps(core)
 
     def test_the_wiring_is_the_same_network(self) -> None:
         """Same open legs, same tensor."""

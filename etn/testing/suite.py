@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ from etn.backend import to_numpy
 from etn.network import Chain, Network, Tree
 from etn.o3.rotation import random_rotation
 from etn.tensor import Core
+from etn.tensor.core import Path
 
 T = TypeVar("T", Core, Chain, Tree, Network)
 
@@ -86,6 +88,27 @@ class Laws:
             if np.isfinite(deviation)
             else f"deviation {deviation}: expected finite numbers"
         )
+
+
+def steps(core: Core) -> dict[Path, tuple[int, ...]]:
+    """From one entry to the next along every axis of the blocks that have entries."""
+    unit = np.dtype(core.kind.dtype).itemsize
+    return {
+        path: tuple(block.stride())
+        if core.kind.backend == "torch"
+        else tuple(step // unit for step in block.strides)
+        for path, block in core
+        if 0 not in block.shape
+    }
+
+
+def assert_c_order(*cores: Core) -> None:
+    """Assert that every block has the steps of a new array of its shape, last axis fastest."""
+    for core in cores:
+        for path, found in steps(core).items():
+            shape = core.blocks[path].shape
+            expected = tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+            assert found == expected, f"block {path}: expected steps {expected}, got {found}"
 
 
 def orthogonals(rng: np.random.Generator) -> Iterator[NDArray[np.float64]]:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from etn.backend import to_numpy
+from etn.network.files import load, save
 from etn.network.trees.recouple import rounding
 from etn.network.trees.topology import Edge, Nested, balanced, comb
 from etn.network.trees.tree import Tree
 from etn.o3 import Irreps
 from etn.o3.rotation import irreps_d
 from etn.tensor import Core, Spectrum, Truncation, absorb, isometry_error
-from etn.testing.suite import Laws, as_double, orthogonals
+from etn.testing.suite import Laws, as_double, assert_c_order, orthogonals, steps
 
 Array = NDArray[np.float64]
 
@@ -260,6 +263,23 @@ class TreeLaws(Laws):
                 self.close(_dense(b), _dense(a))
                 self.close(b.discarded_weight, a.discarded_weight, scale=tree.norm())
             self.close(two.inner(two), one.inner(one))
+
+    def test_blocks_stand_in_c_order(self) -> None:
+        """In all that is made of a tree, and the same before it is saved as once it is loaded."""
+        for tree, rng in self._trees():
+            made = [tree.canonicalize(node) for node in tree.topology.nodes]
+            made += [tree, tree.truncate(Truncation(max_multiplets=2)), 2.0 * tree]
+            made += [tree + self._like(tree, rng), tree.reshape(comb(len(tree.legs)))]
+            made += [tree.swap(tree.topology.root), tree.to(dtype="float32")]
+            made += [Tree.from_dense(tree.to_dense(), tree.topology, tree.legs, out=tree.out)]
+            for one in made:
+                assert_c_order(*one)
+            with tempfile.TemporaryDirectory() as folder:
+                for one in (tree, made[0]):
+                    save(one, Path(folder) / "tree.etn")
+                    two = load(Path(folder) / "tree.etn")
+                    assert isinstance(two, Tree)
+                    assert list(map(steps, one)) == list(map(steps, two))
 
     def test_trees_are_made_of_their_parts(self) -> None:
         """Topology, cores and center, as they stand in a file."""

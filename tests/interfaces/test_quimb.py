@@ -1,9 +1,6 @@
-"""Exchange with quimb: contraction there, round trips, foreign networks, errors."""
+"""Networks from quimb: round trips, foreign networks, errors."""
 
 from __future__ import annotations
-
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -17,8 +14,6 @@ from etn.o3 import Irreps
 from etn.tensor import Core
 
 qtn = pytest.importorskip("quimb.tensor")
-
-OPEN = ["start", "x0", "x1", "x2", "out"]
 
 
 @pytest.fixture
@@ -39,23 +34,6 @@ def same_cores(found: Wiring | Chain, expected: Wiring | Chain, atol: float = 1e
         assert one.legs == other.legs
         for path, block in one:
             np.testing.assert_allclose(block, other.blocks[path], rtol=0, atol=atol)
-
-
-def test_quimb_contracts_to_the_dense_tensor(chain, ring):
-    tn = to_quimb(chain)
-    assert set(tn.outer_inds()) == set(OPEN)
-    assert set(tn.inner_inds()) == {"b1", "b2"}
-    found = tn.contract(output_inds=OPEN).data
-    np.testing.assert_allclose(found, chain.to_dense(), atol=1e-13)
-    assert tn.norm() == pytest.approx(chain.norm())
-    found = to_quimb(ring).contract(output_inds=["x", "y", "z"]).data
-    np.testing.assert_allclose(found, ring.dense(), atol=1e-13)
-
-
-def test_tags_say_sites_and_irreps(chain):
-    tags = set(to_quimb(chain)["I1"].tags)
-    bonds = chain.bonds
-    assert tags == {"I1", f"leg0:b1={bonds[0]}", "leg1:x1=1x1o+1x0e+1x0o", f"leg2:b2={bonds[1]}"}
 
 
 def test_round_trip_of_a_chain(chain):
@@ -190,17 +168,3 @@ def test_complex_tensors_with_real_entries_are_taken(chain):
 def test_a_network_of_zeros():
     chain = Chain([Core(["1x0e", "1x0e+1x1o", "1x0e"])] * 2)
     same_cores(from_quimb(to_quimb(chain)), chain)
-
-
-def test_without_quimb_the_error_says_what_to_install():
-    code = (
-        "import sys; sys.modules['quimb'] = None\n"
-        "from etn import Chain; from etn.errors import CoreError\n"
-        "from etn.interfaces.quimb import to_quimb\n"
-        "try: to_quimb(Chain.random(['0e'], seed=0))\n"
-        "except CoreError as error: print(error)"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60
-    )
-    assert 'pip install "etn[quimb]"' in result.stdout, result.stderr

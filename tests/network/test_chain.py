@@ -107,19 +107,6 @@ def test_inserting_the_constant_keeps_every_value():
         np.testing.assert_allclose(evaluate(longer, start, site), value, rtol=1e-12)
 
 
-def test_bonds_hold_what_both_ends_can_reach():
-    chain = Chain.random(["1x0e+1x2e"] * 3, max_bond=9)
-    assert [str(bond) for bond in chain.bonds] == ["1x0e+1x2e", "1x0e+1x2e"]
-    with pytest.raises(CoreError, match="bond 0: no irrep of"):
-        Chain.random(["1x1o"] * 3, max_bond=2)
-
-
-def test_bonds_are_no_wider_than_asked():
-    chain = Chain.random(["9x0e+9x1o+9x2e"] * 4, max_bond="3x0e+2x1o")
-    assert {str(bond) for bond in chain.bonds} == {"3x0e+2x1o"}
-    assert str(chain.start) == str(chain.out) == "1x0e"
-
-
 def test_parameter_count_of_a_chain():
     chain = Chain.random(["10x0e+10x1o+10x2e"] * 4, max_bond="4x0e+4x1o+4x2e")
     assert chain.n_parameters == 2 * (3 * 40) + 2 * (11 * 160)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from etn.errors import CoreError, IrrepsError
-from etn.network.graphs.contraction import Labels
+from etn.network.graphs.einsum import Labels
 from etn.o3 import Irreps
 from etn.tensor import Core
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from etn.backend import Array, Kind
 from etn.errors import CoreError
-from etn.network.graphs.contraction import Cost, Labels, Term, contract, letters, path_info
-from etn.network.graphs.feed import SAMPLES, check_open, feed, feed_result, remaining
+from etn.network.graphs.einsum import Cost, Labels, Operand, contract, letters, path_info
 from etn.network.graphs.formula import join, listed, open_trace, parse, words
+from etn.network.graphs.inputs import SAMPLES, check_open, feed, feed_result, remaining
 from etn.network.views.inspectable import Inspectable
 from etn.network.views.wiring import Wiring
 from etn.o3 import Irreps
@@ -211,12 +211,12 @@ class Network(Inspectable):
         if core not in self.cores:
             raise CoreError(f"expected one of the cores {listed(self.cores)}, got {core!r}")
         fed = self._fed(inputs)
-        terms = [*self._nodes(without=core), *fed.values(), self._cotangent(cotangent, fed)]
+        operands = [*self._nodes(without=core), *fed.values(), self._cotangent(cotangent, fed)]
         output, loops = open_trace(self.labels[core])
         # The two legs of a trace are joined by an identity, which is the derivative by them.
-        terms += [Term(pair, self.kind.eye(self.legs[pair[0]].dim)) for pair in loops]
+        operands += [Operand(pair, self.kind.eye(self.legs[pair[0]].dim)) for pair in loops]
         node = self.cores[core]
-        return Core.trusted(node.legs, node.pull_back(contract(terms, output)), self.kind)
+        return Core.trusted(node.legs, node.pull_back(contract(operands, output)), self.kind)
 
     def input_gradient(self, cotangent: Array, label: str, /, **inputs: Array) -> Array:
         """Derivative of ``sum(cotangent * contract(**inputs))`` by the values on a leg.
@@ -243,9 +243,9 @@ class Network(Inspectable):
         fed = self._fed(inputs)
         if label not in fed:
             raise CoreError(f"expected one of the legs fed, {listed(fed)}; got {label!r}")
-        others = [term for other, term in fed.items() if other != label]
-        terms = [*self._nodes(), *others, self._cotangent(cotangent, fed)]
-        return contract(terms, fed[label].labels)
+        others = [operand for other, operand in fed.items() if other != label]
+        operands = [*self._nodes(), *others, self._cotangent(cotangent, fed)]
+        return contract(operands, fed[label].labels)
 
     def to_core(self) -> Core:
         """The contraction as one core, with the legs in the order of :attr:`open`.
@@ -341,18 +341,18 @@ class Network(Inspectable):
                 labels.append(pair)
         return Wiring(cores, labels)
 
-    def _nodes(self, *, without: str | None = None) -> list[Term]:
+    def _nodes(self, *, without: str | None = None) -> list[Operand]:
         return [
-            Term(self.labels[name], core.to_dense())
+            Operand(self.labels[name], core.to_dense())
             for name, core in self.cores.items()
             if name != without
         ]
 
-    def _fed(self, inputs: Mapping[str, Array]) -> dict[str, Term]:
+    def _fed(self, inputs: Mapping[str, Array]) -> dict[str, Operand]:
         check_open(inputs, self.open, self.legs)
         return feed(inputs, self.legs, self.kind)
 
-    def _cotangent(self, values: Array, fed: Mapping[str, Term]) -> Term:
+    def _cotangent(self, values: Array, fed: Mapping[str, Operand]) -> Operand:
         return feed_result(values, remaining(self.open, fed), fed, self.legs, self.kind)
 
     def __repr__(self) -> str:

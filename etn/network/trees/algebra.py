@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from etn.backend import Array, is_finite, kind_of, to_numpy
 from etn.errors import CoreError
-from etn.network.algebra import join, split_first_legs
+from etn.network.chain_algebra import join, split_first_legs
 from etn.network.trees.recouple import rounding
 from etn.network.trees.topology import Edge, Topology
 from etn.o3 import Irrep, Irreps

@@ -32,14 +32,14 @@ from etn.network.trees.gauge import (
 )
 from etn.network.trees.recouple import move, swap
 from etn.network.trees.topology import Edge, Leaves, Nested, Topology, balanced, comb
-from etn.network.vector_space import Linear
+from etn.network.vector_space import VectorSpace
 from etn.network.views.inspectable import Inspectable
 from etn.network.views.wiring import Wiring
 from etn.o3 import Irreps
 from etn.tensor import Core, Spectrum, Truncation, svd
 
 
-class Tree(Inspectable, Linear):
+class Tree(Inspectable, VectorSpace):
     """An equivariant tensor network on a binary tree.  Immutable: methods return a new tree.
 
     Parameters

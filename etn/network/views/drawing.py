@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from etn.network.chain import Chain
 from etn.network.views.quimb import to_quimb
-from etn.network.views.wiring import Wired, Wiring, as_wiring
+from etn.network.views.wiring import Wired, Wiring, as_network
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +21,7 @@ __all__ = ["draw"]
 _COLORS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#0072b2", "#d55e00", "#f0e442")
 
 
-def draw(network: Wiring | Wired, **options: Any) -> Figure:
+def draw(network: Wired, **options: Any) -> Figure:
     """Drawing of a network by quimb.
 
     A core has the color of the largest degree l on its bonds, or on its legs if it has no bond;
@@ -47,13 +46,15 @@ def draw(network: Wiring | Wired, **options: Any) -> Figure:
 
     Examples
     --------
+    >>> from etn.network import Chain
     >>> figure = draw(Chain.random(["1x0e+1x1o"] * 3, max_bond=2, seed=0))
     >>> [text.get_text().strip() for text in figure.axes[0].get_legend().get_texts()]
     ['l = 1']
     """
     from matplotlib.figure import Figure
 
-    wiring = as_wiring(network)
+    known = as_network(network)
+    wiring = known.wiring()
     tn = to_quimb(wiring)
     degrees = [_largest_degree(wiring, number) for number in range(len(wiring.cores))]
     for number, degree in enumerate(degrees):
@@ -67,7 +68,7 @@ def draw(network: Wiring | Wired, **options: Any) -> Figure:
         "legend": True,
         "node_scale": 0.7,
     }
-    is_line = isinstance(network, Chain) and not options.keys() & {"pos", "fix", "layout"}
+    is_line = known.is_line and not options.keys() & {"pos", "fix", "layout"}
     if is_line:
         chosen["pos"] = _line_positions(tn, wiring)
     chosen |= options

@@ -5,16 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from etn.network.views.show import elide
-from etn.network.views.wiring import Wired, Wiring, as_wiring
+from etn.network.views.wiring import Wired, Wiring, as_network
 from etn.o3 import Irreps
-
-if TYPE_CHECKING:
-    from etn.network.chain import Chain
 
 # A table of legs longer than this shows its two ends.
 _MAX_ROWS = 24
@@ -120,7 +116,7 @@ class NetworkInfo:
         return "\n\n".join([title, *tables])
 
 
-def info(network: Wiring | Wired) -> NetworkInfo:
+def info(network: Wired) -> NetworkInfo:
     """Sizes of a network.
 
     Parameters
@@ -155,9 +151,8 @@ def info(network: Wiring | Wired) -> NetworkInfo:
     out             1          1  1x0e
     sum            11         17  8x0e+3x1o
     """
-    from etn.network.chain import Chain
-
-    wiring = as_wiring(network)
+    known = as_network(network)
+    wiring = known.wiring()
     kinds = {core.kind for core in wiring.cores}
     reduced = [core.n_parameters for core in wiring.cores]
     dense = [math.prod(leg.dim for leg in core.legs) for core in wiring.cores]
@@ -171,23 +166,9 @@ def info(network: Wiring | Wired) -> NetworkInfo:
         dense_parameters=sum(dense),
         n_bytes=sum(n * size for n, size in zip(reduced, itemsize, strict=True)),
         dense_bytes=sum(n * size for n, size in zip(dense, itemsize, strict=True)),
-        flops=_reduced_flops(network) if isinstance(network, Chain) else None,
+        flops=known.flops(),
         dense_flops=_dense_flops(wiring),
     )
-
-
-def _reduced_flops(chain: Chain) -> int:
-    flops = 2 * chain.out.dim
-    for core in chain.cores:
-        for (left, site, right), block in core:
-            r1, n, r3 = block.shape
-            pair = left.dim * site.dim
-            # All pairs of copies, coupled to the right irrep, then one product with the core.
-            couple_first = r1 * n * (pair + 2 * pair * right.dim + 2 * r3 * right.dim)
-            # The core with the site values, that with the left values, coupled at last.
-            couple_last = 2 * r3 * (r1 * n * site.dim + r1 * pair + pair * right.dim)
-            flops += min(couple_first, couple_last)
-    return flops
 
 
 def _dense_flops(wiring: Wiring) -> int:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from etn.network.views.wiring import WiredNetwork
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from etn.network.views.info import NetworkInfo
-    from etn.network.views.wiring import Wiring
 
 
-class Inspectable:
+class Inspectable(WiredNetwork):
     """Views of a network that follow from its cores and the names of their legs.
 
-    Chains, trees and networks on any graph inherit from it; each knows its own :meth:`wiring`.
+    Chains, trees and networks on any graph inherit from it; each knows its own :meth:`wiring`,
+    a chain its :meth:`flops` and :meth:`gauge_marks` as well.  A view imports no network.
 
     Examples
     --------
@@ -25,10 +27,6 @@ class Inspectable:
     """
 
     __slots__ = ()
-
-    def wiring(self) -> Wiring:
-        """Cores and the names of their legs."""
-        raise NotImplementedError
 
     def info(self) -> NetworkInfo:
         """Sizes, memory and cost; see :func:`etn.network.views.info`."""

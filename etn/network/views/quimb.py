@@ -17,14 +17,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from etn.errors import CoreError
-from etn.network.views.wiring import Wired, Wiring, as_wiring
+from etn.network.views.wiring import Wired, as_wiring
 from etn.tensor import Core
 
 if TYPE_CHECKING:
     from quimb.tensor import TensorNetwork
 
 
-def to_quimb(network: Wiring | Wired) -> TensorNetwork:
+def to_quimb(network: Wired) -> TensorNetwork:
     """Tensor network of quimb with the dense cores.
 
     Parameters
@@ -44,6 +44,7 @@ def to_quimb(network: Wiring | Wired) -> TensorNetwork:
 
     Examples
     --------
+    >>> from etn.network import Chain
     >>> chain = Chain.random(["2x0e+1x1o"] * 3, seed=0)
     >>> tn = to_quimb(chain)
     >>> tn["I1"].inds, sorted(tn["I0"].tags)[:3]

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, TypeVar
 from etn.o3 import Irreps
 
 if TYPE_CHECKING:
-    from etn.network.views.wiring import Wired, Wiring
+    from etn.network.views.wiring import Wired
 
 T = TypeVar("T")
 
+CENTER, UNKNOWN = "●", "○"
 # What a drawing may take where there is no terminal to ask.
 _WIDTH = 100
 # A notebook table with more cores than this shows its two ends.
@@ -69,7 +70,20 @@ def chain_diagram(
     return _draw(sites, bonds, center, hidden, width, _terms)
 
 
-def html(network: Wiring | Wired) -> str:
+def gauge_marks(n_sites: int, center: int | None) -> tuple[str, ...]:
+    """Mark of every core of a chain, as :func:`chain_diagram` explains them.
+
+    Examples
+    --------
+    >>> gauge_marks(4, 2), gauge_marks(2, None)
+    (('>', '>', '●', '<'), ('○', '○'))
+    """
+    if center is None:
+        return (UNKNOWN,) * n_sites
+    return (">",) * center + (CENTER,) + ("<",) * (n_sites - center - 1)
+
+
+def html(network: Wired) -> str:
     """Table of a network for a notebook: the legs of each core, its size, and the totals.
 
     A chain shows its canonical form with the marks of :func:`chain_diagram`.  The text is
@@ -86,22 +100,26 @@ def html(network: Wiring | Wired) -> str:
     >>> table.count("<tr>"), "<td>●</td>" in table
     (5, True)
     """
-    from etn.network.chain import Chain
-    from etn.network.views.wiring import as_wiring
+    from etn.network.views.wiring import as_network
 
-    wiring = as_wiring(network)
+    known = as_network(network)
+    wiring, marks = known.wiring(), known.gauge_marks()
     order = max(core.order for core in wiring.cores)
     entries = [math.prod(leg.dim for leg in core.legs) for core in wiring.cores]
-    chain = network if isinstance(network, Chain) else None
 
     def row(number: int) -> list[str]:
         core, labels = wiring.cores[number], wiring.labels[number]
         legs = [f"{label}: {leg}" for label, leg in zip(labels, core.legs, strict=True)]
         legs += [""] * (order - len(legs))
-        mark = [_mark(number, chain.center)] if chain else []
-        return [str(number), *mark, *legs, f"{core.n_parameters:,}", f"{entries[number]:,}"]
+        return [
+            str(number),
+            *marks[number : number + 1],
+            *legs,
+            f"{core.n_parameters:,}",
+            f"{entries[number]:,}",
+        ]
 
-    columns = ["core", *(["gauge"] if chain else []), *["leg"] * order, "parameters", "entries"]
+    columns = ["core", *(["gauge"] if marks else []), *["leg"] * order, "parameters", "entries"]
     head, hidden, tail = elide(range(len(entries)), _MAX_ROWS)
     rows = [row(number) for number in head]
     rows += [["…", f"{hidden} more", *[""] * (len(columns) - 2)]] if hidden else []
@@ -109,9 +127,10 @@ def html(network: Wiring | Wired) -> str:
     total = f"{sum(core.n_parameters for core in wiring.cores):,}"
     totals = ["total", *[""] * (len(columns) - 3), total, f"{sum(entries):,}"]
     caption = f"{type(network).__name__}, cores: {len(entries)}"
-    if chain:
-        center = chain.center
-        caption += ", not canonical" if center is None else f", orthogonality center: {center}"
+    if CENTER in marks:
+        caption += f", orthogonality center: {marks.index(CENTER)}"
+    elif marks:
+        caption += ", not canonical"
     return (
         f"<table><caption>{escape(caption)}</caption>"
         f"<thead>{_cells('th', columns)}</thead>"
@@ -145,12 +164,6 @@ def _terms(leg: Irreps) -> list[str]:
     return [str(term) for term in leg] or [""]
 
 
-def _mark(site: int, center: int | None) -> str:
-    if center is None:
-        return "○"
-    return "●" if site == center else ">" if site < center else "<"
-
-
 def _note(hidden: range, center: int | None) -> str:
     """What stands for hidden sites."""
     middle = "" if center is None or center not in hidden else f", ● {center}"
@@ -166,6 +179,7 @@ def _draw(
     lines: Callable[[Irreps], list[str]],
 ) -> str:
     wire, line = "─" * width, ""
+    marks = gauge_marks(len(sites), center)
     above: list[tuple[list[str], float]] = []
     below: list[tuple[list[str], float]] = []
     for site, leg in enumerate(sites):
@@ -177,7 +191,7 @@ def _draw(
             line += _note(hidden, center)
             continue
         below.append((lines(leg), len(line) + 0.5))
-        line += _mark(site, center)
+        line += marks[site]
     above.append((lines(bonds[-1]), len(line) + width / 2))
     line += wire
     height = max(len(label) for label, _ in above)

@@ -48,7 +48,7 @@ class _Tensor(NamedTuple):
 
 
 def to_sympy(
-    network: Wiring | Wired,
+    network: Wired,
     *,
     coefficients: Literal["numeric", "symbolic"] = "numeric",
     features: Sequence[Sequence[str | int | sympy.Symbol]] | None = None,
@@ -126,7 +126,7 @@ def to_sympy(
     return _as_sympy(result, out, [wiring.legs[label].dim for label in out], symbols)
 
 
-def coefficient_values(network: Wiring | Wired) -> dict[str, float]:
+def coefficient_values(network: Wired) -> dict[str, float]:
     """Entry of a block for each symbol that ``to_sympy(coefficients="symbolic")`` writes.
 
     Examples

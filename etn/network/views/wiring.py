@@ -24,7 +24,35 @@ class Wired(Protocol):
         ...
 
 
-class Wiring:
+class WiredNetwork:
+    """A network that names its legs and may know more of itself; views ask it.
+
+    A kind of network overrides :meth:`wiring`, and of the others what it knows.
+    """
+
+    __slots__ = ()
+
+    # Whether the cores stand in a line, with legs (left bond, site, right bond).
+    is_line = False
+
+    def wiring(self) -> Wiring:
+        """Cores and the names of their legs."""
+        raise NotImplementedError
+
+    def flops(self) -> int | None:
+        """Cost of one value from the reduced blocks; None where it is not counted."""
+        return None
+
+    def gauge_marks(self) -> tuple[str, ...]:
+        """Canonical form, a mark for each core; empty where there is none to speak of.
+
+        ``●`` is the orthogonality center, ``>`` and ``<`` are isometries towards it from the left
+        and from the right, ``○`` is a core of which nothing is known.
+        """
+        return ()
+
+
+class Wiring(WiredNetwork):
     """Cores and the names of their legs.  Immutable.
 
     Parameters
@@ -138,6 +166,10 @@ class Wiring:
         kind_of(*arrays)
         return contract(expression, *arrays)
 
+    def wiring(self) -> Wiring:
+        """The wiring itself."""
+        return self
+
     def __repr__(self) -> str:
         legs = f"open {' '.join(self.open) or 'none'}, bonds {' '.join(self.bonds) or 'none'}"
         return f"Wiring({len(self.cores)} core{'s' if len(self.cores) > 1 else ''}, {legs})"
@@ -157,15 +189,15 @@ def _check_ends(label: str, ends: Sequence[tuple[int, Irreps]]) -> None:
         )
 
 
-def as_wiring(network: Wiring | Wired) -> Wiring:
-    """Wiring of any network: its own, or what its method ``wiring`` says.
+def as_network(network: Wired) -> WiredNetwork:
+    """What a view asks: the network itself, or its wiring if it knows nothing else of itself.
 
     Raises
     ------
     CoreError
-        If it is none of them.
+        If it is no network.
     """
-    if isinstance(network, Wiring):
+    if isinstance(network, WiredNetwork):
         return network
     method: Any = getattr(network, "wiring", None)
     if not callable(method):
@@ -173,3 +205,14 @@ def as_wiring(network: Wiring | Wired) -> Wiring:
     wiring = method()
     assert isinstance(wiring, Wiring)
     return wiring
+
+
+def as_wiring(network: Wired) -> Wiring:
+    """Wiring of any network: its own, or what its method ``wiring`` says.
+
+    Raises
+    ------
+    CoreError
+        If it is none of them.
+    """
+    return as_network(network).wiring()

@@ -23,8 +23,9 @@ from etn.o3.cartesian import rank2
 from etn.o3.cartesian.basis import Packing, change_of_packing
 from etn.o3.cartesian.coefficients import Normalization, coefficients, sparse_coefficients
 from etn.o3.cartesian.constants import bridge_squared, norm_constant, odd_ratio, unity_constant
-from etn.o3.cartesian.decomposition import CartesianDecomposition, Path, decompose
+from etn.o3.cartesian.decomposition import CartesianDecomposition, CouplingPath, decompose
 from etn.o3.cartesian.harmonics import harmonics, harmonics_with_gradients
+from etn.o3.cartesian.histories import multiplicities
 from etn.o3.cartesian.matrices import packing_matrix
 from etn.o3.cartesian.named import (
     TENSORS,
@@ -35,7 +36,6 @@ from etn.o3.cartesian.named import (
     voigt_moduli,
 )
 from etn.o3.cartesian.packing import pack, repack, unpack
-from etn.o3.cartesian.paths import multiplicities
 from etn.o3.cartesian.rotation import packed_d, rotate
 
 __all__ = [
@@ -43,7 +43,7 @@ __all__ = [
     "Normalization",
     "TENSORS",
     "Packing",
-    "Path",
+    "CouplingPath",
     "from_voigt",
     "isotropic_elastic",
     "multiplicities",

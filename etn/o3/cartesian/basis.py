@@ -34,7 +34,7 @@ Integers: TypeAlias = npt.NDArray[Any]
 """Array of Python integers (dtype object) or of int64."""
 
 
-class Frame(NamedTuple):
+class PackingMaps(NamedTuple):
     """Maps between the components of symmetric tensors and packed numbers.
 
     Attributes
@@ -142,15 +142,15 @@ def _component_rows(l: int) -> Integers:
     return harmonic_polynomials(l)[0] * np.array(counts, dtype=object)
 
 
-def _orthonormal_frame(l: int) -> Frame:
+def _orthonormal_maps(l: int) -> PackingMaps:
     rows, squares = harmonic_polynomials(l)
     lift, divisors = _without_common_factors(_component_rows(l))
     scales = [Fraction(divisor, factorial(l)) ** 2 for divisor in divisors]
     lift_squares = tuple(a * b for a, b in zip(squares, scales, strict=True))
-    return Frame(lift.T, lift_squares, rows, squares)
+    return PackingMaps(lift.T, lift_squares, rows, squares)
 
 
-def _monomial_frame(l: int) -> Frame:
+def _monomial_maps(l: int) -> PackingMaps:
     dim = 2 * l + 1
     places = {exponents: i for i, exponents in enumerate(monomials(l))}
     lift = np.zeros((len(places), dim), dtype=object)
@@ -167,11 +167,11 @@ def _monomial_frame(l: int) -> Frame:
     project = (_component_rows(l)[:, :dim] * weights[:, None]).T @ rows
     divisor = gcd(*project.flat)
     scale = Fraction(divisor, common * factorial(l)) ** 2
-    return Frame(lift, (Fraction(1),) * dim, project // divisor, (scale,) * dim)
+    return PackingMaps(lift, (Fraction(1),) * dim, project // divisor, (scale,) * dim)
 
 
 @cache
-def frame(l: int, packing: Packing = "orthonormal") -> Frame:
+def packing_maps(l: int, packing: Packing = "orthonormal") -> PackingMaps:
     """Return the exact maps between symmetric tensors of degree l and packed numbers.
 
     Parameters
@@ -188,11 +188,11 @@ def frame(l: int, packing: Packing = "orthonormal") -> Frame:
 
     Examples
     --------
-    >>> frame(2, "monomial").lift[-1].tolist()  # zz = -xx - yy
+    >>> packing_maps(2, "monomial").lift[-1].tolist()  # zz = -xx - yy
     [-1, 0, -1, 0, 0]
     """
     l = as_int(l, "degree l", minimum=0)
-    make = _orthonormal_frame if check_packing(packing) == "orthonormal" else _monomial_frame
+    make = _orthonormal_maps if check_packing(packing) == "orthonormal" else _monomial_maps
     return make(l)
 
 
@@ -224,8 +224,8 @@ def change_of_packing(l: int, source: Packing, target: Packing) -> npt.NDArray[n
            [0., 0., 1.],
            [1., 0., 0.]])
     """
-    lift, lift_squares = frame(l, source)[:2]
-    project, project_squares = frame(l, target)[2:]
+    lift, lift_squares = packing_maps(l, source)[:2]
+    project, project_squares = packing_maps(l, target)[2:]
     integers = (project @ lift).astype(np.float64)
     matrix = square_roots(project_squares)[:, None] * integers * square_roots(lift_squares)
     matrix.setflags(write=False)

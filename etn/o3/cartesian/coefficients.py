@@ -24,8 +24,8 @@ from etn.o3.cartesian.basis import (
     Packing,
     check_packing,
     exact_dtype,
-    frame,
     largest_sum,
+    packing_maps,
     square_roots,
 )
 from etn.o3.cartesian.constants import bridge_squared, free_indices, unity_constant
@@ -125,7 +125,7 @@ def exact_coefficients(
     [[0, 1, 0], [-1, 0, 0], [0, 0, 0]]
     """
     full = _symmetric_coefficients(l1, l2, l3)
-    first, second, third = (frame(l, packing) for l in (l1, l2, l3))
+    first, second, third = (packing_maps(l, packing) for l in (l1, l2, l3))
     bound = int(abs(full).max(initial=0)) * largest_sum(third.project, 1)
     bound *= largest_sum(first.lift, 0) * largest_sum(second.lift, 0)
     dtype = exact_dtype(bound)

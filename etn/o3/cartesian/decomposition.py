@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from etn.backend import Array, as_block, library, like, namespace, to_numpy
 from etn.errors import IrrepsError, SettingsError
+from etn.o3.cartesian.histories import History, histories, invariants, multiplicities
 from etn.o3.cartesian.index_coupling import couple, path_tensors, uncouple
 from etn.o3.cartesian.indices import IndexSymmetry, parse
-from etn.o3.cartesian.paths import History, histories, invariants, multiplicities
 from etn.o3.irrep import Irrep, IrrepLike, as_int
 from etn.o3.irreps import Irreps, IrrepsLike
 
@@ -26,7 +26,7 @@ _PATH_BYTES = 256
 _NEGLIGIBLE = 1e-12
 
 
-class Path(NamedTuple):
+class CouplingPath(NamedTuple):
     """One irrep of a Cartesian tensor: a combination of coupling histories.
 
     `histories` holds the degrees (h_1, ..., h_n) of the first one, two, ... indices, and
@@ -80,7 +80,7 @@ class CartesianDecomposition:
         return self.irreps.dim
 
     @cached_property
-    def paths(self) -> tuple[Path, ...]:
+    def paths(self) -> tuple[CouplingPath, ...]:
         """How each irrep is coupled, in the order of `irreps`, one entry a copy.
 
         Raises
@@ -103,12 +103,14 @@ class CartesianDecomposition:
         for _, ir in self.irreps:
             mixing, own = self._mixing[ir.l], known[ir.l]
             if mixing is None:
-                found += [Path(ir, (history,), (1.0,)) for history in own]
+                found += [CouplingPath(ir, (history,), (1.0,)) for history in own]
                 continue
             for row in mixing:
                 kept = np.flatnonzero(abs(row) > _NEGLIGIBLE)
                 found.append(
-                    Path(ir, tuple(own[h] for h in kept), tuple(float(row[h]) for h in kept))
+                    CouplingPath(
+                        ir, tuple(own[h] for h in kept), tuple(float(row[h]) for h in kept)
+                    )
                 )
         return tuple(found)
 
@@ -399,7 +401,7 @@ def decompose(
     Notes
     -----
     Source: coupling histories, Coope, Snider and McCourt, J. Chem. Phys. 43, 2269 (1965);
-    permutations by 6j symbols, see :mod:`etn.o3.cartesian.paths`.
+    permutations by 6j symbols, see :mod:`etn.o3.cartesian.histories`.
 
     Examples
     --------

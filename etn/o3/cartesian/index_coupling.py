@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from etn.backend import Array, library, like
-from etn.o3.cartesian.paths import multiplicities, parents
+from etn.o3.cartesian.histories import multiplicities, parents
 from etn.o3.coupling import clebsch_gordan
 
 
@@ -48,7 +48,7 @@ def couple(tensors: Array, rank: int) -> dict[int, Array]:
     -------
     dict
         Degree l to components of shape (2l+1, paths, columns), the paths in the order of
-        :func:`~etn.o3.cartesian.paths.histories`.
+        :func:`~etn.o3.cartesian.histories.histories`.
 
     Examples
     --------

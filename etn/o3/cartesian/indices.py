@@ -68,7 +68,7 @@ def _cosets(
     return table
 
 
-class _Term(NamedTuple):
+class _Side(NamedTuple):
     """One side of the equations: its letters, its sign, its number and where its letters start."""
 
     letters: str
@@ -142,7 +142,7 @@ def _error(formula: str, number: int, position: int, problem: str) -> IrrepsErro
     return IrrepsError(f'"{formula}": term {number} (position {position}): {problem}')
 
 
-def _split(formula: str) -> list[_Term]:
+def _split(formula: str) -> list[_Side]:
     """Return the terms of the formula; every one has letters, and each of them once."""
     terms = []
     start = 0
@@ -161,7 +161,7 @@ def _split(formula: str) -> list[_Term]:
             if letter in letters[:offset]:
                 problem = f'expected each letter once, got "{letter}" twice'
                 raise _error(formula, number, position + offset, problem)
-        terms.append(_Term(letters, sign, number, position))
+        terms.append(_Side(letters, sign, number, position))
         start += len(piece) + 1
     return terms
 
@@ -227,7 +227,7 @@ def parse(formula: str) -> IndexSymmetry:
     return symmetry
 
 
-def _check_signs(formula: str, symmetry: IndexSymmetry, others: list[_Term]) -> None:
+def _check_signs(formula: str, symmetry: IndexSymmetry, others: list[_Side]) -> None:
     """Raise an :class:`IrrepsError` that names the first term whose sign contradicts the others."""
     generators = symmetry.generators
     if all(generator.sign > 0 for generator in generators):

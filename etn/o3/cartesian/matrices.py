@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from etn.errors import IrrepsError
-from etn.o3.cartesian.basis import frame, square_roots
+from etn.o3.cartesian.basis import packing_maps, square_roots
 from etn.o3.cartesian.coefficients import coefficients
 from etn.o3.cartesian.constants import norm_constant
 from etn.o3.irrep import as_int
@@ -119,7 +119,7 @@ def packing_matrix(
     """
     l = as_int(l, "degree l", minimum=0)
     check_bytes((2 * l + 1) * 3**l, 8, max_bytes, f"the packing matrix of degree {l}")
-    lift, squares = frame(l)[:2]
+    lift, squares = packing_maps(l)[:2]
     if scaled:
         squares = tuple(square * norm_constant(l) for square in squares)
     places = full_places(l)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from etn.backend import Array, as_block, library, like, to_numpy
 from etn.errors import IrrepsError
-from etn.o3.cartesian.basis import Packing, change_of_packing, check_packing, frame
+from etn.o3.cartesian.basis import Packing, change_of_packing, check_packing, packing_maps
 from etn.o3.cartesian.matrices import MAX_BYTES, check_bytes, full_places, raising
 from etn.o3.irrep import as_int
 
@@ -57,7 +57,7 @@ def _expand(packed: Array, l: int) -> Array:
 
 @cache
 def _monomial_lift(l: int) -> npt.NDArray[np.float64]:
-    lift = frame(l, "monomial").lift.astype(np.float64)
+    lift = packing_maps(l, "monomial").lift.astype(np.float64)
     lift.setflags(write=False)
     return lift
 

@@ -136,11 +136,11 @@ class Rows(LabelledRows[Chain]):
         vacuum = vacuum_energies(network, self.basis)
 
         groups = enumerate(self.groups)
-        work: list[Callable[[], Array]] = [
+        work = [
             partial(group_errors, network, self.basis, group, vacuum, self._expansions.get(number))
             for number, group in groups
         ]
-        return Batches(work, threads=self.memory.threads).collect()
+        return Batches[Array](work, threads=self.memory.threads).collect()
 
 
 def expand(basis: Basis, group: RowGroup) -> Expansion:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from etn.errors import CoreError
 from etn.network import Blocks, Chain
-from etn.network.environment import couple, coupling_matrix, propagate
 from etn.network.storage import chain_from_arrays, chain_to_arrays
+from etn.network.values import left_values, pull_back
 from etn.o3 import Irrep, Irreps
 from etn.potential.features.basis import Basis
 from etn.potential.features.expansion import Expansion
@@ -137,45 +137,6 @@ def unflatten(flat: Array, irreps: Irreps) -> Blocks:
         out[ir] = np.ascontiguousarray(block)
         at += size
     return out
-
-
-def left_values(chain: Chain, start: Blocks, legs: Sequence[Blocks]) -> list[Blocks]:
-    """Values on the first bond and after each core."""
-    lefts = [start]
-    for core, leg in zip(chain, legs, strict=True):
-        lefts.append(propagate(core, lefts[-1], leg, to=2))
-    return lefts
-
-
-def pull_back(
-    chain: Chain, lefts: Sequence[Blocks], legs: Sequence[Blocks], end: Blocks
-) -> list[Blocks]:
-    """Gradient of sum(end * last bond) by the leg of each site.
-
-    Parameters
-    ----------
-    chain : Chain
-    lefts : sequence of Blocks
-        Of :func:`left_values`.
-    legs : sequence of Blocks
-        One for each site.
-    end : Blocks
-        On the last bond.
-    """
-    gradients: list[Blocks] = []
-    right = end
-    for core, left, leg in zip(
-        reversed(chain.cores), reversed(lefts[:-1]), reversed(legs), strict=True
-    ):
-        gradient = {ir: np.zeros_like(block) for ir, block in leg.items()}
-        for path, block in core:
-            pairs = couple(left[path[0]], right[path[2]], coupling_matrix(path, 1))
-            a = block.transpose(1, 0, 2).reshape(block.shape[1], -1)
-            part = a @ pairs.reshape(a.shape[1], -1)
-            gradient[path[1]] += part.reshape(gradient[path[1]].shape)
-        gradients.append(gradient)
-        right = propagate(core, right, leg, to=0)
-    return gradients[::-1]
 
 
 def sources_of(layers: Layers, values: dict[str, Array], n_atoms: int, *rows: int) -> Sources:

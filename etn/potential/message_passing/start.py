@@ -8,10 +8,11 @@ import numpy as np
 
 from etn.data.dataset import Dataset
 from etn.network import Chain
+from etn.network.values import left_values
 from etn.o3 import Irreps
 from etn.potential.features.basis import Basis
 from etn.potential.features.pairs import Pairs
-from etn.potential.message_passing.layers import left_values, wide_leg
+from etn.potential.message_passing.layers import wide_leg
 from etn.potential.message_passing.message import SCALAR, MessageCoupling, Messages
 from etn.tensor import Core
 

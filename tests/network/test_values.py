@@ -8,6 +8,7 @@ import pytest
 from etn.errors import CoreError
 from etn.network import Chain, evaluate, value_and_gradient
 from etn.network.environment import propagate
+from etn.network.values import left_values, pull_back, site_gradient, zeros_like
 from etn.o3 import Irrep, Irreps
 from etn.testing import dense_leg, dense_value, random_blocks
 
@@ -89,6 +90,43 @@ def test_gradient_is_the_complex_step(case, rng):
         env = propagate(core, env, stepped, to=2)
     step = env[Irrep("0e")][0, 0]
     np.testing.assert_allclose(slope, step.imag / 1e-30, rtol=0, atol=1e-13 * np.abs(slope).max())
+
+
+@pytest.mark.parametrize("out", ["1x0e", "2x0e+1x1o"])
+def test_passes_with_a_leg_for_each_site_are_dense_contractions(out):
+    sites = ["2x0e+1x1o", "1x0e+1x1o+1x1e", "1x0e+1x2e+1x1o"]
+    chain = Chain.random(sites, start="1x0e+1x1o", out=out, max_bond=2, seed=0)
+    start = random_blocks(chain.start, 4, seed=1)
+    legs = [random_blocks(leg, 4, seed=2 + site) for site, leg in enumerate(sites)]
+    end = random_blocks(out, 4, seed=9)
+    vectors = [dense_leg(chain.start, start), *map(dense_leg, sites, legs)]
+    lefts = left_values(chain, start, legs)
+    values = dense_value(chain, vectors)
+    scale = np.abs(values).max()
+    np.testing.assert_allclose(dense_leg(out, lefts[-1]), values, rtol=0, atol=1e-12 * scale)
+    gradients = pull_back(chain, lefts, legs, end)
+    for site, leg in enumerate(map(Irreps, sites)):
+        found, weights = dense_leg(leg, gradients[site]), dense_leg(out, end)
+        expected = np.zeros_like(found)
+        for j in range(leg.dim):
+            unit = np.zeros_like(found)
+            unit[j] = 1.0
+            there = [*vectors[: site + 1], unit, *vectors[site + 2 :]]
+            expected[j] = (weights * dense_value(chain, there)).sum(axis=0)
+        limit = 1e-12 * np.abs(expected).max()
+        np.testing.assert_allclose(found, expected, rtol=0, atol=limit)
+
+
+def test_gradients_of_a_site_are_added_to_what_is_there():
+    chain, _, site = build("2x0e+2x1o+1x2e", "2x0e", 2, 3)
+    core = chain[1]
+    left, right = (random_blocks(core.legs[leg], 7, seed=leg) for leg in (0, 2))
+    alone = site_gradient(core, left, right, onto=zeros_like(site, chain.kind))
+    before = {ir: block.copy() for ir, block in site.items()}
+    both = site_gradient(core, left, right, onto=site)
+    for ir, block in site.items():
+        np.testing.assert_array_equal(block, before[ir])
+        np.testing.assert_allclose(both[ir], alone[ir] + block, rtol=0, atol=1e-13)
 
 
 def test_value_is_invariant_and_the_gradient_turns_with_the_leg(orthogonal):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from etn.backend import Array, Kind, as_block, is_finite, kind_of
 from etn.errors import CoreError
-from etn.network.graphs.contraction import Labels, Term
+from etn.network.graphs.einsum import Labels, Operand
 from etn.network.graphs.formula import listed
 from etn.o3 import Irreps
 
@@ -14,7 +14,7 @@ SAMPLES = "(samples)"
 """Label of the axis that inputs share; not a word, so that no formula can use it."""
 
 
-def feed(inputs: Mapping[str, Array], legs: Mapping[str, Irreps], kind: Kind) -> dict[str, Term]:
+def feed(inputs: Mapping[str, Array], legs: Mapping[str, Irreps], kind: Kind) -> dict[str, Operand]:
     """Inputs with the labels of their axes.
 
     Parameters
@@ -35,7 +35,7 @@ def feed(inputs: Mapping[str, Array], legs: Mapping[str, Irreps], kind: Kind) ->
     >>> feed({"x": np.ones((5, 4))}, {"x": Irreps("1x0e+1x1o")}, Kind())["x"].labels
     ('(samples)', 'x')
     """
-    fed: dict[str, Term] = {}
+    fed: dict[str, Operand] = {}
     first: tuple[str, int] | None = None
     for label, values in inputs.items():
         array, leg = checked(f"input {label}", values, kind), legs[label]
@@ -52,17 +52,17 @@ def feed(inputs: Mapping[str, Array], legs: Mapping[str, Irreps], kind: Kind) ->
                     f"input {label}: expected {first[1]} samples as of input {first[0]}, "
                     f"got {shape[0]}"
                 )
-        fed[label] = Term((SAMPLES, label)[-len(shape) :], array)
+        fed[label] = Operand((SAMPLES, label)[-len(shape) :], array)
     return fed
 
 
 def feed_result(
     cotangent: Array,
     labels: Labels,
-    fed: Mapping[str, Term],
+    fed: Mapping[str, Operand],
     legs: Mapping[str, Irreps],
     kind: Kind,
-) -> Term:
+) -> Operand:
     """Weights on the entries of a result, with its labels.
 
     Parameters
@@ -70,7 +70,7 @@ def feed_result(
     cotangent : array, shaped as the result
     labels : tuple of str
         Axes of the result, see :func:`remaining`.
-    fed : mapping of label to Term
+    fed : mapping of label to Operand
         The inputs that the result is for.
 
     Raises
@@ -80,15 +80,15 @@ def feed_result(
     """
     array = checked("cotangent", cotangent, kind)
     sizes = {label: leg.dim for label, leg in legs.items()}
-    for term in fed.values():
-        sizes |= dict(zip(term.labels, term.array.shape, strict=True))
+    for operand in fed.values():
+        sizes |= dict(zip(operand.labels, operand.array.shape, strict=True))
     shape = tuple(sizes[label] for label in labels)
     if tuple(array.shape) != shape:
         raise CoreError(
             f"cotangent: expected the shape {shape} of the result, axes {listed(labels)}; "
             f"got {tuple(array.shape)}"
         )
-    return Term(labels, array)
+    return Operand(labels, array)
 
 
 def check_open(labels: Iterable[str], open_legs: Labels, legs: Mapping[str, Irreps]) -> None:
@@ -121,7 +121,7 @@ def checked(name: str, values: Array, kind: Kind) -> Array:
     return array
 
 
-def remaining(open_legs: Labels, fed: Mapping[str, Term]) -> Labels:
+def remaining(open_legs: Labels, fed: Mapping[str, Operand]) -> Labels:
     """Axes of the result: the samples if there are any, and the legs that are not fed."""
-    samples = {label for term in fed.values() for label in term.labels if label == SAMPLES}
+    samples = {label for operand in fed.values() for label in operand.labels if label == SAMPLES}
     return (*samples, *(label for label in open_legs if label not in fed))

@@ -93,6 +93,30 @@ def dense_train(cores: Sequence[Core]) -> Array:
     return dense
 
 
+def train_flops(cores: Sequence[Core]) -> int:
+    """Cost of contracting a train with one vector on each open leg from the left.
+
+    Block by block the two vectors are coupled first, or the site is contracted first, whichever
+    takes less.  A multiplication with its addition counts as two.
+
+    Examples
+    --------
+    >>> train_flops([Core.random(["1x0e", "2x0e", "1x0e"])])
+    10
+    """
+    flops = 2 * cores[-1].legs[2].dim
+    for core in cores:
+        for (left, site, right), block in core:
+            r1, n, r3 = block.shape
+            pair = left.dim * site.dim
+            # All pairs of copies, coupled to the right irrep, then one product with the core.
+            couple_first = r1 * n * (pair + 2 * pair * right.dim + 2 * r3 * right.dim)
+            # The core with the site values, that with the left values, coupled at last.
+            couple_last = 2 * r3 * (r1 * n * site.dim + r1 * pair + pair * right.dim)
+            flops += min(couple_first, couple_last)
+    return flops
+
+
 def train_of_dense(
     dense: Array, legs: Sequence[Irreps], truncation: Truncation | None, tolerance: float | None
 ) -> tuple[list[Core], float]:

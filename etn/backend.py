@@ -22,6 +22,9 @@ from etn.errors import CoreError
 Array = Any
 """A NumPy array or a torch tensor of float32 or float64."""
 
+FloatArray = NDArray[np.float64]
+"""A NumPy array of float64, where no other library comes in."""
+
 DTYPES = ("float32", "float64")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from etn.backend import FloatArray
 from etn.data.labels import (
     find_label,
     refuse_stale_results,
@@ -70,12 +71,12 @@ class Frame:
     """
 
     numbers: NDArray[np.int64]
-    positions: NDArray[np.float64]
-    cell: NDArray[np.float64]
+    positions: FloatArray
+    cell: FloatArray
     pbc: NDArray[np.bool_]
     energy: float | None = None
-    forces: NDArray[np.float64] | None = None
-    stress: NDArray[np.float64] | None = None
+    forces: FloatArray | None = None
+    stress: FloatArray | None = None
     config_type: str = ""
     name: str = ""
     weight: float = 1.0
@@ -239,7 +240,7 @@ class Frame:
         array.setflags(write=False)
         object.__setattr__(self, field, array)
 
-    def _floats(self, field: str, value: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    def _floats(self, field: str, value: ArrayLike, shape: tuple[int, ...]) -> FloatArray:
         try:
             array = np.array(value, dtype=np.float64)
         except (TypeError, ValueError) as error:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from etn.backend import FloatArray
 from etn.errors import DataError
 
 if TYPE_CHECKING:
     from ase import Atoms
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
 __all__ = [
     "VOIGT",
@@ -151,7 +152,7 @@ def refuse_stale_results(atoms: Atoms, keys: Iterable[str], where: str) -> None:
         )
 
 
-def voigt_stress(value: ArrayLike) -> NDArray[np.float64]:
+def voigt_stress(value: ArrayLike) -> FloatArray:
     """Return a stress given as 3x3, as nine numbers or in Voigt order as xx, yy, zz, yz, xz, xy.
 
     Raises
@@ -192,6 +193,6 @@ def show(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def voigt(tensor: NDArray[np.float64]) -> NDArray[np.float64]:
+def voigt(tensor: FloatArray) -> FloatArray:
     """Voigt components of symmetric 3 x 3 tensors (..., 3, 3): (..., 6)."""
     return np.stack([(tensor[..., a, b] + tensor[..., b, a]) / 2 for a, b in VOIGT], axis=-1)

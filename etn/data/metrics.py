@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from etn.backend import FloatArray
 from etn.errors import DataError
 
 if TYPE_CHECKING:
@@ -50,9 +51,9 @@ class Prediction:
     """
 
     energy: float
-    energies: NDArray[np.float64]
-    forces: NDArray[np.float64]
-    stress: NDArray[np.float64] | None = None
+    energies: FloatArray
+    forces: FloatArray
+    stress: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,7 @@ class ErrorStatistics:
     """Name of the frame with the largest absolute error."""
 
     @classmethod
-    def of(
-        cls, errors: NDArray[np.float64], names: Sequence[str] | NDArray[np.str_]
-    ) -> ErrorStatistics:
+    def of(cls, errors: FloatArray, names: Sequence[str] | NDArray[np.str_]) -> ErrorStatistics:
         """Return the statistics of errors (K,) or (K, components); `names` has one name a row."""
         size = np.abs(errors)
         row = int(np.unravel_index(size.argmax(), size.shape)[0])
@@ -259,7 +258,7 @@ class _Errors:
 
     def _statistics(
         self,
-        errors: NDArray[np.float64],
+        errors: FloatArray,
         frames: NDArray[np.int64],
         chosen: NDArray[np.bool_],
     ) -> ErrorStatistics | None:

@@ -17,16 +17,14 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from etn.backend import FloatArray
 from etn.data.duplicates import linked
 
 if TYPE_CHECKING:
     from etn.data.frame import Frame
 
 __all__ = ["StrainWork", "strain_work", "stress_warnings"]
-
-Array = NDArray[np.float64]
 
 # Fractional coordinates of strained copies differ by less than this.
 _SAME_SITES = 0.01
@@ -66,9 +64,9 @@ class StrainWork:
         The same without the volumes: what equals the energy if the labels are V sigma.
     """
 
-    energy: Array
-    stress: Array
-    virial: Array
+    energy: FloatArray
+    stress: FloatArray
+    virial: FloatArray
 
 
 def strain_work(frames: Sequence[Frame]) -> StrainWork:
@@ -188,7 +186,7 @@ def stress_warnings(frames: Sequence[Frame]) -> list[str]:
     ]
 
 
-def _slope(energy: Array, work: Array) -> tuple[float, float]:
+def _slope(energy: FloatArray, work: FloatArray) -> tuple[float, float]:
     """Slope of the work over the energy, both through the origin, and their correlation."""
     ee, ww, we = float(energy @ energy), float(work @ work), float(work @ energy)
     return (we / ee, we / math.sqrt(ee * ww)) if ee and ww else (1.0, 0.0)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from etn.backend import FloatArray
 
+if TYPE_CHECKING:
     from etn.data.dataset import Dataset
 
 __all__ = ["DatasetSummary", "LabelCount", "summarize"]
@@ -188,7 +188,7 @@ def summarize(dataset: Dataset) -> DatasetSummary:
     )
 
 
-def _range(values: NDArray[np.float64]) -> tuple[float, float] | None:
+def _range(values: FloatArray) -> tuple[float, float] | None:
     return (float(values.min()), float(values.max())) if values.size else None
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from etn.errors import SettingsError
-from etn.product.base import TensorProduct
+from etn.product.tensor_product import TensorProduct
 
 torch = pytest.importorskip("torch")
 o3 = pytest.importorskip("e3nn.o3")

@@ -7,7 +7,7 @@ import pytest
 
 from etn.errors import SettingsError
 from etn.product import CPTensor, TensorProduct, fused_cg
-from etn.product.decomposed import DecomposedProduct
+from etn.product.decomposed_product import DecomposedProduct
 from etn.product.kernels import BLOCK_BYTES, CPKernel, DenseKernel
 
 torch = pytest.importorskip("torch")

@@ -9,7 +9,7 @@ from etn.product import TensorProduct
 
 torch = pytest.importorskip("torch")
 
-from etn.product.edges import edge_product  # noqa: E402
+from etn.product.edge_product import edge_product  # noqa: E402
 
 NODES = 4
 SRC = torch.tensor([0, 1, 1, 3, 0])

@@ -11,7 +11,7 @@ from etn.errors import IrrepsError, SettingsError
 from etn.o3 import Irreps
 from etn.product import change_layout
 from etn.product.modes import MODES, fan_in, weight_shape
-from etn.product.weights import WeightPlan
+from etn.product.weight_sharing import WeightPlan
 
 TERMS = st.lists(
     st.tuples(st.integers(0, 4), st.sampled_from(["0e", "1o", "2e", "3o"])), max_size=4

@@ -9,7 +9,7 @@ import torch
 
 from etn.errors import EtnError, SettingsError
 from etn.interfaces.e3nn.convert import e3nn_o3, legs_of
-from etn.interfaces.e3nn.module import E3nnProduct
+from etn.interfaces.e3nn.stand_in import E3nnProduct
 from etn.product.schemes import SCHEMES
 
 __all__ = ["Refusal", "Report", "Swap", "replace_tensor_products"]

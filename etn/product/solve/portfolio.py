@@ -11,13 +11,13 @@ import numpy as np
 
 from etn.errors import SettingsError
 from etn.product.cp import CPTensor
-from etn.product.fused import FusedTensor
-from etn.product.groups import point_group
+from etn.product.fused_tensor import FusedTensor
+from etn.product.point_groups import point_group
 from etn.product.solve.alternating import FactorProblem, alternate
 from etn.product.solve.first_order import descend
-from etn.product.solve.joint import levenberg
-from etn.product.solve.paths import fit_coefficients, random_start
-from etn.product.solve.symmetric import symmetric_search
+from etn.product.solve.levenberg_marquardt import levenberg
+from etn.product.solve.orbit_search import symmetric_search
+from etn.product.solve.path_coefficients import fit_coefficients, random_start
 from etn.sweep import Callback, Schedule, Step
 
 __all__ = ["EXACT", "Method", "Options", "attempts"]

@@ -8,7 +8,7 @@ from scipy.optimize import least_squares
 
 from etn.errors import SettingsError
 from etn.product.cp import CPTensor, khatri_rao
-from etn.product.fused import fused_cg
+from etn.product.fused_tensor import fused_cg
 from etn.product.solve import (
     FactorProblem,
     alternate,
@@ -18,9 +18,9 @@ from etn.product.solve import (
     random_start,
     rescale,
 )
-from etn.product.solve.contraction import gram, largest_norm, mttkrp, residual
-from etn.product.solve.joint import Product, gauss_newton, gradient
-from etn.product.solve.paths import path_slopes
+from etn.product.solve.levenberg_marquardt import Product, gauss_newton, gradient
+from etn.product.solve.mttkrp import gram, largest_norm, mttkrp, residual
+from etn.product.solve.path_coefficients import path_slopes
 from etn.sweep import Schedule
 
 TARGETS = {
@@ -149,7 +149,7 @@ def test_levenberg_reaches_rounding_from_any_way_of_solving(monkeypatch):
     start = alternate(random_start(fused_cg(l_max=1), 9, seed=0))
     dense = levenberg(start)
     assert dense.relative_error < 3e-15
-    monkeypatch.setattr("etn.product.solve.joint.DENSE_LIMIT", 0)
+    monkeypatch.setattr("etn.product.solve.levenberg_marquardt.DENSE_LIMIT", 0)
     iterated = levenberg(random_start(fused_cg(l_max=1), 9, seed=0), max_steps=400)
     assert iterated.relative_error < 3e-15
 
@@ -163,7 +163,7 @@ def test_levenberg_stays_within_the_bound_of_factors():
 
 @pytest.mark.parametrize("limit", [0, 5000])
 def test_levenberg_with_free_coefficients(limit, monkeypatch):
-    monkeypatch.setattr("etn.product.solve.joint.DENSE_LIMIT", limit)
+    monkeypatch.setattr("etn.product.solve.levenberg_marquardt.DENSE_LIMIT", limit)
     start = alternate(
         random_start(fused_cg(l_max=1), 7, seed=0), schedule=Schedule(max_sweeps=30, rel_tol=1e-4)
     )

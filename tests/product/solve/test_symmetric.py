@@ -5,11 +5,11 @@ import pytest
 
 from etn.errors import SettingsError
 from etn.o3 import Irreps, irreps_d
-from etn.product.fused import fused_cg
-from etn.product.groups import axes, images, point_group
+from etn.product.fused_tensor import fused_cg
+from etn.product.point_groups import axes, images, point_group
 from etn.product.solve import alternate, decompose, random_start, symmetric_search
-from etn.product.solve.contraction import residual
-from etn.product.solve.joint import gauss_newton, gradient, split
+from etn.product.solve.levenberg_marquardt import gauss_newton, gradient, split
+from etn.product.solve.mttkrp import residual
 from etn.product.solve.orbits import orbits_of
 from etn.sweep import Schedule
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from etn.backend import FloatArray
 from etn.errors import IrrepsError, SettingsError
 from etn.o3 import Irrep, Irreps, IrrepsLike, clebsch_gordan
 from etn.o3.irrep import as_int
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FusedTensor", "Path", "Sparse", "fused_cg"]
 
-Coefficients = Literal["3j", "cg"] | Mapping[str, float] | Sequence[float] | NDArray[np.float64]
+Coefficients = Literal["3j", "cg"] | Mapping[str, float] | Sequence[float] | FloatArray
 """Names, numbers a path in order, or numbers by label; see :func:`fused_cg`."""
 
 # Dense tensors above this are refused with an estimate: they would not fit the cache of any
@@ -64,7 +65,7 @@ class Sparse(NamedTuple):
     """Non-zero entries of a tensor, sorted by place: ``values[n]`` at ``places[:, n]``."""
 
     places: NDArray[np.int64]
-    values: NDArray[np.float64]
+    values: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +101,7 @@ class FusedTensor:
     out: Irreps
     ins: tuple[Irreps, ...]
     paths: tuple[Path, ...]
-    coefficients: NDArray[np.float64]
+    coefficients: FloatArray
 
     def __post_init__(self) -> None:
         if not self.ins:
@@ -145,13 +146,13 @@ class FusedTensor:
         terms = (path.out, *path.ins)
         return tuple(leg[term].ir.l for leg, term in zip(self.legs, terms, strict=True))
 
-    def path_tensor(self, path: Path) -> NDArray[np.float64]:
+    def path_tensor(self, path: Path) -> FloatArray:
         """Unit-norm tensor of a path, shape (2 l_out + 1, 2 l_1 + 1, ...)."""
         out, *ins = self.degrees(path)
         return _path_tensor(tuple(ins), tuple(ir.l for ir in path.between), out)
 
     @cached_property
-    def _dense(self) -> NDArray[np.float64]:
+    def _dense(self) -> FloatArray:
         n_bytes = 8 * math.prod(self.shape)
         if n_bytes > MAX_BYTES:
             raise SettingsError(
@@ -163,7 +164,7 @@ class FusedTensor:
             dense[self.slices(path)] += alpha * self.path_tensor(path)
         return frozen(dense)
 
-    def dense(self) -> NDArray[np.float64]:
+    def dense(self) -> FloatArray:
         """The tensor, shape (output, first input, second input, ...); cached and read-only.
 
         Raises
@@ -214,7 +215,7 @@ class FusedTensor:
                 entries[int(np.ravel_multi_index(place, self.shape))] = block[a, b, c]
         return ImmutableDenseNDimArray(entries, self.shape)
 
-    def project(self, tensor: ArrayLike) -> NDArray[np.float64]:
+    def project(self, tensor: ArrayLike) -> FloatArray:
         """Coefficients of the invariant tensor nearest to any tensor of the same shape.
 
         The component of ``tensor`` along each path, <W^p, tensor>; what is left after it breaks
@@ -375,15 +376,15 @@ def _paths(legs: Sequence[Irreps], out: Irreps, l_max: int) -> Iterator[Path]:
                     yield Path(k, ins, way[1:-1])
 
 
-def _path_tensor(ls: tuple[int, ...], between: tuple[int, ...], out: int) -> NDArray[np.float64]:
+def _path_tensor(ls: tuple[int, ...], between: tuple[int, ...], out: int) -> FloatArray:
     """Chain of isometric couplings, output first, scaled to norm 1."""
-    tensor: NDArray[np.float64] = np.eye(2 * ls[0] + 1)
+    tensor: FloatArray = np.eye(2 * ls[0] + 1)
     for one, two, to in zip((ls[0], *between), ls[1:], (*between, out), strict=False):
         tensor = np.tensordot(tensor, clebsch_gordan(one, two, to), axes=(-1, 0))
     return np.moveaxis(tensor, -1, 0) / math.sqrt(2 * out + 1)
 
 
-def _coefficients(fused: FusedTensor, given: Coefficients) -> NDArray[np.float64]:
+def _coefficients(fused: FusedTensor, given: Coefficients) -> FloatArray:
     if isinstance(given, str):
         if given == "3j":
             return np.ones(len(fused.paths))
@@ -405,11 +406,11 @@ def _numbered(n: int) -> tuple[str, ...]:
     return tuple(f"input {k}" for k in range(1, n + 1))
 
 
-def _brief(values: NDArray[np.float64]) -> str:
+def _brief(values: FloatArray) -> str:
     return str(values) if values.size <= 6 else f"an array of shape {values.shape}"
 
 
-def frozen(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def frozen(values: FloatArray) -> FloatArray:
     """A read-only copy, so that conversions to other kinds can be kept."""
     values = np.array(values, order="C")
     values.setflags(write=False)

@@ -13,12 +13,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from etn.backend import Array
-from etn.product.fused import frozen
+from etn.backend import Array, FloatArray
+from etn.product.fused_tensor import frozen
 from etn.product.kernels import BLOCK_BYTES, Constants, in_one_block
-from etn.product.paths import PathContraction
+from etn.product.path_contraction import PathContraction
 
 __all__ = ["ElementwisePathContraction"]
 
@@ -47,9 +46,9 @@ class ElementwisePathContraction(PathContraction):
         return [n for numbers in self._pairs.values() for n in numbers for _ in range(dims[n])]
 
     @cached_property
-    def constants(self) -> Mapping[str, NDArray[np.float64]]:
+    def constants(self) -> Mapping[str, FloatArray]:
         """Couplings of each pair of terms, one below the other, and the sum over paths."""
-        found: dict[str, NDArray[np.float64]] = {}
+        found: dict[str, FloatArray] = {}
         add = np.zeros((self.fused.shape[0], len(self._rows)))
         start = 0
         for (i, j), numbers in self._pairs.items():

@@ -13,6 +13,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from etn.backend import FloatArray
 from etn.errors import SettingsError
 from etn.o3 import rotation_matrix
 
@@ -33,7 +34,7 @@ _GENERATORS = {
 
 
 @cache
-def point_group(name: str) -> NDArray[np.float64]:
+def point_group(name: str) -> FloatArray:
     """All elements of a point group.
 
     Parameters
@@ -81,7 +82,7 @@ def point_group(name: str) -> NDArray[np.float64]:
     return group
 
 
-def images(group: NDArray[np.float64], direction: NDArray[np.float64]) -> NDArray[np.int64]:
+def images(group: FloatArray, direction: FloatArray) -> NDArray[np.int64]:
     """Elements that take a direction to its different images, one for each, shape (n,).
 
     Examples
@@ -98,7 +99,7 @@ def images(group: NDArray[np.float64], direction: NDArray[np.float64]) -> NDArra
     return np.array(first)
 
 
-def stabilizer(group: NDArray[np.float64], direction: NDArray[np.float64]) -> NDArray[np.int64]:
+def stabilizer(group: FloatArray, direction: FloatArray) -> NDArray[np.int64]:
     """Elements that leave a direction where it is, shape (n,).
 
     Examples
@@ -109,7 +110,7 @@ def stabilizer(group: NDArray[np.float64], direction: NDArray[np.float64]) -> ND
     return np.flatnonzero(np.abs(group @ direction - direction).max(axis=1) <= _TOLERANCE)
 
 
-def axes(group: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+def axes(group: FloatArray) -> list[FloatArray]:
     """Axes of the rotations, one of each class that the group turns into one another.
 
     Directions of the same axis count as one.  Classes come in the order of their size.
@@ -119,7 +120,7 @@ def axes(group: NDArray[np.float64]) -> list[NDArray[np.float64]]:
     >>> [len(images(point_group("O"), axis)) for axis in axes(point_group("O"))]
     [6, 8, 12]
     """
-    found: list[NDArray[np.float64]] = []
+    found: list[FloatArray] = []
     for element in group[1:]:
         if np.linalg.det(element) < 0.0:
             continue

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from etn.backend import FloatArray
 from etn.errors import SettingsError
 from etn.product.cp import CPTensor, khatri_rao
-from etn.product.fused import FusedTensor
-from etn.product.solve.contraction import Matrix, mttkrp
+from etn.product.fused_tensor import FusedTensor
+from etn.product.solve.mttkrp import Matrix, mttkrp
 
 __all__ = ["fit_coefficients", "path_slopes", "rescale"]
 
@@ -58,15 +58,13 @@ def fit_coefficients(
     return replace(cp, target=cp.target.with_coefficients(coefficients))
 
 
-def clip(
-    coefficients: NDArray[np.float64], units: NDArray[np.float64], lowest: float
-) -> NDArray[np.float64]:
+def clip(coefficients: FloatArray, units: FloatArray, lowest: float) -> FloatArray:
     """Coefficients moved to the nearest ones within ``lowest`` and ``1 / lowest`` of the units."""
     ends = np.sort([units * lowest, units / lowest], axis=0)
     return np.clip(coefficients, ends[0], ends[1])
 
 
-def path_slopes(target: FusedTensor, factors: Sequence[Matrix]) -> NDArray[np.float64]:
+def path_slopes(target: FusedTensor, factors: Sequence[Matrix]) -> FloatArray:
     """MTTKRP of every path tensor along every factor, one row a path, shape (n_paths, n)."""
     bounds = np.cumsum([0, *(factor.size for factor in factors)])
     slopes = np.zeros((len(target.paths), bounds[-1]))

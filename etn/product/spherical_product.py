@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from etn.backend import Array, kind_of
 from etn.errors import IrrepsError, SettingsError
-from etn.product.base import TensorProduct
-from etn.product.contraction import SharedContraction
 from etn.product.kernels import FirstKernel
 from etn.product.layout import change_layout
+from etn.product.shared_contraction import SharedContraction
+from etn.product.tensor_product import TensorProduct
 
 __all__ = ["SphericalProduct"]
 

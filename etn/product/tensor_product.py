@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from etn.backend import Array, Kind, kind_of, library
+from etn.backend import Array, FloatArray, Kind, kind_of, library
 from etn.errors import SettingsError
 from etn.o3 import Irreps, IrrepsLike
 from etn.o3.cartesian.basis import Packing
-from etn.product.calls import batch_shape, multiply, refuse_infinite
+from etn.product.calls import Contraction, Signature, batch_shape, multiply, refuse_infinite
+from etn.product.channel_coupling import PathCoefficients, default_output
 from etn.product.choose import Choice, fastest
-from etn.product.contraction import Contraction
-from etn.product.coupling import PathCoefficients, default_output
 from etn.product.cp import CPTensor
 from etn.product.layout import Layout, check_layout
 from etn.product.modes import Mode
 from etn.product.schemes import SCHEMES, Request, contractions
-from etn.product.weights import Sharing, WeightPlan
+from etn.product.weight_sharing import Sharing, WeightPlan
 
 __all__ = ["TensorProduct"]
 
@@ -32,8 +29,8 @@ class TensorProduct:
     .. math:: z_{k} = \sum_p \alpha_p \sum_{ij} W^p_{kij}\, x_i\, y_j
 
     summed over channels as the `mode` says, with the weights that it and `weights` ask for; see
-    :mod:`etn.product.modes` and :mod:`etn.product.weights`.  Every scheme computes the same map,
-    up to rounding, or up to `tol` if that is above zero.
+    :mod:`etn.product.modes` and :mod:`etn.product.weight_sharing`.  Every scheme computes the same
+    map, up to rounding, or up to `tol` if that is above zero.
 
     Parameters
     ----------
@@ -112,6 +109,9 @@ class TensorProduct:
             tol=self.tol,
         )
         self.fused, self._schemes = contractions(request, scheme, self._allowed)
+        # All schemes take the same weights.
+        plan = next(iter(self._schemes.values())).plan
+        self.signature = Signature(request.legs, layout, plan)
         self._chosen: dict[tuple[Kind, int], Choice] = {}
         self._constants: dict[tuple[str, Kind], Mapping[str, Array]] = {}
 
@@ -126,19 +126,24 @@ class TensorProduct:
         return self.fused.labels()
 
     @property
-    def coefficients(self) -> NDArray[np.float64]:
+    def coefficients(self) -> FloatArray:
         """The fixed coefficient of every path, in units of 3j tensors of norm 1."""
         return self.fused.coefficients
 
     @property
     def weight_plan(self) -> WeightPlan:
         """Names and shapes of the blocks of the flat weights."""
-        return next(iter(self._schemes.values())).plan
+        return self.signature.plan
 
     @property
     def weight_numel(self) -> int:
         """Numbers of one set of weights."""
         return self.weight_plan.size
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Last axes of the operands and the weights."""
+        return self.signature.sizes
 
     def contraction(self, kind: Kind | None = None, batch: int = 256) -> Contraction:
         """What computes the product for arrays of a kind and a batch size.
@@ -167,11 +172,6 @@ class TensorProduct:
             self._chosen[kind, size] = fastest(self._schemes, kind, size, self.sizes[:2])
         return self._chosen[kind, size]
 
-    @cached_property
-    def sizes(self) -> tuple[int, int, int]:
-        """Last axes of the operands and the weights."""
-        return self.irreps_in1.dim, self.irreps_in2.dim, self.weight_numel
-
     def __call__(self, x: Array, y: Array, w: Array | None = None) -> Array:
         """Multiply features.
 
@@ -198,11 +198,11 @@ class TensorProduct:
         """
         given = [a for a in (x, y, w) if a is not None]
         kind = kind_of(*given)
-        lead = batch_shape(self, x, y, w)
+        lead = batch_shape(self.signature, x, y, w)
         batch = int(np.prod(lead, dtype=int))
         contraction = self.contraction(kind, batch)
         constants = self.constants(contraction, kind)
-        z = multiply(self, contraction, library(x), constants, x, y, w)
+        z = multiply(self.signature, contraction, library(x), constants, x, y, w)
         if kind.backend == "numpy" and not np.isfinite(z.sum()):
             # One pass over the result; the operands are looked at only to name the culprit.
             refuse_infinite(x, y, w)

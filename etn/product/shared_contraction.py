@@ -1,49 +1,21 @@
-"""The contraction behind a product: a kernel, its mode and its weights, on flat arrays."""
+"""The contraction with weights that all paths share: a kernel, its mode and its weights."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from etn.backend import Array
-from etn.product.fused import FusedTensor
+from etn.backend import Array, FloatArray
+from etn.product.fused_tensor import FusedTensor
 from etn.product.kernels import Constants, FirstKernel, Kernel
 from etn.product.modes import Mode, weight_shape
-from etn.product.weights import Sharing, WeightPlan
+from etn.product.weight_sharing import Sharing, WeightPlan
 
-__all__ = ["Contraction", "SharedContraction"]
-
-
-class Contraction(Protocol):
-    """A bilinear map of flat arrays whose channels run fastest."""
-
-    @property
-    def name(self) -> str:
-        """Scheme it follows."""
-        ...
-
-    @property
-    def constants(self) -> Mapping[str, NDArray[np.float64]]:
-        """Numbers that stay the same from call to call."""
-        ...
-
-    @property
-    def plan(self) -> WeightPlan:
-        """The weights it takes."""
-        ...
-
-    def apply(self, xp: Any, c: Constants, x: Array, y: Array, w: Array | None) -> Array:
-        """Contract (b, dim1) and (b, dim2), with weights (b or 1, size), to (b, dim3)."""
-        ...
-
-    def flops(self) -> int:
-        """Multiplications of one batch entry."""
-        ...
+__all__ = ["SharedContraction"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +44,7 @@ class SharedContraction:
         return self.kernel.name
 
     @cached_property
-    def constants(self) -> Mapping[str, NDArray[np.float64]]:
+    def constants(self) -> Mapping[str, FloatArray]:
         """Numbers that stay the same, by name."""
         return dict(self.kernel.constants)
 

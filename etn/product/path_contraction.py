@@ -14,14 +14,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from etn.backend import Array
+from etn.backend import Array, FloatArray
 from etn.o3 import Irreps
-from etn.product.fused import FusedTensor, Path, frozen
+from etn.product.fused_tensor import FusedTensor, Path, frozen
 from etn.product.kernels import Constants
 from etn.product.modes import Mode, weight_shape
-from etn.product.weights import WeightPlan
+from etn.product.weight_sharing import WeightPlan
 
 __all__ = ["PathContraction"]
 
@@ -82,7 +81,7 @@ class PathContraction:
         return {t: [n for n in ns for _ in range(dims[n])] for t, ns in self._from.items()}
 
     @cached_property
-    def constants(self) -> Mapping[str, NDArray[np.float64]]:
+    def constants(self) -> Mapping[str, FloatArray]:
         """Numbers that stay the same, by name."""
         blocks = [
             alpha * self.fused.path_tensor(path)

@@ -22,15 +22,16 @@ from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.sparse.linalg import LinearOperator, cg
 
+from etn.backend import FloatArray
 from etn.product.cp import CPTensor
-from etn.product.fused import FusedTensor
-from etn.product.solve.contraction import Matrix, gram, largest_norm, mttkrp, residual
+from etn.product.fused_tensor import FusedTensor
 from etn.product.solve.damping import Damping, stagnates
-from etn.product.solve.paths import clip, path_slopes
+from etn.product.solve.mttkrp import Matrix, gram, largest_norm, mttkrp, residual
+from etn.product.solve.path_coefficients import clip, path_slopes
 
 __all__ = ["dense_bytes", "gauss_newton", "gradient", "levenberg"]
 
-Vector = NDArray[np.float64]
+Vector = FloatArray
 
 # Above this many unknowns a factorization, of n^3 / 3 operations and 8 n^2 bytes, gives way to
 # conjugate gradients.
@@ -43,12 +44,12 @@ def dense_bytes(target: FusedTensor, cp_rank: int) -> int:
     return 3 * 8 * n**2 if n <= DENSE_LIMIT else 0
 
 
-def gradient(factors: Sequence[Matrix], error: NDArray[np.float64]) -> Vector:
+def gradient(factors: Sequence[Matrix], error: FloatArray) -> Vector:
     """Derivative of half the squared residual along all factors, flattened one after another."""
     return np.concatenate([mttkrp(error, factors, site).ravel() for site in range(len(factors))])
 
 
-def gauss_newton(factors: Sequence[Matrix]) -> NDArray[np.float64]:
+def gauss_newton(factors: Sequence[Matrix]) -> FloatArray:
     """The matrix H = J^T J of all factors, shape (n, n), in (R sum d)^2 n_sites operations."""
     bounds = np.cumsum([0, *(factor.size for factor in factors)])
     matrix = np.empty((bounds[-1],) * 2)
@@ -104,19 +105,19 @@ class _Model:
     factors: Sequence[Matrix]
     slope: Vector
     # Rows of the Jacobian of free coefficients against the factors, and what is left of them.
-    paths: NDArray[np.float64]
+    paths: FloatArray
     path_slope: Vector
     scale: float
-    matrix: NDArray[np.float64] | None
+    matrix: FloatArray | None
     product: Product
 
     @classmethod
     def around(
         cls,
         factors: Sequence[Matrix],
-        error: NDArray[np.float64],
+        error: FloatArray,
         ridge: float,
-        paths: NDArray[np.float64],
+        paths: FloatArray,
         path_slope: Vector,
     ) -> _Model:
         x = np.concatenate([factor.ravel() for factor in factors])
@@ -279,7 +280,7 @@ def cp_size(cp: CPTensor) -> int:
     return sum(factor.size for factor in cp.factors)
 
 
-def _loss(error: NDArray[np.float64], factors: Sequence[Matrix], ridge: float) -> float:
+def _loss(error: FloatArray, factors: Sequence[Matrix], ridge: float) -> float:
     size = sum(float(np.vdot(factor, factor)) for factor in factors) if ridge else 0.0
     return float(np.vdot(error, error)) + ridge * size
 

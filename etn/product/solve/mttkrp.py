@@ -12,16 +12,16 @@ import math
 from collections.abc import Collection, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from etn.backend import FloatArray
 from etn.product.cp import CPTensor, khatri_rao
 
 __all__ = ["gram", "largest_norm", "mttkrp", "residual"]
 
-Matrix = NDArray[np.float64]
+Matrix = FloatArray
 
 
-def mttkrp(tensor: NDArray[np.float64], factors: Sequence[Matrix], site: int) -> Matrix:
+def mttkrp(tensor: FloatArray, factors: Sequence[Matrix], site: int) -> Matrix:
     """The tensor contracted with the columns of all factors but one, shape (d_site, R).
 
     Takes 2 d_1 d_2 ... d_n R floating-point operations in one matrix product.
@@ -54,7 +54,7 @@ def gram(factors: Sequence[Matrix], without: Collection[int] = ()) -> Matrix:
     return product
 
 
-def residual(factors: Sequence[Matrix], target: NDArray[np.float64]) -> NDArray[np.float64]:
+def residual(factors: Sequence[Matrix], target: FloatArray) -> FloatArray:
     """The CP form less the target, in the shape of the target.
 
     Formed explicitly: the expanded square of the norm would lose all digits below 1e-8.

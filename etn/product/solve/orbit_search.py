@@ -14,10 +14,10 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from etn.errors import SettingsError
 from etn.product.cp import CPTensor
-from etn.product.fused import FusedTensor
-from etn.product.solve.contraction import Matrix, largest_norm, residual
+from etn.product.fused_tensor import FusedTensor
 from etn.product.solve.damping import Damping, stagnates
-from etn.product.solve.joint import split
+from etn.product.solve.levenberg_marquardt import split
+from etn.product.solve.mttkrp import Matrix, largest_norm, residual
 from etn.product.solve.orbits import Orbits, orbits_of
 
 __all__ = ["symmetric_search"]
@@ -118,7 +118,7 @@ def _levenberg(
     rel_tol: float,
     max_factor: float,
 ) -> tuple[Matrix, ...]:
-    """Steps of one stage, damped as in :func:`~etn.product.solve.joint.levenberg`."""
+    """Steps of one stage, damped as in :func:`~etn.product.solve.levenberg_marquardt.levenberg`."""
     dense = target.dense()
     # Terms count alike, whatever the size of their orbit.
     weights = np.concatenate([np.tile(orbits.sizes, len(factor)) for factor in factors])

@@ -8,10 +8,10 @@ from etn.errors import SettingsError
 from etn.o3 import Irreps, IrrepsLike
 from etn.o3.cartesian.basis import Packing, check_packing
 from etn.o3.cartesian.coefficients import Normalization
-from etn.product.base import TensorProduct
-from etn.product.coupling import bare, default_output
-from etn.product.fused import fused_cg
+from etn.product.channel_coupling import bare, default_output
+from etn.product.fused_tensor import fused_cg
 from etn.product.packed import path_coefficients
+from etn.product.tensor_product import TensorProduct
 
 __all__ = ["CartesianProduct"]
 

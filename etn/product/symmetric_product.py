@@ -16,14 +16,13 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from etn.backend import Array, library, like
+from etn.backend import Array, FloatArray, library, like
 from etn.errors import CoreError, IrrepsError, SettingsError
 from etn.o3 import Irrep, Irreps, IrrepsLike, clebsch_gordan
 from etn.o3.irrep import as_int
-from etn.product.coupling import bare
-from etn.product.fused import frozen
+from etn.product.channel_coupling import bare
+from etn.product.fused_tensor import frozen
 
 __all__ = ["SymmetricProduct", "symmetric_multiplicities"]
 
@@ -272,7 +271,7 @@ def _advance(
 
 
 @cache
-def _coupling(l1: int, l2: int, l3: int) -> NDArray[np.float64]:
+def _coupling(l1: int, l2: int, l3: int) -> FloatArray:
     """Isometric coupling as a matrix (2 l3 + 1, (2 l1 + 1)(2 l2 + 1))."""
     tensor = clebsch_gordan(l1, l2, l3)
     return frozen(np.moveaxis(tensor, -1, 0).reshape(2 * l3 + 1, -1))

@@ -6,10 +6,10 @@ from typing import Any
 
 from etn.errors import SettingsError
 from etn.o3 import Irreps, IrrepsLike
-from etn.product.base import TensorProduct
 from etn.product.certificate import Certificate
 from etn.product.cp import CPTensor
 from etn.product.tables import load_table
+from etn.product.tensor_product import TensorProduct
 
 __all__ = ["DecomposedProduct"]
 

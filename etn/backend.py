@@ -242,6 +242,20 @@ def as_block(values: Any) -> Array:
     return array if array.dtype.kind in "fc" else array.astype(float)
 
 
+def frozen(values: FloatArray) -> FloatArray:
+    """A read-only copy in C order, so that :meth:`Kind.constant` can keep what it becomes.
+
+    Examples
+    --------
+    >>> table = frozen(np.eye(2).T)
+    >>> table.flags.writeable, table.flags.c_contiguous
+    (False, True)
+    """
+    values = np.array(values, order="C")
+    values.setflags(write=False)
+    return values
+
+
 def to_numpy(array: Any) -> NDArray[Any]:
     """The values as a NumPy array, detached from any graph and copied from any device."""
     return array.detach().cpu().numpy() if is_torch(array) else np.asarray(array)

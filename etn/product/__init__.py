@@ -18,7 +18,8 @@ from etn.product.cartesian_product import CartesianProduct
 from etn.product.certificate import Certificate, certify
 from etn.product.cp import CPTensor
 from etn.product.decomposed_product import DecomposedProduct
-from etn.product.fused_tensor import FusedTensor, Path, Sparse, fused_cg
+from etn.product.fused_tensor import FusedTensor, Path, Sparse
+from etn.product.fusion import fused_cg
 from etn.product.layout import change_layout
 from etn.product.linear import SharedLinear
 from etn.product.solve import decompose, rescale

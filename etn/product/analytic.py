@@ -25,7 +25,8 @@ from etn.o3 import spherical_harmonics, spherical_harmonics_with_gradients
 from etn.o3.irrep import as_int
 from etn.product.cp import CPTensor, Factors
 from etn.product.cubature import cubature
-from etn.product.fused_tensor import FusedTensor, fused_cg
+from etn.product.fused_tensor import FusedTensor
+from etn.product.fusion import fused_cg
 from etn.product.solve import rescale
 
 __all__ = ["analytic_decomposition", "bracket_factors", "gaunt_factors"]

@@ -9,7 +9,7 @@ from etn.o3 import Irreps, IrrepsLike
 from etn.o3.cartesian.basis import Packing, check_packing
 from etn.o3.cartesian.coefficients import Normalization
 from etn.product.channel_coupling import bare, default_output
-from etn.product.fused_tensor import fused_cg
+from etn.product.fusion import fused_cg
 from etn.product.packed import path_coefficients
 from etn.product.tensor_product import TensorProduct
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from etn.errors import IrrepsError, SettingsError
 from etn.o3 import Irreps
-from etn.product.fused_tensor import Coefficients, FusedTensor, fused_cg
+from etn.product.fused_tensor import Coefficients, FusedTensor
+from etn.product.fusion import fused_cg
 from etn.product.modes import Mode, fan_in
 
 __all__ = ["Legs", "PathCoefficients", "bare", "channels_of", "couple", "default_output"]

@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from etn.backend import Array, FloatArray
-from etn.product.fused_tensor import frozen
+from etn.backend import Array, FloatArray, frozen
 from etn.product.kernels import BLOCK_BYTES, Constants, in_one_block
 from etn.product.path_contraction import PathContraction
 
@@ -27,7 +26,7 @@ class ElementwisePathContraction(PathContraction):
 
     @staticmethod
     def fits(contraction: PathContraction) -> bool:
-        """Whether a product is of this kind."""
+        """Whether the channels of a product meet one to one."""
         uniform = len({term.mul for leg in contraction.legs for term in leg}) == 1
         return contraction.mode == "uuu" and uniform
 

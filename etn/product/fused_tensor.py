@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -25,18 +25,17 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from etn.backend import FloatArray
+from etn.backend import FloatArray, frozen
 from etn.errors import IrrepsError, SettingsError
-from etn.o3 import Irrep, Irreps, IrrepsLike, clebsch_gordan
-from etn.o3.irrep import as_int
+from etn.o3 import Irrep, Irreps, clebsch_gordan
 
 if TYPE_CHECKING:
     from sympy import ImmutableDenseNDimArray
 
-__all__ = ["FusedTensor", "Path", "Sparse", "fused_cg"]
+__all__ = ["Coefficients", "FusedTensor", "Path", "Sparse"]
 
 Coefficients = Literal["3j", "cg"] | Mapping[str, float] | Sequence[float] | FloatArray
-"""Names, numbers a path in order, or numbers by label; see :func:`fused_cg`."""
+"""Names, numbers a path in order, or numbers by label; see :func:`~etn.product.fused_cg`."""
 
 # Dense tensors above this are refused with an estimate: they would not fit the cache of any
 # machine by far, and the sparse form serves as well.
@@ -91,6 +90,7 @@ class FusedTensor:
 
     Examples
     --------
+    >>> from etn.product import fused_cg
     >>> t = fused_cg(l_max=1)
     >>> t
     FusedTensor(1x0e+1x1e x 1x0e+1x1e -> 1x0e+1x1e, 5 paths)
@@ -228,6 +228,7 @@ class FusedTensor:
 
         Examples
         --------
+        >>> from etn.product import fused_cg
         >>> t = fused_cg(l_max=2)
         >>> bool(abs(t.project(t.dense()) - 1.0).max() < 1e-14)
         True
@@ -240,7 +241,7 @@ class FusedTensor:
         )
 
     def with_coefficients(self, coefficients: Coefficients) -> FusedTensor:
-        """The same paths with other coefficients, see :func:`fused_cg`."""
+        """The same paths with other coefficients, see :func:`~etn.product.fused_cg`."""
         return FusedTensor(self.out, self.ins, self.paths, _coefficients(self, coefficients))
 
     def select(self, paths: Iterable[Sequence[int]]) -> FusedTensor:
@@ -258,6 +259,7 @@ class FusedTensor:
 
         Examples
         --------
+        >>> from etn.product import fused_cg
         >>> fused_cg(l_max=1).select([(1, 1, 0)]).labels()
         ('1e x 1e -> 0e',)
         """
@@ -278,6 +280,7 @@ class FusedTensor:
 
         Examples
         --------
+        >>> from etn.product import fused_cg
         >>> fused_cg(l_max=1).labels()[-1]
         '1e x 1e -> 1e'
         """
@@ -292,88 +295,6 @@ class FusedTensor:
         """Return legs and number of paths."""
         ins = " x ".join(map(str, self.ins))
         return f"FusedTensor({ins} -> {self.out}, {len(self.paths)} paths)"
-
-
-def fused_cg(
-    l_max: int | None = None,
-    *,
-    ins: Sequence[IrrepsLike] | None = None,
-    out: IrrepsLike | None = None,
-    inputs: int = 2,
-    parity: Literal["none", "even"] = "none",
-    coefficients: Coefficients = "3j",
-) -> FusedTensor:
-    """Fuse all couplings that the triangle rule and parity allow.
-
-    Parameters
-    ----------
-    l_max : int, optional
-        All legs hold l = 0..l_max, each once.
-    ins, out : irreps, optional
-        The legs themselves, instead of ``l_max``; each irrep once.
-    inputs : int
-        How many inputs there are, with ``l_max``.
-    parity : {"none", "even"}
-        With ``l_max``: ``"none"`` labels all irreps even, so that every coupling of SO(3) is
-        allowed; ``"even"`` takes the parity of harmonics, (-1)^l, so that l1 + l2 + l3 is even.
-    coefficients : {"3j", "cg"}, array or mapping
-        ``"3j"``: 1, each path of norm 1, as ``e3nn.o3.wigner_3j``; ``"cg"``: sqrt(2 l_out + 1),
-        each path isometric; or one number a path, in order, or by label (others are 1).
-
-    Returns
-    -------
-    FusedTensor
-
-    Raises
-    ------
-    IrrepsError
-        If there is no path.
-    SettingsError
-        If the arguments are contradictory, or a label is unknown.
-
-    Examples
-    --------
-    >>> [len(fused_cg(l).paths) for l in range(1, 7)]
-    [5, 15, 34, 65, 111, 175]
-    >>> [len(fused_cg(l, parity="even").paths) for l in range(1, 7)]
-    [4, 11, 23, 42, 69, 106]
-    >>> fused_cg(ins=["0e+1o", "1o"], out="1o").labels()
-    ('0e x 1o -> 1o',)
-    """
-    if (l_max is None) == (ins is None):
-        raise SettingsError("fused_cg: expected either l_max, or the irreps ins= and out=")
-    if ins is None:
-        top = as_int(l_max, "l_max", minimum=0)
-        n = as_int(inputs, "inputs", minimum=1)
-        if parity not in ("none", "even"):
-            raise SettingsError(f"parity: expected none or even, got {parity!r}")
-        leg = Irreps.spherical_harmonics(top, p=1 if parity == "none" else -1)
-        legs, target = (leg,) * n, leg if out is None else Irreps(out)
-    else:
-        legs = tuple(Irreps(leg) for leg in ins)
-        target = Irreps(legs[0] if out is None else out)
-    # Irreps in between are no larger than the largest leg, so that a product of many inputs is a
-    # repeated product of two.
-    most = max((leg.l_max for leg in (*legs, target) if leg), default=0)
-    paths = tuple(sorted(_paths(legs, target, most)))
-    if not paths:
-        shown = " x ".join(map(str, legs))
-        raise IrrepsError(f"no coupling of {shown} ends in {target}: there is no path")
-    plain = FusedTensor(target, legs, paths, np.ones(len(paths)))
-    return plain.with_coefficients(coefficients)
-
-
-def _paths(legs: Sequence[Irreps], out: Irreps, l_max: int) -> Iterator[Path]:
-    for ins in itertools.product(*(range(len(leg)) for leg in legs)):
-        irs = [leg[term].ir for leg, term in zip(legs, ins, strict=True)]
-        ways: list[tuple[Irrep, ...]] = [(irs[0],)]
-        for ir in irs[1:]:
-            ways = [(*way, to) for way in ways for to in way[-1] * ir]
-            ways = [way for way in ways if way[-1].l <= l_max]
-        for way in ways:
-            for k, term in enumerate(out):
-                if term.ir == way[-1]:
-                    yield Path(k, ins, way[1:-1])
 
 
 def _path_tensor(ls: tuple[int, ...], between: tuple[int, ...], out: int) -> FloatArray:
@@ -408,10 +329,3 @@ def _numbered(n: int) -> tuple[str, ...]:
 
 def _brief(values: FloatArray) -> str:
     return str(values) if values.size <= 6 else f"an array of shape {values.shape}"
-
-
-def frozen(values: FloatArray) -> FloatArray:
-    """A read-only copy, so that conversions to other kinds can be kept."""
-    values = np.array(values, order="C")
-    values.setflags(write=False)
-    return values

@@ -15,8 +15,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from etn.backend import Array, FloatArray
-from etn.product.fused_tensor import frozen
+from etn.backend import Array, FloatArray, frozen
 
 __all__ = ["CPKernel", "ColumnKernel", "DenseKernel", "FirstKernel", "Kernel"]
 

@@ -19,7 +19,8 @@ from etn.errors import SettingsError
 from etn.o3 import Irreps
 from etn.product.channel_coupling import Legs, bare
 from etn.product.cp import CPTensor
-from etn.product.fused_tensor import FusedTensor, fused_cg
+from etn.product.fused_tensor import FusedTensor
+from etn.product.fusion import fused_cg
 from etn.product.solve.path_coefficients import rescale
 
 __all__ = ["restrict", "scaled_to", "table_of", "tables_of"]

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from etn.backend import Array, FloatArray
+from etn.backend import Array, FloatArray, frozen
 from etn.o3 import Irreps
-from etn.product.fused_tensor import FusedTensor, Path, frozen
+from etn.product.fused_tensor import FusedTensor, Path
 from etn.product.kernels import Constants
 from etn.product.modes import Mode, weight_shape
 from etn.product.weight_sharing import WeightPlan

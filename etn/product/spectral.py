@@ -22,7 +22,7 @@ def spectral_norm_bound(tensor: ArrayLike) -> float:
     .. math:: \|T\|_\sigma = \max_{\|z\| = \|x\| = \dots = 1} \langle z \otimes x \otimes \cdots,
         T \rangle
 
-    The least of two kinds of bounds, along any leg:
+    The least of these bounds, along any leg:
 
     - the largest singular value of the unfolding;
     - for three legs, with T_k the slices along the leg, :math:`\sum_k (x^T T_k\, y)^2 =

@@ -1,94 +1,24 @@
 r"""Products of a feature with itself: all equivariant polynomials of a degree, none twice.
 
-The product of n copies of one feature x lives in the symmetric power :math:`S^n V`.  Coupling the
-copies one after the other gives every polynomial, most of them many times over: paths that differ
-only in the order of equal factors are linearly dependent.  As :math:`S^n V \subset S^{n-1} V
-\otimes V`, the couplings of a basis of degree n-1 with x span degree n, and a basis is chosen
-among them.  How many there are is known beforehand, from characters, see
-:func:`symmetric_multiplicities`.
+The product of n copies of one feature x lives in the symmetric power :math:`S^n V`, of which
+:mod:`etn.product.symmetric_powers` gives a basis.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
-from typing import Any
-
-import numpy as np
-
-from etn.backend import Array, FloatArray, library, like
-from etn.errors import CoreError, IrrepsError, SettingsError
-from etn.o3 import Irrep, Irreps, IrrepsLike, clebsch_gordan
+from etn.backend import Array, library
+from etn.errors import IrrepsError
+from etn.o3 import Irrep, Irreps, IrrepsLike
 from etn.o3.irrep import as_int
 from etn.product.channel_coupling import bare
-from etn.product.fused_tensor import frozen
+from etn.product.symmetric_powers import (
+    copies,
+    evaluate,
+    polynomial_basis,
+    symmetric_multiplicities,
+)
 
-__all__ = ["SymmetricProduct", "symmetric_multiplicities"]
-
-# Diagonal entries of a triangular factor: independent candidates stay above, others below.  They
-# lie at 1e-3 and 1e-13; what comes between would say that more points are needed.
-INDEPENDENT = 1e-8
-MAX_CANDIDATES = 20_000
-
-
-def symmetric_multiplicities(irreps: IrrepsLike, order: int) -> dict[Irrep, int]:
-    r"""Count the irreps in the symmetric power of a representation.
-
-    .. math:: \sum_n t^n \chi_{S^n V}(q) = \prod_{w \in V} \frac{1}{1 - t\, q^w}
-
-    over the weights w = -l..l of V, with parities carried along; the multiplicity of l is the
-    number of weights l minus that of weights l + 1.  Integer arithmetic.
-
-    Parameters
-    ----------
-    irreps : irreps
-    order : int
-        Degree n of the polynomials, at least 1.
-
-    Returns
-    -------
-    dict of Irrep to int
-        Those that occur, sorted.
-
-    Examples
-    --------
-    >>> {str(ir): n for ir, n in symmetric_multiplicities("1o", 3).items()}
-    {'1o': 1, '3o': 1}
-    """
-    irreps, order = Irreps(irreps), as_int(order, "order", minimum=1)
-    top = order * irreps.l_max
-    # counts[n, parity, top + w]
-    counts = np.zeros((order + 1, 2, 2 * top + 1), dtype=object)
-    counts[0, 0, top] = 1
-    for mul, ir in irreps:
-        for w in list(range(-ir.l, ir.l + 1)) * mul:
-            flip = (1 - ir.p) // 2
-            for n in range(1, order + 1):
-                # One more factor of this weight on top of what degree n-1 has by now.
-                shifted = np.roll(counts[n - 1], w, axis=1)
-                counts[n] += shifted[::-1] if flip else shifted
-    found = {}
-    for l in range(top + 1):
-        for flip in (0, 1):
-            row = counts[order, flip]
-            n = int(row[top + l] - (row[top + l + 1] if l < top else 0))
-            if n:
-                found[Irrep(l, 1 - 2 * flip)] = n
-    return dict(sorted(found.items()))
-
-
-@dataclass(frozen=True)
-class _Group:
-    """Couplings of one irrep of the degree below with one term of x to one irrep."""
-
-    parent: Irrep
-    term: int
-    parents: tuple[int, ...]
-
-
-# What makes the polynomials of one degree: for each irrep, groups in the order of its copies.
-_Step = dict[Irrep, tuple[_Group, ...]]
+__all__ = ["SymmetricProduct"]
 
 
 class SymmetricProduct:
@@ -125,6 +55,7 @@ class SymmetricProduct:
 
     Examples
     --------
+    >>> import numpy as np
     >>> product = SymmetricProduct("8x0e+8x1o", order=4, irreps_out="0e+1o")
     >>> product.irreps_basis
     3x0e+2x1o
@@ -161,14 +92,10 @@ class SymmetricProduct:
                 f"no polynomial of degree {self.order} of {self.single} transforms as {wanted}; "
                 f"there are {', '.join(map(str, known))}"
             )
-        self._steps = _steps(self.single, self.order, self.out, reduced)
-        last = self._counts(self._steps[-1])
+        self._degrees = polynomial_basis(self.single, self.order, self.out, reduced)
+        last = copies(self._degrees[-1])
         self.irreps_basis = Irreps([(last[ir], ir) for ir in self.out])
         self.irreps_out = Irreps([(self.channels, ir) for ir in self.out])
-
-    @staticmethod
-    def _counts(step: _Step) -> dict[Irrep, int]:
-        return {ir: sum(len(g.parents) for g in groups) for ir, groups in step.items()}
 
     @property
     def weight_numel(self) -> int:
@@ -204,9 +131,7 @@ class SymmetricProduct:
                 zip(self.irreps_in, self.irreps_in.slices(), strict=True)
             )
         }
-        values: dict[Irrep, Array] = {}
-        for step in self._steps:
-            values = _advance(step, values, parts, self.single)
+        values = evaluate(self._degrees, self.single, parts)
         return {ir: values[ir] for ir in self.out}
 
     def __call__(self, x: Array, w: Array | None = None) -> Array:
@@ -240,114 +165,8 @@ class SymmetricProduct:
 
     def __repr__(self) -> str:
         """Return input, degree and basis."""
-        kind = "reduced" if self.reduced else "full"
+        paths = "reduced" if self.reduced else "full"
         return (
-            f"SymmetricProduct({self.irreps_in}, order {self.order} -> {self.irreps_basis}, {kind})"
+            f"SymmetricProduct({self.irreps_in}, order {self.order} -> {self.irreps_basis}, "
+            f"{paths})"
         )
-
-
-def _advance(
-    step: _Step, values: dict[Irrep, Array], parts: dict[int, Array], single: Irreps
-) -> dict[Irrep, Array]:
-    """Polynomials of the next degree, (..., n, 2l+1, channels) for each irrep."""
-    found = {}
-    for ir, groups in step.items():
-        pieces = []
-        for group in groups:
-            x = parts[group.term]
-            if not values:  # degree 1 is x itself
-                pieces.append(x)
-                continue
-            parent = values[group.parent]
-            n = parent.shape[-3]
-            if group.parents != tuple(range(n)):
-                parent = parent[..., list(group.parents), :, :]
-            coupling = like(_coupling(group.parent.l, single[group.term].ir.l, ir.l), x)
-            outer = parent[..., :, None, :] * x[..., None, :, :]
-            size = (*outer.shape[:-3], outer.shape[-3] * outer.shape[-2], outer.shape[-1])
-            pieces.append(coupling @ outer.reshape(size))
-        found[ir] = library(pieces[0]).concat(pieces, -3) if len(pieces) > 1 else pieces[0]
-    return found
-
-
-@cache
-def _coupling(l1: int, l2: int, l3: int) -> FloatArray:
-    """Isometric coupling as a matrix (2 l3 + 1, (2 l1 + 1)(2 l2 + 1))."""
-    tensor = clebsch_gordan(l1, l2, l3)
-    return frozen(np.moveaxis(tensor, -1, 0).reshape(2 * l3 + 1, -1))
-
-
-@cache
-def _steps(single: Irreps, order: int, out: tuple[Irrep, ...], reduced: bool) -> tuple[_Step, ...]:
-    first: _Step = {}
-    for t, (_, ir) in enumerate(single):
-        first[ir] = (*first.get(ir, ()), _Group(ir, t, (0,)))
-    steps = [first]
-    for degree in range(2, order + 1):
-        # Higher than this, an irrep cannot come down to the output with the factors left.
-        most = max(ir.l for ir in out) + (order - degree) * single.l_max
-        candidates = _candidates(steps[-1], single, most, None if degree < order else out)
-        total = sum(len(g.parents) for groups in candidates.values() for g in groups)
-        if total > MAX_CANDIDATES:
-            raise SettingsError(
-                f"degree {degree} of {single}: {total} paths to choose from, more than "
-                f"{MAX_CANDIDATES}; lower the order or l_max"
-            )
-        steps.append(_independent(steps, candidates, single) if reduced else candidates)
-    if order == 1:
-        steps = [{ir: first[ir] for ir in out}]
-    return tuple(steps)
-
-
-def _candidates(
-    step: _Step, single: Irreps, most: int, out: Sequence[Irrep] | None
-) -> dict[Irrep, tuple[_Group, ...]]:
-    """All couplings of the polynomials of one degree with the terms of x."""
-    found: dict[Irrep, tuple[_Group, ...]] = {}
-    for parent, n in SymmetricProduct._counts(step).items():
-        for t, (_, ir) in enumerate(single):
-            for to in parent * ir:
-                if to.l <= most and (out is None or to in out):
-                    found[to] = (*found.get(to, ()), _Group(parent, t, tuple(range(n))))
-    return dict(sorted(found.items()))
-
-
-def _independent(steps: list[_Step], candidates: _Step, single: Irreps) -> _Step:
-    """A largest set of candidates without a linear relation, by their values at random points."""
-    from scipy.linalg import qr
-
-    degree = len(steps) + 1
-    known = symmetric_multiplicities(single, degree)
-    # As many numbers as unknowns of a relation, and some more.
-    points = 8 + max(known[ir] // ir.dim for ir in candidates if ir in known)
-    rng = np.random.default_rng(degree)
-    parts: dict[int, Any] = {
-        t: rng.normal(size=(points, 1, ir.dim, 1)) for t, (_, ir) in enumerate(single)
-    }
-    values: dict[Irrep, Array] = {}
-    for step in steps:
-        values = _advance(step, values, parts, single)
-    chosen: _Step = {}
-    for ir, value in _advance(candidates, values, parts, single).items():
-        if ir not in known:
-            continue  # all its candidates vanish, as x times x to an odd degree
-        columns = np.moveaxis(value[..., 0], 1, -1).reshape(points * ir.dim, -1)
-        norms = np.linalg.norm(columns, axis=0)
-        scale = np.where(norms > INDEPENDENT * norms.max(), norms, np.inf)
-        triangle, pivots = qr(columns / scale, mode="r", pivoting=True)
-        sizes = np.abs(np.diag(triangle))
-        n = known[ir]
-        if sizes[n - 1] < INDEPENDENT or (n < len(sizes) and sizes[n] > INDEPENDENT):
-            raise CoreError(
-                f"{ir} at degree {degree}: expected {n} independent paths, found sizes "
-                f"{sizes[n - 1 : n + 1]} around that number; please report this"
-            )
-        keep = set(pivots[:n].tolist())
-        groups, start = [], 0
-        for group in candidates[ir]:
-            kept = tuple(k for k in group.parents if start + k in keep)
-            start += len(group.parents)
-            if kept:
-                groups.append(_Group(group.parent, group.term, kept))
-        chosen[ir] = tuple(groups)
-    return chosen

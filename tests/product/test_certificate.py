@@ -12,7 +12,7 @@ from etn.o3 import Irreps, irreps_d, random_rotation
 from etn.product.analytic import analytic_decomposition
 from etn.product.certificate import certify
 from etn.product.cp import CPTensor
-from etn.product.fused_tensor import fused_cg
+from etn.product.fusion import fused_cg
 from etn.product.spectral import spectral_norm_bound
 
 N_SAMPLES = 3000

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from etn.errors import IrrepsError, SettingsError
 from etn.o3 import Irrep, Irreps, irreps_d, random_rotation
-from etn.product.symmetric_product import SymmetricProduct, symmetric_multiplicities
+from etn.product.symmetric_powers import symmetric_multiplicities
+from etn.product.symmetric_product import SymmetricProduct
 
 LEG = "0e+1o+2e"
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from etn.errors import ModelFileError, SettingsError
-from etn.product.fused_tensor import fused_cg
+from etn.product.fusion import fused_cg
 from etn.product.tables import available_tables, load_table
 from etn.product.tables import derive as derive_module
 from etn.product.tables.derive import RECIPES, derive, main, write_tables

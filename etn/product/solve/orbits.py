@@ -154,18 +154,19 @@ def orbits_of(target: FusedTensor, cp_rank: int, group: str) -> Orbits:
         # Where every irrep is even, the inversion would make the same terms twice.
         raise SettingsError(f"group: expected one of rotations only, got {group!r}")
     everything, nothing = np.arange(len(elements)), np.zeros(1, int)
-    kinds = [(everything, nothing)]
-    kinds += [(images(elements, axis), stabilizer(elements, axis)) for axis in axes(elements)]
-    # The fewest orbits for every rank up to the one asked for, by the kind that comes last.
+    # By their first term: any at all, then one along an axis of the group.
+    choices = [(everything, nothing)]
+    choices += [(images(elements, axis), stabilizer(elements, axis)) for axis in axes(elements)]
+    # The fewest orbits for every rank up to the one asked for, by the one that comes last.
     fewest: list[float] = [0.0] + [math.inf] * cp_rank
     last = [0] * (cp_rank + 1)
     for total in range(1, cp_rank + 1):
-        for number, (terms, _) in enumerate(kinds):
+        for number, (terms, _) in enumerate(choices):
             rest = total - len(terms)
             if rest >= 0 and fewest[rest] + 1 < fewest[total]:
                 fewest[total], last[total] = fewest[rest] + 1, number
     if math.isinf(fewest[cp_rank]):
-        sizes = ", ".join(str(size) for size in sorted({len(terms) for terms, _ in kinds}))
+        sizes = ", ".join(str(size) for size in sorted({len(terms) for terms, _ in choices}))
         raise SettingsError(
             f"cp_rank: expected a sum of sizes of orbits of {group}, which are {sizes}, got "
             f"{cp_rank}"
@@ -173,10 +174,10 @@ def orbits_of(target: FusedTensor, cp_rank: int, group: str) -> Orbits:
     chosen = []
     while cp_rank > 0:
         chosen.append(last[cp_rank])
-        cp_rank -= len(kinds[chosen[-1]][0])
+        cp_rank -= len(choices[chosen[-1]][0])
     chosen.sort()
     return Orbits(
         actions=tuple(irreps_d(leg, elements) for leg in target.legs),
-        terms=tuple(kinds[number][0] for number in chosen),
-        fixed=tuple(kinds[number][1] for number in chosen),
+        terms=tuple(choices[number][0] for number in chosen),
+        fixed=tuple(choices[number][1] for number in chosen),
     )

@@ -7,7 +7,6 @@ product of these and keeps the rank.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,11 +14,11 @@ import numpy as np
 
 from etn.backend import FloatArray
 from etn.errors import SettingsError
-from etn.product.cp import CPTensor, khatri_rao
+from etn.product.cp import CPTensor
 from etn.product.fused_tensor import FusedTensor
 from etn.product.solve.mttkrp import Matrix, mttkrp
 
-__all__ = ["fit_coefficients", "path_slopes", "rescale"]
+__all__ = ["clip", "fit_coefficients", "path_slopes", "rescale"]
 
 
 def fit_coefficients(
@@ -118,19 +117,3 @@ def rescale(cp: CPTensor) -> CPTensor:
         factors.append(factor * np.array(of_row)[:, None])
     coefficients = target.coefficients * np.exp(design @ logs)
     return CPTensor(target.with_coefficients(coefficients), tuple(factors), method=cp.method)
-
-
-def random_start(target: FusedTensor, cp_rank: int, seed: int) -> CPTensor:
-    """Normal random factors of the norm of the target, balanced.
-
-    Examples
-    --------
-    >>> from etn.product import fused_cg
-    >>> random_start(fused_cg(l_max=1), cp_rank=3, seed=0).factors[0].shape
-    (4, 3)
-    """
-    rng = np.random.default_rng(seed)
-    factors = [rng.standard_normal((dim, cp_rank)) for dim in target.shape]
-    size = np.linalg.norm(factors[0] @ khatri_rao(factors[1:]).T)
-    share = math.exp(math.log(target.norm / size) / len(factors))
-    return CPTensor(target, tuple(share * factor for factor in factors), method="random").balance()

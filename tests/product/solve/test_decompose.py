@@ -5,7 +5,7 @@ import pytest
 
 from etn.errors import EtnError, SettingsError, ToleranceError
 from etn.product.cp import CPTensor
-from etn.product.fused_tensor import fused_cg
+from etn.product.fusion import fused_cg
 from etn.product.solve import decompose, random_start
 from etn.product.solve.mttkrp import largest_norm
 from etn.sweep import Callback, Schedule

@@ -8,7 +8,7 @@ from scipy.optimize import least_squares
 
 from etn.errors import SettingsError
 from etn.product.cp import CPTensor, khatri_rao
-from etn.product.fused_tensor import fused_cg
+from etn.product.fusion import fused_cg
 from etn.product.solve import (
     FactorProblem,
     alternate,

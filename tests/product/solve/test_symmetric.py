@@ -5,7 +5,7 @@ import pytest
 
 from etn.errors import SettingsError
 from etn.o3 import Irreps, irreps_d
-from etn.product.fused_tensor import fused_cg
+from etn.product.fusion import fused_cg
 from etn.product.point_groups import axes, images, point_group
 from etn.product.solve import alternate, decompose, random_start, symmetric_search
 from etn.product.solve.levenberg_marquardt import gauss_newton, gradient, split

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from etn.product.fused_tensor import fused_cg
+from etn.product.fusion import fused_cg
 from etn.product.solve import decompose
 
 decomposition = pytest.importorskip("tensorly.decomposition")

@@ -41,17 +41,17 @@ def find_duplicates(frames: Sequence[Frame]) -> list[list[int]]:
 
     Examples
     --------
-    >>> from etn.potential import Dataset, Frame
+    >>> from etn.data import Dataset, Frame
     >>> one = Dataset.read("etn:Mo/test")[0]
     >>> other = Frame(one.numbers[::-1], one.positions[::-1] + 0.7, one.cell, one.pbc)
     >>> find_duplicates([one, Dataset.read("etn:Mo/test")[1], other])
     [[0, 2]]
     """
-    kinds: dict[bytes, list[int]] = defaultdict(list)
+    alike: dict[bytes, list[int]] = defaultdict(list)
     for index, frame in enumerate(frames):
-        kinds[np.sort(frame.numbers).tobytes() + frame.pbc.tobytes()].append(index)
+        alike[np.sort(frame.numbers).tobytes() + frame.pbc.tobytes()].append(index)
     found = []
-    for members in kinds.values():
+    for members in alike.values():
         similar = linked([_fingerprint(frames[i]) for i in members], _SIMILAR)
         for group in similar:
             chosen = [members[i] for i in group]

@@ -1,4 +1,4 @@
-"""Where structures keep their labels, and in which form."""
+"""Labels of structures: where they stand, in which form and unit."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 __all__ = [
+    "GPA",
+    "LABELS",
     "VOIGT",
     "LabelKeys",
     "OtherKeys",
@@ -27,8 +29,14 @@ __all__ = [
     "voigt_stress",
 ]
 
-# Cartesian components of the Voigt order xx, yy, zz, yz, xz, xy.
+LABELS = ("energy", "forces", "stress")
+"""What a structure may be labelled with, in eV, eV/Å and eV/Å³ (tension positive)."""
+
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+"""Cartesian components of the Voigt order xx, yy, zz, yz, xz, xy."""
+
+GPA = 160.21766208
+"""One eV/Å³ in GPa."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ import numpy as np
 
 from etn.backend import FloatArray
 from etn.data.duplicates import linked
+from etn.data.labels import GPA
 
 if TYPE_CHECKING:
     from etn.data.frame import Frame
@@ -37,16 +38,15 @@ _MIN_CORRELATION = 0.9
 # Stresses agree with the energies up to this ratio, and are taken for those of another unit up to
 # the other: sparse grids and fixed plane waves cost some percent.
 _AGREES, _NAMED = 1.3, 1.07
-_GPA = 160.21766208  # 1 eV/Å³
 _UNITS = {
     "eV/Å³": 1.0,
-    "GPa": _GPA,
-    "kbar": 10 * _GPA,
-    "bar": 1e4 * _GPA,
-    "Pa": 1e9 * _GPA,
+    "GPa": GPA,
+    "kbar": 10 * GPA,
+    "bar": 1e4 * GPA,
+    "Pa": 1e9 * GPA,
     "Hartree/Bohr³": 0.529177210903**3 / 27.211386245988,
     "Ry/Bohr³": 2 * 0.529177210903**3 / 27.211386245988,
-    "eV/Å³ over 160.2, converted as if it had been in GPa": 1 / _GPA,
+    "eV/Å³ over 160.2, converted as if it had been in GPa": 1 / GPA,
 }
 
 
@@ -84,7 +84,7 @@ def strain_work(frames: Sequence[Frame]) -> StrainWork:
 
     Examples
     --------
-    >>> from etn.potential import Dataset
+    >>> from etn.data import Dataset
     >>> work = strain_work(Dataset.read("etn:Mo/test"))
     >>> len(work.energy)
     15
@@ -101,11 +101,11 @@ def strain_work(frames: Sequence[Frame]) -> StrainWork:
 
 def _copies(frames: Sequence[Frame]) -> Iterator[list[Frame]]:
     """Frames that are, nearly, affine images of each other."""
-    kinds: dict[bytes, list[Frame]] = defaultdict(list)
+    alike: dict[bytes, list[Frame]] = defaultdict(list)
     for frame in frames:
         if frame.energy is not None and frame.stress is not None and frame.pbc.all():
-            kinds[frame.numbers.tobytes()].append(frame)
-    for members in kinds.values():
+            alike[frame.numbers.tobytes()].append(frame)
+    for members in alike.values():
         phases = []
         for frame in members:
             fractional = frame.positions @ np.linalg.inv(frame.cell)
@@ -158,7 +158,7 @@ def stress_warnings(frames: Sequence[Frame]) -> list[str]:
     Examples
     --------
     >>> from dataclasses import replace
-    >>> from etn.potential import Dataset
+    >>> from etn.data import Dataset
     >>> test = Dataset.read("etn:Mo/test")
     >>> stress_warnings(test)
     []

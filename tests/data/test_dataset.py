@@ -14,9 +14,10 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etn.data.dataset import Dataset, LabelKeys
+from etn.data.dataset import Dataset
 from etn.data.embedded import embedded_path
 from etn.data.frame import Frame
+from etn.data.labels import LabelKeys
 from etn.data.split import stratified_choice
 from etn.errors import DataError, SettingsError
 

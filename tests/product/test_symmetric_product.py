@@ -61,7 +61,8 @@ def test_polynomials_are_equivariant_homogeneous_and_by_channel() -> None:
     moved[:, 0::3] += 1.0
     change = np.abs(product(moved, w) - z).reshape(6, -1, 3).max(axis=(0, 1))
     assert change[0] > 1e-3
-    assert (change[1:] == 0).all()
+    # Rounding of a matrix product may differ with what its other columns hold.
+    assert (change[1:] <= 1e-13 * np.abs(z).max()).all()
 
 
 def test_the_square_is_the_product_with_itself() -> None:

@@ -62,7 +62,8 @@ def test_decompose_releases_the_symmetry():
     cp = decompose(target, 12, method="symmetric", group="T", starts=1, seed=3)
     assert cp.relative_error < symmetric.relative_error
     two = decompose(target, 12, method="symmetric", group="T", starts=2, seed=2)
-    assert two.relative_error <= cp.relative_error
+    # One of the two starts is that of before, up to rounding.
+    assert two.relative_error <= cp.relative_error * (1 + 1e-6)
     assert "group T" in cp.method
 
 

@@ -22,6 +22,9 @@ from etn.errors import CoreError
 Array = Any
 """A NumPy array or a torch tensor of float32 or float64."""
 
+FloatArray = NDArray[np.float64]
+"""A NumPy array of float64, where no other library comes in."""
+
 DTYPES = ("float32", "float64")
 
 
@@ -270,6 +273,20 @@ def as_block(values: Any) -> Array:
         return values if values.is_floating_point() or values.is_complex() else values.double()
     array = np.asarray(values)
     return array if array.dtype.kind in "fc" else array.astype(float)
+
+
+def frozen(values: FloatArray) -> FloatArray:
+    """A read-only copy in C order, so that :meth:`Kind.constant` can keep what it becomes.
+
+    Examples
+    --------
+    >>> table = frozen(np.eye(2).T)
+    >>> table.flags.writeable, table.flags.c_contiguous
+    (False, True)
+    """
+    values = np.array(values, order="C")
+    values.setflags(write=False)
+    return values
 
 
 def to_numpy(array: Any) -> NDArray[Any]:

@@ -121,6 +121,21 @@ class TestRoundTrip:
             assert same_bits(loaded[name], np.asarray(expected, order="C"))
             assert loaded[name].flags.writeable
 
+    @pytest.mark.parametrize("order", ["C", "F", "every other"])
+    def test_what_is_loaded_lies_in_c_order(self, tmp_path, order):
+        """One value, one memory layout: saved and loaded models then compute the same bits."""
+        cube = np.arange(120.0).reshape(4, 5, 6)
+        given = {
+            "C": cube,
+            "F": np.asfortranarray(cube),
+            "every other": np.repeat(cube, 2, axis=1)[:, ::2],
+        }[order]
+        io.save(tmp_path / "x.etn", kind="x", header={}, arrays={"cube": given})
+        loaded = io.load(tmp_path / "x.etn").arrays["cube"]
+        assert loaded.strides == (5 * 6 * 8, 6 * 8, 8)
+        assert same_bits(loaded, cube)
+        assert loaded.flags.writeable
+
     @settings(max_examples=60)
     @given(
         st.dictionaries(

@@ -1,9 +1,9 @@
 """What may be wrong with the data of a fit, beyond what each data set says of itself.
 
-:class:`DatasetSummary` looks at one data set: missing labels, units and sign of the stress, net
-forces. Here data are compared with each other and with the model: structures that stand twice,
-stresses with the energies of strained crystals, elements and energies without company, and more
-unknowns than the data determine.
+:mod:`etn.data.summary` looks at one data set: missing labels, units and sign of the stress, net
+forces. Here data are compared with each other and with the number of unknowns: structures that
+stand twice, stresses with the energies of strained crystals, elements and energies without
+company, and more unknowns than the data determine.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from etn.data.dataset import Dataset
     from etn.data.frame import Frame
 
-__all__ = ["check_data", "check_unknowns", "find_duplicates"]
+__all__ = ["check_data", "check_unknowns"]
 
 # Energies of one structure, eV/atom: beyond the first the level of theory differs.
 _CONTRADICTION = 0.1
 _DISAGREEMENT = 1e-3
 _FEW_ATOMS = 10
-_OUTLIER_FRAMES = 20  # frames of one kind before an energy is judged
+_OUTLIER_FRAMES = 20  # comparable frames before an energy is judged
 _OUTLIER_SIGMAS = 10.0
 _MIN_SIGMA = 0.01  # eV/atom; perfect crystals scatter by less
 
@@ -55,7 +55,7 @@ def check_data(datasets: Mapping[str, Dataset]) -> list[str]:
 
     Examples
     --------
-    >>> from etn.potential import Dataset
+    >>> from etn.data import Dataset
     >>> train = Dataset.read("etn:Mo/train", index="::4")
     >>> check_data({"train": train})
     []
@@ -179,14 +179,14 @@ def _element_warnings(train: Dataset) -> list[str]:
 
 
 def _energy_warnings(train: Dataset) -> list[str]:
-    """Frames whose energy per atom stands alone, far from that of all frames of their kind."""
-    kinds: dict[tuple[bytes, str], list[Frame]] = defaultdict(list)
+    """Frames whose energy per atom stands alone, far from that of all comparable frames."""
+    comparable: dict[tuple[bytes, str], list[Frame]] = defaultdict(list)
     for frame in train:
         if frame.energy is not None and frame.n_atoms > 1:
             composition = np.bincount(frame.numbers, minlength=119) / frame.n_atoms
-            kinds[np.round(composition, 6).tobytes(), frame.config_type].append(frame)
+            comparable[np.round(composition, 6).tobytes(), frame.config_type].append(frame)
     found = []
-    for frames in kinds.values():
+    for frames in comparable.values():
         if len(frames) < _OUTLIER_FRAMES:
             continue
         frames.sort(key=lambda frame: (frame.energy or 0.0) / frame.n_atoms)
@@ -202,10 +202,10 @@ def _energy_warnings(train: Dataset) -> list[str]:
     if not found:
         return []
     away, sigmas, frame, median = max(found, key=lambda entry: entry[0])
-    kind = f' of config type "{frame.config_type}"' if frame.config_type else ""
+    of_type = f' of config type "{frame.config_type}"' if frame.config_type else ""
     return [
         f"train: the energy of {_name(frame)} is {away:.3g} eV/atom ({sigmas:.0f} robust standard "
-        f"deviations) from the median of the frames of its composition{kind}, {median:.4g} "
+        f"deviations) from the median of the frames of its composition{of_type}, {median:.4g} "
         "eV/atom, and none is near it: check that the calculation converged, or remove the frame"
     ]
 

@@ -16,7 +16,7 @@ from etn.data.extxyz import read_extxyz
 from etn.data.frame import Frame
 from etn.data.labels import LabelKeys, OtherKeys
 from etn.data.split import stratified_choice
-from etn.data.summary import DatasetSummary, summarize
+from etn.data.summary import DatasetSummary, count_labels, summarize
 from etn.errors import DataError, SettingsError
 from etn.io import write_atomic
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
-__all__ = ["Dataset", "Frame", "LabelKeys"]
+__all__ = ["Dataset"]
 
 _Path = str | os.PathLike[str]
 
@@ -211,10 +211,7 @@ class Dataset(Sequence[Frame]):
     @property
     def labels(self) -> dict[str, int]:
         """The number of frames that have each label."""
-        return {
-            label: sum(getattr(frame, label) is not None for frame in self._frames)
-            for label in ("energy", "forces", "stress")
-        }
+        return count_labels(self._frames)
 
     def summary(self) -> DatasetSummary:
         """Return what was read: counts, labels found and missing, ranges, warnings.
@@ -236,7 +233,7 @@ class Dataset(Sequence[Frame]):
         volume range   14.62 to 31.82 Å³/atom
         warnings       none
         """
-        return summarize(self)
+        return summarize(self._frames, source=self._source, keys=self._keys)
 
     def split(self, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
         """Split off a random `fraction` of the frames, the same of each ``config_type``.

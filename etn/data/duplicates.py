@@ -8,14 +8,13 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+
+from etn.backend import FloatArray
 
 if TYPE_CHECKING:
     from etn.data.frame import Frame
 
 __all__ = ["find_duplicates", "linked"]
-
-Array = NDArray[np.float64]
 
 # Two structures are the same if no distance differs by more than this, Å: files keep at least
 # five decimals, and the smallest displacements of phonon calculations are hundred times larger.
@@ -42,17 +41,17 @@ def find_duplicates(frames: Sequence[Frame]) -> list[list[int]]:
 
     Examples
     --------
-    >>> from etn.potential import Dataset, Frame
+    >>> from etn.data import Dataset, Frame
     >>> one = Dataset.read("etn:Mo/test")[0]
     >>> other = Frame(one.numbers[::-1], one.positions[::-1] + 0.7, one.cell, one.pbc)
     >>> find_duplicates([one, Dataset.read("etn:Mo/test")[1], other])
     [[0, 2]]
     """
-    kinds: dict[bytes, list[int]] = defaultdict(list)
+    alike: dict[bytes, list[int]] = defaultdict(list)
     for index, frame in enumerate(frames):
-        kinds[np.sort(frame.numbers).tobytes() + frame.pbc.tobytes()].append(index)
+        alike[np.sort(frame.numbers).tobytes() + frame.pbc.tobytes()].append(index)
     found = []
-    for members in kinds.values():
+    for members in alike.values():
         similar = linked([_fingerprint(frames[i]) for i in members], _SIMILAR)
         for group in similar:
             chosen = [members[i] for i in group]
@@ -61,7 +60,7 @@ def find_duplicates(frames: Sequence[Frame]) -> list[list[int]]:
     return sorted(found)
 
 
-def linked(points: Sequence[Array], tolerance: float) -> Iterator[list[int]]:
+def linked(points: Sequence[FloatArray], tolerance: float) -> Iterator[list[int]]:
     """Groups of points that are linked by steps of at most the tolerance in any component."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -78,7 +77,7 @@ def linked(points: Sequence[Array], tolerance: float) -> Iterator[list[int]]:
             yield [int(i) for i in group]
 
 
-def _fingerprint(frame: Frame) -> Array:
+def _fingerprint(frame: Frame) -> FloatArray:
     """Numbers that shifts, rotations, wrapping and other orders of the atoms leave as they are.
 
     The cell, the extent of the structure where it is not periodic, and how the elements scatter
@@ -102,7 +101,7 @@ def _fingerprint(frame: Frame) -> Array:
     return np.concatenate(parts)
 
 
-def _geometry(frame: Frame) -> Array:
+def _geometry(frame: Frame) -> FloatArray:
     """The cell, all distances sorted within each pair of elements, and their spectrum, Å.
 
     Alloys on one lattice often share all distances and yet differ in who has which; the
@@ -128,7 +127,7 @@ def _geometry(frame: Frame) -> Array:
     return np.concatenate([_cell(frame), spectrum, *blocks])
 
 
-def _cell(frame: Frame) -> Array:
+def _cell(frame: Frame) -> FloatArray:
     """Lengths of the periodic cell vectors and of their sums, which fix the cell up to rotation."""
     cell = frame.cell[frame.pbc]
     vectors = [*cell, *(a + b for i, a in enumerate(cell) for b in cell[i + 1 :])]

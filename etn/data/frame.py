@@ -8,12 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from etn.data.labels import (
-    find_label,
-    refuse_stale_results,
-    show,
-    voigt_stress,
-)
+from etn.backend import FloatArray
+from etn.data.labels import LABELS, find_label, refuse_stale_results, show, voigt_stress
 from etn.errors import DataError
 
 if TYPE_CHECKING:
@@ -48,7 +44,7 @@ class Frame:
     stress : (6,) float64, optional
         Stress (1/V) ∂E/∂ε in eV/Å³, tension positive, in the Voigt order xx, yy, zz, yz, xz, xy.
     config_type : str
-        The kind of configuration, for stratified splits and error tables; may be empty.
+        What sort of configuration it is, for stratified splits and error tables; may be empty.
     weight : float
         How many times the frame counts in a fit; zero leaves it out.
     name : str
@@ -70,12 +66,12 @@ class Frame:
     """
 
     numbers: NDArray[np.int64]
-    positions: NDArray[np.float64]
-    cell: NDArray[np.float64]
+    positions: FloatArray
+    cell: FloatArray
     pbc: NDArray[np.bool_]
     energy: float | None = None
-    forces: NDArray[np.float64] | None = None
-    stress: NDArray[np.float64] | None = None
+    forces: FloatArray | None = None
+    stress: FloatArray | None = None
     config_type: str = ""
     name: str = ""
     weight: float = 1.0
@@ -229,9 +225,7 @@ class Frame:
             symbol + (str(count) if (count := symbols.count(symbol)) > 1 else "")
             for symbol in dict.fromkeys(symbols)
         )
-        found = [
-            label for label in ("energy", "forces", "stress") if getattr(self, label) is not None
-        ]
+        found = [label for label in LABELS if getattr(self, label) is not None]
         labels = ", ".join(found) or "no labels"
         return f"Frame({self.name + ': ' if self.name else ''}{formula}, {labels})"
 
@@ -239,7 +233,7 @@ class Frame:
         array.setflags(write=False)
         object.__setattr__(self, field, array)
 
-    def _floats(self, field: str, value: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    def _floats(self, field: str, value: ArrayLike, shape: tuple[int, ...]) -> FloatArray:
         try:
             array = np.array(value, dtype=np.float64)
         except (TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Where structures keep their labels, and in which form."""
+"""Labels of structures: where they stand, in which form and unit."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from etn.backend import FloatArray
 from etn.errors import DataError
 
 if TYPE_CHECKING:
     from ase import Atoms
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
 __all__ = [
+    "GPA",
+    "LABELS",
     "VOIGT",
     "LabelKeys",
     "OtherKeys",
@@ -26,8 +29,14 @@ __all__ = [
     "voigt_stress",
 ]
 
-# Cartesian components of the Voigt order xx, yy, zz, yz, xz, xy.
+LABELS = ("energy", "forces", "stress")
+"""What a structure may be labelled with, in eV, eV/Å and eV/Å³ (tension positive)."""
+
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+"""Cartesian components of the Voigt order xx, yy, zz, yz, xz, xy."""
+
+GPA = 160.21766208
+"""One eV/Å³ in GPa."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +160,7 @@ def refuse_stale_results(atoms: Atoms, keys: Iterable[str], where: str) -> None:
         )
 
 
-def voigt_stress(value: ArrayLike) -> NDArray[np.float64]:
+def voigt_stress(value: ArrayLike) -> FloatArray:
     """Return a stress given as 3x3, as nine numbers or in Voigt order as xx, yy, zz, yz, xz, xy.
 
     Raises
@@ -192,6 +201,6 @@ def show(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def voigt(tensor: NDArray[np.float64]) -> NDArray[np.float64]:
+def voigt(tensor: FloatArray) -> FloatArray:
     """Voigt components of symmetric 3 x 3 tensors (..., 3, 3): (..., 6)."""
     return np.stack([(tensor[..., a, b] + tensor[..., b, a]) / 2 for a, b in VOIGT], axis=-1)

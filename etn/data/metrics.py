@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from etn.backend import FloatArray
+from etn.data.labels import GPA, LABELS
 from etn.errors import DataError
 
 if TYPE_CHECKING:
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ErrorStatistics", "GroupErrors", "Metrics", "Prediction", "compute_metrics"]
 
-_GPA = 160.21766208  # GPa in one eV/Å³
 # Columns of the printed table: label, factor from the unit of the attribute, unit shown, digits.
 _COLUMNS = (
     ("energy", 1000.0, "meV/atom", 2),
@@ -50,9 +51,9 @@ class Prediction:
     """
 
     energy: float
-    energies: NDArray[np.float64]
-    forces: NDArray[np.float64]
-    stress: NDArray[np.float64] | None = None
+    energies: FloatArray
+    forces: FloatArray
+    stress: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,7 @@ class ErrorStatistics:
     """Name of the frame with the largest absolute error."""
 
     @classmethod
-    def of(
-        cls, errors: NDArray[np.float64], names: Sequence[str] | NDArray[np.str_]
-    ) -> ErrorStatistics:
+    def of(cls, errors: FloatArray, names: Sequence[str] | NDArray[np.str_]) -> ErrorStatistics:
         """Return the statistics of errors (K,) or (K, components); `names` has one name a row."""
         size = np.abs(errors)
         row = int(np.unravel_index(size.argmax(), size.shape)[0])
@@ -127,7 +126,7 @@ class Metrics(GroupErrors):
 
         Examples
         --------
-        >>> from etn.data.dataset import Dataset
+        >>> from etn.data import Dataset
         >>> frames = Dataset.read("etn:Mo/test", index=":1")
         >>> zero = Prediction(frames[0].energy, np.zeros(53), np.zeros((53, 3)))
         >>> compute_metrics([zero], frames).to_dict()["units"]
@@ -145,14 +144,14 @@ class Metrics(GroupErrors):
         rows = [["all", str(self.n_frames), *_cells(self, shown)]]
         if len(self.per_config) > 1:
             rows += [
-                [kind or "(none)", str(group.n_frames), *_cells(group, shown)]
-                for kind, group in self.per_config.items()
+                [name or "(none)", str(group.n_frames), *_cells(group, shown)]
+                for name, group in self.per_config.items()
             ]
         if len(self.per_element) > 1:
             for symbol, forces in self.per_element.items():
                 group = GroupErrors(0, None, forces, None)
                 rows.append([f"forces on {symbol}", "", *_cells(group, shown)])
-        notes = [f"1 eV/Å³ = {_GPA:.1f} GPa"] if self.stress is not None else []
+        notes = [f"1 eV/Å³ = {GPA:.1f} GPa"] if self.stress is not None else []
         return "\n".join([*_align([head, units, *rows]), *notes])
 
 
@@ -177,7 +176,7 @@ def compute_metrics(predictions: Sequence[Prediction], dataset: Dataset) -> Metr
 
     Examples
     --------
-    >>> from etn.data.dataset import Dataset
+    >>> from etn.data import Dataset
     >>> dataset = Dataset.read("etn:Mo/test")
     >>> zero = [Prediction(f.energy, np.zeros(f.n_atoms), 0 * f.forces) for f in dataset]
     >>> metrics = compute_metrics(zero, dataset)
@@ -202,7 +201,7 @@ def compute_metrics(predictions: Sequence[Prediction], dataset: Dataset) -> Metr
 
     table = _Errors(predictions, dataset)
     everything = np.ones(len(dataset), dtype=bool)
-    kinds = np.array([frame.config_type for frame in dataset])
+    config_types = np.array([frame.config_type for frame in dataset])
     per_element = {
         chemical_symbols[number]: ErrorStatistics.of(
             table.forces[rows], table.names[table.force_frames[rows]]
@@ -214,7 +213,9 @@ def compute_metrics(predictions: Sequence[Prediction], dataset: Dataset) -> Metr
         **vars(table.group(everything)),
         n_atoms=dataset.n_atoms,
         per_element=per_element,
-        per_config={kind: table.group(kinds == kind) for kind in dict.fromkeys(kinds.tolist())},
+        per_config={
+            name: table.group(config_types == name) for name in dict.fromkeys(config_types.tolist())
+        },
     )
 
 
@@ -259,7 +260,7 @@ class _Errors:
 
     def _statistics(
         self,
-        errors: NDArray[np.float64],
+        errors: FloatArray,
         frames: NDArray[np.int64],
         chosen: NDArray[np.bool_],
     ) -> ErrorStatistics | None:
@@ -278,7 +279,7 @@ def _check(prediction: Prediction, frame: Frame, index: int) -> None:
                 f"{name}: expected predicted {field} of shape {shape}, came {np.shape(value)}; are "
                 "the predictions in the order of the frames?"
             )
-    for field in ("energy", "forces", "stress"):
+    for field in LABELS:
         value = getattr(prediction, field)
         if value is not None and not np.all(np.isfinite(value)):
             raise DataError(

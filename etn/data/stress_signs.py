@@ -17,16 +17,15 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from etn.backend import FloatArray
 from etn.data.duplicates import linked
+from etn.data.labels import GPA
 
 if TYPE_CHECKING:
     from etn.data.frame import Frame
 
 __all__ = ["StrainWork", "strain_work", "stress_warnings"]
-
-Array = NDArray[np.float64]
 
 # Fractional coordinates of strained copies differ by less than this.
 _SAME_SITES = 0.01
@@ -39,16 +38,15 @@ _MIN_CORRELATION = 0.9
 # Stresses agree with the energies up to this ratio, and are taken for those of another unit up to
 # the other: sparse grids and fixed plane waves cost some percent.
 _AGREES, _NAMED = 1.3, 1.07
-_GPA = 160.21766208  # 1 eV/Å³
 _UNITS = {
     "eV/Å³": 1.0,
-    "GPa": _GPA,
-    "kbar": 10 * _GPA,
-    "bar": 1e4 * _GPA,
-    "Pa": 1e9 * _GPA,
+    "GPa": GPA,
+    "kbar": 10 * GPA,
+    "bar": 1e4 * GPA,
+    "Pa": 1e9 * GPA,
     "Hartree/Bohr³": 0.529177210903**3 / 27.211386245988,
     "Ry/Bohr³": 2 * 0.529177210903**3 / 27.211386245988,
-    "eV/Å³ over 160.2, converted as if it had been in GPa": 1 / _GPA,
+    "eV/Å³ over 160.2, converted as if it had been in GPa": 1 / GPA,
 }
 
 
@@ -66,9 +64,9 @@ class StrainWork:
         The same without the volumes: what equals the energy if the labels are V sigma.
     """
 
-    energy: Array
-    stress: Array
-    virial: Array
+    energy: FloatArray
+    stress: FloatArray
+    virial: FloatArray
 
 
 def strain_work(frames: Sequence[Frame]) -> StrainWork:
@@ -86,7 +84,7 @@ def strain_work(frames: Sequence[Frame]) -> StrainWork:
 
     Examples
     --------
-    >>> from etn.potential import Dataset
+    >>> from etn.data import Dataset
     >>> work = strain_work(Dataset.read("etn:Mo/test"))
     >>> len(work.energy)
     15
@@ -103,11 +101,11 @@ def strain_work(frames: Sequence[Frame]) -> StrainWork:
 
 def _copies(frames: Sequence[Frame]) -> Iterator[list[Frame]]:
     """Frames that are, nearly, affine images of each other."""
-    kinds: dict[bytes, list[Frame]] = defaultdict(list)
+    alike: dict[bytes, list[Frame]] = defaultdict(list)
     for frame in frames:
         if frame.energy is not None and frame.stress is not None and frame.pbc.all():
-            kinds[frame.numbers.tobytes()].append(frame)
-    for members in kinds.values():
+            alike[frame.numbers.tobytes()].append(frame)
+    for members in alike.values():
         phases = []
         for frame in members:
             fractional = frame.positions @ np.linalg.inv(frame.cell)
@@ -160,7 +158,7 @@ def stress_warnings(frames: Sequence[Frame]) -> list[str]:
     Examples
     --------
     >>> from dataclasses import replace
-    >>> from etn.potential import Dataset
+    >>> from etn.data import Dataset
     >>> test = Dataset.read("etn:Mo/test")
     >>> stress_warnings(test)
     []
@@ -188,7 +186,7 @@ def stress_warnings(frames: Sequence[Frame]) -> list[str]:
     ]
 
 
-def _slope(energy: Array, work: Array) -> tuple[float, float]:
+def _slope(energy: FloatArray, work: FloatArray) -> tuple[float, float]:
     """Slope of the work over the energy, both through the origin, and their correlation."""
     ee, ww, we = float(energy @ energy), float(work @ work), float(work @ energy)
     return (we / ee, we / math.sqrt(ee * ww)) if ee and ww else (1.0, 0.0)

@@ -14,18 +14,19 @@ Path coefficients are in units of 3j tensors of norm 1, and dense tensors have t
 """
 
 from etn.product.analytic import analytic_decomposition
-from etn.product.base import TensorProduct
-from etn.product.cartesian import CartesianProduct
+from etn.product.cartesian_product import CartesianProduct
 from etn.product.certificate import Certificate, certify
 from etn.product.cp import CPTensor
-from etn.product.decomposed import DecomposedProduct
-from etn.product.fused import FusedTensor, Path, Sparse, fused_cg
+from etn.product.decomposed_product import DecomposedProduct
+from etn.product.fused_tensor import FusedTensor, Path, Sparse
+from etn.product.fusion import fused_cg
 from etn.product.layout import change_layout
 from etn.product.linear import SharedLinear
 from etn.product.solve import decompose, rescale
-from etn.product.spherical import SphericalProduct
-from etn.product.symmetric import SymmetricProduct
+from etn.product.spherical_product import SphericalProduct
+from etn.product.symmetric_product import SymmetricProduct
 from etn.product.tables import available_tables, load_table
+from etn.product.tensor_product import TensorProduct
 
 __all__ = [
     "CPTensor",

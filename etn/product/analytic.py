@@ -19,12 +19,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from etn.backend import FloatArray
 from etn.errors import SettingsError
 from etn.o3 import spherical_harmonics, spherical_harmonics_with_gradients
 from etn.o3.irrep import as_int
 from etn.product.cp import CPTensor, Factors
 from etn.product.cubature import cubature
-from etn.product.fused import FusedTensor, fused_cg
+from etn.product.fused_tensor import FusedTensor
+from etn.product.fusion import fused_cg
 from etn.product.solve import rescale
 
 __all__ = ["analytic_decomposition", "bracket_factors", "gaunt_factors"]
@@ -169,7 +171,7 @@ def _evened_out(target: FusedTensor, factors: Factors, paths: NDArray[np.bool_])
     return rescale(replace(cp, target=target.with_coefficients(coefficients)))
 
 
-def _frames(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _frames(points: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Unit vectors u, v at each point such that (u, v, r) is right-handed."""
     # The axis farther from the point, so that the cross product never vanishes.
     aside = np.where(np.abs(points[:, :1]) < 0.6, [[1.0, 0.0, 0.0]], [[0.0, 1.0, 0.0]])

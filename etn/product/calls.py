@@ -1,27 +1,87 @@
-"""A call of a product: checks, broadcasting and layouts around its contraction."""
+"""A call of a product: its signature, and the checks and layouts around its contraction."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 
-from etn.backend import Array
+from etn.backend import Array, FloatArray
 from etn.errors import CoreError, IrrepsError
-from etn.product.contraction import Contraction
-from etn.product.layout import change_layout
+from etn.o3 import Irreps
+from etn.product.layout import Layout, change_layout
+from etn.product.weight_sharing import WeightPlan
 
-if TYPE_CHECKING:
-    from etn.product.base import TensorProduct
-
-__all__ = ["batch_shape", "multiply", "refuse_infinite"]
+__all__ = ["Contraction", "Signature", "batch_shape", "multiply", "refuse_infinite"]
 
 _NAMES = ("first operand", "second operand", "weights")
 
 
+class Contraction(Protocol):
+    """A bilinear map of flat arrays whose channels run fastest: a product by one scheme."""
+
+    @property
+    def name(self) -> str:
+        """Scheme it follows."""
+        ...
+
+    @property
+    def constants(self) -> Mapping[str, FloatArray]:
+        """Numbers that stay the same from call to call."""
+        ...
+
+    @property
+    def plan(self) -> WeightPlan:
+        """The weights it takes."""
+        ...
+
+    def apply(self, xp: Any, c: Mapping[str, Array], x: Array, y: Array, w: Array | None) -> Array:
+        """Contract (b, dim1) and (b, dim2), with weights (b or 1, size), to (b, dim3)."""
+        ...
+
+    def flops(self) -> int:
+        """Multiplications of one batch entry."""
+        ...
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a product takes and gives.
+
+    Parameters
+    ----------
+    legs : (first operand, second operand, output)
+    layout : {"ir_mul", "mul_ir"}
+        Of all three arrays.
+    plan : WeightPlan
+
+    Attributes
+    ----------
+    sizes : (int, int, int)
+        Last axes of the operands and the weights.
+
+    Examples
+    --------
+    >>> leg = Irreps("2x0e+2x1o")
+    >>> Signature((leg, Irreps("1o"), leg), "ir_mul", WeightPlan({"channels": (2, 1)})).sizes
+    (8, 3, 2)
+    """
+
+    legs: tuple[Irreps, Irreps, Irreps]
+    layout: Layout
+    plan: WeightPlan
+    # Kept, because small products are called so often that counting anew would show.
+    sizes: tuple[int, int, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        sizes = (self.legs[0].dim, self.legs[1].dim, self.plan.size)
+        object.__setattr__(self, "sizes", sizes)
+
+
 def multiply(
-    product: TensorProduct,
+    signature: Signature,
     contraction: Contraction,
     xp: Any,
     constants: Mapping[str, Array],
@@ -30,29 +90,30 @@ def multiply(
     w: Array | None,
 ) -> Array:
     """Broadcast, bring to the inner layout, contract, and back."""
-    if _ready(product, x, y, w):
+    if _ready(signature, x, y, w):
         return contraction.apply(xp, constants, x, y, w)
-    lead = batch_shape(product, x, y, w)
-    if product.layout != "ir_mul":
-        x = change_layout(x, product.irreps_in1, product.layout, "ir_mul")
-        y = change_layout(y, product.irreps_in2, product.layout, "ir_mul")
+    lead = batch_shape(signature, x, y, w)
+    first, second, out = signature.legs
+    if signature.layout != "ir_mul":
+        x = change_layout(x, first, signature.layout, "ir_mul")
+        y = change_layout(y, second, signature.layout, "ir_mul")
     x, y = _rows(xp, x, lead), _rows(xp, y, lead)
     if w is not None:
         # One set of weights for all stays one set.
         w = _rows(xp, w, (1,) if w.ndim == 1 else lead)
     z = contraction.apply(xp, constants, x, y, w)
     z = z.reshape((*lead, z.shape[-1]))
-    if product.layout != "ir_mul":
-        z = change_layout(z, product.irreps_out, "ir_mul", product.layout)
+    if signature.layout != "ir_mul":
+        z = change_layout(z, out, "ir_mul", signature.layout)
     return z
 
 
-def _ready(product: TensorProduct, x: Array, y: Array, w: Array | None) -> bool:
+def _ready(signature: Signature, x: Array, y: Array, w: Array | None) -> bool:
     """Whether arrays are rows in the inner layout already; the checks of small products count."""
-    size1, size2, size_w = product.sizes
+    size1, size2, size_w = signature.sizes
     b = x.shape[0] if x.ndim == 2 else -1
     return (
-        product.layout == "ir_mul"
+        signature.layout == "ir_mul"
         and x.shape == (b, size1)
         and y.shape == (b, size2)
         and (w is None or w.shape == (b, size_w))
@@ -67,12 +128,18 @@ def _rows(xp: Any, array: Array, lead: tuple[int, ...]) -> Array:
     return array if len(lead) == 1 else array.reshape((-1, size))
 
 
-def batch_shape(product: TensorProduct, x: Array, y: Array, w: Array | None) -> tuple[int, ...]:
-    """Common leading axes of the operands, after a check of the last ones."""
+def batch_shape(signature: Signature, x: Array, y: Array, w: Array | None) -> tuple[int, ...]:
+    """Common leading axes of the operands, after a check of the last ones.
+
+    Raises
+    ------
+    IrrepsError
+        If a last axis, or the leading axes, do not fit.
+    """
     given = (x, y) if w is None else (x, y, w)
-    for array, dim, name in zip(given, product.sizes, _NAMES, strict=False):
+    for array, dim, name in zip(given, signature.sizes, _NAMES, strict=False):
         if array.ndim == 0 or array.shape[-1] != dim:
-            what = (product.irreps_in1, product.irreps_in2, product.weight_plan)[_NAMES.index(name)]
+            what = (*signature.legs[:2], signature.plan)[_NAMES.index(name)]
             raise IrrepsError(
                 f"{name}: expected a last axis of {dim} ({what}), got shape {tuple(array.shape)}"
             )
@@ -88,7 +155,13 @@ def batch_shape(product: TensorProduct, x: Array, y: Array, w: Array | None) -> 
 
 
 def refuse_infinite(x: Array, y: Array, w: Array | None) -> None:
-    """Name the operand, and the place in it, that is not finite."""
+    """Name the operand, and the place in it, that is not finite.
+
+    Raises
+    ------
+    CoreError
+        If a number is not finite.
+    """
     for name, array in zip(_NAMES, (x, y, w), strict=True):
         if array is not None and not np.isfinite(array).all():
             place = tuple(int(k) for k in np.argwhere(~np.isfinite(array))[0])

@@ -31,16 +31,14 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from etn.backend import FloatArray
 from etn.errors import SettingsError
+from etn.product.fused_tensor import FusedTensor
 from etn.product.spectral import spectral_norm_bound, unfolding
-
-if TYPE_CHECKING:
-    from etn.product.cp import CPTensor
 
 __all__ = ["Certificate", "certify"]
 
@@ -92,7 +90,7 @@ class Certificate:
     largest_factor: float
     condition: float
     labels: tuple[str, ...]
-    coefficients: NDArray[np.float64]
+    coefficients: FloatArray
 
     @property
     def is_exact(self) -> bool:
@@ -152,7 +150,34 @@ class Certificate:
         )
 
 
-def certify(cp: CPTensor) -> Certificate:
+class Decomposition(Protocol):
+    """What a certificate has to know of a CP form, see :class:`~etn.product.CPTensor`."""
+
+    @property
+    def target(self) -> FusedTensor:
+        """What is decomposed."""
+        ...
+
+    @property
+    def factors(self) -> tuple[FloatArray, ...]:
+        """Of the output and the inputs, each (dim, cp_rank)."""
+        ...
+
+    @property
+    def cp_rank(self) -> int:
+        """Number of rank-one terms."""
+        ...
+
+    def dense(self) -> FloatArray:
+        """The sum of the terms."""
+        ...
+
+    def balance(self) -> Decomposition:
+        """The norm of every term spread evenly over the factors."""
+        ...
+
+
+def certify(cp: Decomposition) -> Certificate:
     """Measure a CP decomposition.
 
     Parameters
@@ -210,7 +235,7 @@ def certify(cp: CPTensor) -> Certificate:
     )
 
 
-def _theorem_bound(target: NDArray[np.float64], cp_rank: int) -> float:
+def _theorem_bound(target: FloatArray, cp_rank: int) -> float:
     r"""Evaluate Theorem 3.1 of Lin et al., arXiv:2507.01131, for inputs of norm 1.
 
     .. math:: 2 \Bigl(\sum_n \sum_{k > R_T} (\sigma^{(n)}_k)^2\Bigr)^{1/2}, \qquad

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from etn.backend import Kind
-from etn.product.contraction import Contraction
+from etn.product.calls import Contraction
 
 __all__ = ["Choice", "fastest"]
 

@@ -10,20 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from etn.backend import FloatArray
 from etn.errors import CoreError, IrrepsError
-from etn.product.fused import FusedTensor
-
-if TYPE_CHECKING:
-    from etn.product.certificate import Certificate
+from etn.product.certificate import Certificate, certify
+from etn.product.fused_tensor import FusedTensor
 
 __all__ = ["CPTensor"]
 
-Factors = tuple[NDArray[np.float64], ...]
+Factors = tuple[FloatArray, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +89,7 @@ class CPTensor:
         """Return the number of factors."""
         return len(self.factors)
 
-    def dense(self) -> NDArray[np.float64]:
+    def dense(self) -> FloatArray:
         """The tensor, shape (output, first input, second input, ...)."""
         dense = khatri_rao(self.factors[1:])
         return np.asarray(self.factors[0] @ dense.T).reshape(self.target.shape)
@@ -124,12 +122,12 @@ class CPTensor:
         factors = (first, *whole.factors[1:])
         return replace(self, factors=tuple((f * share)[:, order] for f in factors), center=None)
 
-    def replace(self, site: int, factor: NDArray[np.float64]) -> CPTensor:
+    def replace(self, site: int, factor: FloatArray) -> CPTensor:
         """The same with another factor at a site."""
         factors = (*self.factors[:site], factor, *self.factors[site + 1 :])
         return replace(self, factors=factors)
 
-    def __call__(self, *inputs: ArrayLike) -> NDArray[np.float64]:
+    def __call__(self, *inputs: ArrayLike) -> FloatArray:
         """Apply the multilinear map to inputs of shape (..., dim), or (dim,).
 
         Raises
@@ -139,7 +137,7 @@ class CPTensor:
         """
         if len(inputs) != len(self) - 1:
             raise IrrepsError(f"expected {len(self) - 1} inputs, got {len(inputs)}")
-        terms: NDArray[np.float64] = np.ones(self.cp_rank)
+        terms: FloatArray = np.ones(self.cp_rank)
         for number, (x, factor) in enumerate(zip(inputs, self.factors[1:], strict=True), start=1):
             values = np.asarray(x, float)
             if values.shape[-1:] != factor.shape[:1]:
@@ -158,8 +156,6 @@ class CPTensor:
         SettingsError
             If the target is zero.
         """
-        from etn.product.certificate import certify
-
         return certify(self)
 
     def __repr__(self) -> str:
@@ -167,7 +163,7 @@ class CPTensor:
         return f"CPTensor(cp_rank {self.cp_rank}, error {self.relative_error:.2g}, {self.target})"
 
 
-def khatri_rao(factors: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+def khatri_rao(factors: Sequence[FloatArray]) -> FloatArray:
     """Products of rows, column by column: shape (d_1 d_2 ..., R), the last factor fastest."""
     product = factors[0]
     for factor in factors[1:]:

@@ -17,12 +17,12 @@ from functools import cache
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from etn.backend import FloatArray
 from etn.errors import SettingsError
 from etn.o3 import spherical_harmonics, spherical_harmonics_with_gradients
 from etn.o3.irrep import as_int
-from etn.product.groups import CORNER, POLE, VERTEX, images, point_group
+from etn.product.point_groups import CORNER, POLE, VERTEX, images, point_group
 
 __all__ = ["Cubature", "cubature"]
 
@@ -41,8 +41,8 @@ class Cubature(NamedTuple):
         Their sum is 4 pi.
     """
 
-    points: NDArray[np.float64]
-    weights: NDArray[np.float64]
+    points: FloatArray
+    weights: FloatArray
 
 
 class _Orbits(NamedTuple):
@@ -148,19 +148,19 @@ def _solve(degree: int) -> Cubature:
     integral = np.zeros(n)
     integral[0] = math.sqrt(4.0 * np.pi)
 
-    def split(x: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    def split(x: FloatArray) -> tuple[FloatArray, ...]:
         directions, free, tied = np.split(x, (3 * orbits.free, 4 * orbits.free))
         return directions.reshape(-1, 3), free, tied
 
-    def turned(directions: NDArray[np.float64]) -> NDArray[np.float64]:
+    def turned(directions: FloatArray) -> FloatArray:
         return np.einsum("gab,nb->nga", group, directions)
 
-    def residual(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    def residual(x: FloatArray) -> FloatArray:
         directions, free, tied = split(x)
         values = spherical_harmonics(degree, turned(directions)).sum(axis=1)
         return free @ values + tied @ sums - integral
 
-    def jacobian(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    def jacobian(x: FloatArray) -> FloatArray:
         directions, free, _ = split(x)
         values, gradients = spherical_harmonics_with_gradients(degree, turned(directions))
         pulled = np.einsum("ngai,gab->nbi", gradients, group) * free[:, None, None]
@@ -195,15 +195,13 @@ def _solve(degree: int) -> Cubature:
     )
 
 
-def _orbit(
-    group: NDArray[np.float64], direction: tuple[float, float, float]
-) -> NDArray[np.float64]:
+def _orbit(group: FloatArray, direction: tuple[float, float, float]) -> FloatArray:
     """The different images of a direction, as unit vectors."""
     unit = np.array(direction) / np.linalg.norm(direction)
     return group[images(group, unit)] @ unit
 
 
-def _frozen(points: NDArray[np.float64], weights: NDArray[np.float64]) -> Cubature:
+def _frozen(points: FloatArray, weights: FloatArray) -> Cubature:
     points, weights = np.array(points, order="C"), np.array(weights)
     points.setflags(write=False)
     weights.setflags(write=False)

@@ -14,10 +14,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from etn.backend import Array
-from etn.product.fused import frozen
+from etn.backend import Array, FloatArray, frozen
 
 __all__ = ["CPKernel", "ColumnKernel", "DenseKernel", "FirstKernel", "Kernel"]
 
@@ -36,7 +34,7 @@ class Kernel(Protocol):
         ...
 
     @property
-    def constants(self) -> Mapping[str, NDArray[np.float64]]:
+    def constants(self) -> Mapping[str, FloatArray]:
         """The numbers it needs."""
         ...
 
@@ -131,18 +129,18 @@ class ColumnKernel:
 class DenseKernel(ColumnKernel):
     """M as a matrix (d3, d1 d2) times the outer product of the operands."""
 
-    matrix: NDArray[np.float64]
+    matrix: FloatArray
     dims: tuple[int, int, int]
     name: str = "dense"
 
     @staticmethod
-    def of(dense: NDArray[np.float64]) -> DenseKernel:
+    def of(dense: FloatArray) -> DenseKernel:
         """Kernel of a tensor (output, first, second)."""
         d3, d1, d2 = dense.shape
         return DenseKernel(frozen(dense.reshape(d3, d1 * d2)), (d3, d1, d2))
 
     @property
-    def constants(self) -> Mapping[str, NDArray[np.float64]]:
+    def constants(self) -> Mapping[str, FloatArray]:
         """Numbers that stay the same, by name."""
         return {"matrix": self.matrix}
 
@@ -182,19 +180,19 @@ class FirstKernel:
     can be kept where that stays the same, see :meth:`fold`.
     """
 
-    matrix: NDArray[np.float64]
+    matrix: FloatArray
     dims: tuple[int, int, int]
     name: str = "y_first"
     one_channel: ClassVar[bool] = True
 
     @staticmethod
-    def of(dense: NDArray[np.float64]) -> FirstKernel:
+    def of(dense: FloatArray) -> FirstKernel:
         """Kernel of a tensor (output, first, second)."""
         d3, d1, d2 = dense.shape
         return FirstKernel(frozen(dense.transpose(2, 0, 1).reshape(d2, d3 * d1)), (d3, d1, d2))
 
     @property
-    def constants(self) -> Mapping[str, NDArray[np.float64]]:
+    def constants(self) -> Mapping[str, FloatArray]:
         """Numbers that stay the same, by name."""
         return {"matrix": self.matrix}
 
@@ -216,19 +214,19 @@ class FirstKernel:
 class CPKernel(ColumnKernel):
     """M as factors: A [(B^T x) o (C^T y)], R (d1 + d2 + d3) multiplications a channel."""
 
-    out: NDArray[np.float64]
-    first: NDArray[np.float64]
-    second: NDArray[np.float64]
+    out: FloatArray
+    first: FloatArray
+    second: FloatArray
     name: str = "cp"
 
     @staticmethod
-    def of(factors: tuple[NDArray[np.float64], ...]) -> CPKernel:
+    def of(factors: tuple[FloatArray, ...]) -> CPKernel:
         """Kernel of the factors (output, first, second), each (dim, cp_rank)."""
         out, first, second = map(frozen, factors)
         return CPKernel(out, first, second)
 
     @property
-    def constants(self) -> Mapping[str, NDArray[np.float64]]:
+    def constants(self) -> Mapping[str, FloatArray]:
         """Numbers that stay the same, by name."""
         return {"out": self.out, "first": self.first, "second": self.second}
 

@@ -20,7 +20,7 @@ from etn.backend import Array, is_torch, kind_of
 from etn.errors import IrrepsError, SettingsError
 from etn.o3 import Irreps, IrrepsLike
 from etn.product.layout import Layout, check_layout
-from etn.product.weights import WeightPlan
+from etn.product.weight_sharing import WeightPlan
 
 __all__ = ["LINEAR_SHARING", "LinearSharing", "SharedLinear"]
 

@@ -17,10 +17,11 @@ import numpy as np
 
 from etn.errors import SettingsError
 from etn.o3 import Irreps
-from etn.product.coupling import Legs, bare
+from etn.product.channel_coupling import Legs, bare
 from etn.product.cp import CPTensor
-from etn.product.fused import FusedTensor, fused_cg
-from etn.product.solve.paths import rescale
+from etn.product.fused_tensor import FusedTensor
+from etn.product.fusion import fused_cg
+from etn.product.solve.path_coefficients import rescale
 
 __all__ = ["restrict", "scaled_to", "table_of", "tables_of"]
 

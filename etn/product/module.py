@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import torch
 
-from etn.backend import Kind
+from etn.backend import Array, Kind
 from etn.errors import CoreError
-from etn.product.base import TensorProduct
-from etn.product.calls import multiply
-from etn.product.linear import SharedLinear
+from etn.product.calls import Contraction, Signature, multiply
 
 __all__ = ["LinearModule", "ProductModule"]
 
 PRECISIONS = (torch.float32, torch.float64)
+
+
+class BilinearMap(Protocol):
+    """What a module has to know of a product, see :class:`~etn.product.TensorProduct`."""
+
+    @property
+    def signature(self) -> Signature:
+        """Legs, layout and weights."""
+        ...
+
+    def contraction(self, kind: Kind | None = None, batch: int = 256) -> Contraction:
+        """What computes the product for arrays of a kind and a batch size."""
+        ...
+
+
+class LinearMap(Protocol):
+    """What a module has to know of a linear map, see :class:`~etn.product.SharedLinear`."""
+
+    @property
+    def weight_numel(self) -> int:
+        """Numbers of one set of weights."""
+        ...
+
+    @property
+    def bias_numel(self) -> int:
+        """Numbers of one set of biases."""
+        ...
+
+    def apply(self, x: Array, w: Array, b: Array | None = None) -> Array:
+        """Map features."""
+        ...
 
 
 class ProductModule(torch.nn.Module):
@@ -44,6 +73,7 @@ class ProductModule(torch.nn.Module):
 
     Examples
     --------
+    >>> from etn.product import TensorProduct
     >>> tp = TensorProduct("4x0e+4x1o", "0e+1o", mode="uvu")
     >>> layer = ProductModule(tp, own_weights=True)
     >>> layer(torch.ones(7, 16), torch.ones(7, 4)).shape
@@ -54,7 +84,7 @@ class ProductModule(torch.nn.Module):
 
     def __init__(
         self,
-        product: TensorProduct,
+        product: BilinearMap,
         *,
         own_weights: bool = False,
         dtype: torch.dtype = torch.float32,
@@ -73,17 +103,18 @@ class ProductModule(torch.nn.Module):
         self._keys = tuple(self.contraction.constants)
         self._settle(dtype, device)
         self.weight: torch.nn.Parameter | None = None
-        if own_weights and product.weight_numel:
-            self.weight = _normal(product.weight_numel, dtype, device, seed)
+        n_weights = product.signature.plan.size
+        if own_weights and n_weights:
+            self.weight = _normal(n_weights, dtype, device, seed)
 
     def _settle(self, dtype: torch.dtype, device: Any) -> None:
         """Have everything computed that is computed once: compilers cannot trace its locks."""
-        product = self.product
-        sizes = (product.irreps_in1.dim, product.irreps_in2.dim, product.weight_numel)
+        signature = self.product.signature
+        sizes = signature.sizes
         x, y, w = (torch.zeros((0, size), dtype=dtype, device=device) for size in sizes)
         constants = {key: getattr(self, _buffer(key)) for key in self._keys}
         with torch.no_grad():
-            multiply(product, self.contraction, torch, constants, x, y, w if sizes[2] else None)
+            multiply(signature, self.contraction, torch, constants, x, y, w if sizes[2] else None)
 
     @property
     def scheme(self) -> str:
@@ -118,7 +149,7 @@ class ProductModule(torch.nn.Module):
         precision = next(iter(constants.values())).dtype
         plain = not torch.is_autocast_enabled(x.device.type)
         if plain and x.dtype == y.dtype == precision and (w is None or w.dtype == precision):
-            return multiply(self.product, self.contraction, torch, constants, x, y, w)
+            return multiply(self.product.signature, self.contraction, torch, constants, x, y, w)
         given = torch.promote_types(x.dtype, y.dtype)
         if torch.promote_types(given, precision) != precision:
             raise CoreError(
@@ -127,7 +158,7 @@ class ProductModule(torch.nn.Module):
             )
         x, y, w = x.to(precision), y.to(precision), None if w is None else w.to(precision)
         with torch.autocast(x.device.type, enabled=False):
-            z = multiply(self.product, self.contraction, torch, constants, x, y, w)
+            z = multiply(self.product.signature, self.contraction, torch, constants, x, y, w)
         return z.to(given)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
@@ -165,6 +196,7 @@ class LinearModule(torch.nn.Module):
 
     Examples
     --------
+    >>> from etn.product import SharedLinear
     >>> layer = LinearModule(SharedLinear("4x0e+4x1o", "2x0e+2x1o"))
     >>> layer(torch.ones(7, 16)).shape
     torch.Size([7, 8])
@@ -172,7 +204,7 @@ class LinearModule(torch.nn.Module):
 
     def __init__(
         self,
-        linear: SharedLinear,
+        linear: LinearMap,
         *,
         dtype: torch.dtype = torch.float32,
         device: Any = "cpu",

@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from etn.backend import FloatArray
 from etn.o3.cartesian.basis import Packing
 from etn.o3.cartesian.coefficients import Normalization, coefficients
-from etn.product.fused import FusedTensor, Path
+from etn.product.fused_tensor import FusedTensor, Path
 
 __all__ = ["PackedTensor", "path_coefficients"]
 
@@ -42,14 +42,14 @@ class PackedTensor(FusedTensor):
         """The same paths and coefficients in Cartesian components."""
         return PackedTensor(fused.out, fused.ins, fused.paths, fused.coefficients, packing)
 
-    def path_tensor(self, path: Path) -> NDArray[np.float64]:
+    def path_tensor(self, path: Path) -> FloatArray:
         """Product of a path, of norm 1 in the orthonormal packing."""
         l3, l1, l2 = self.degrees(path)
-        tensor: NDArray[np.float64] = coefficients(l1, l2, l3, "cg", self.packing)
+        tensor: FloatArray = coefficients(l1, l2, l3, "cg", self.packing)
         return tensor / math.sqrt(2 * l3 + 1)
 
 
-def path_coefficients(fused: FusedTensor, normalization: Normalization) -> NDArray[np.float64]:
+def path_coefficients(fused: FusedTensor, normalization: Normalization) -> FloatArray:
     """The size of every path of a product of two inputs under a Cartesian normalization.
 
     Positive, and the same in both packings: the norm of the coefficients in the orthonormal one.

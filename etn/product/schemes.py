@@ -7,17 +7,18 @@ from dataclasses import dataclass
 
 from etn.errors import SettingsError
 from etn.o3.cartesian.basis import Packing
-from etn.product.contraction import Contraction, SharedContraction
-from etn.product.coupling import Legs, PathCoefficients, channels_of, couple, unit_variance
+from etn.product.calls import Contraction
+from etn.product.channel_coupling import Legs, PathCoefficients, channels_of, couple, unit_variance
 from etn.product.cp import CPTensor
-from etn.product.elementwise import ElementwisePathContraction
-from etn.product.fused import FusedTensor
+from etn.product.elementwise_contraction import ElementwisePathContraction
+from etn.product.fused_tensor import FusedTensor
 from etn.product.kernels import CPKernel, DenseKernel, FirstKernel, Kernel
 from etn.product.lookup import restrict, scaled_to, table_of, tables_of
 from etn.product.modes import MODES, Mode, weight_shape
 from etn.product.packed import PackedTensor
-from etn.product.paths import PathContraction
-from etn.product.weights import SHARING, Sharing
+from etn.product.path_contraction import PathContraction
+from etn.product.shared_contraction import SharedContraction
+from etn.product.weight_sharing import SHARING, Sharing
 
 __all__ = ["SCHEMES", "Request", "contractions"]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from etn.backend import FloatArray
 from etn.errors import CoreError
 
 __all__ = ["spectral_norm_bound", "unfolding"]
@@ -21,7 +22,7 @@ def spectral_norm_bound(tensor: ArrayLike) -> float:
     .. math:: \|T\|_\sigma = \max_{\|z\| = \|x\| = \dots = 1} \langle z \otimes x \otimes \cdots,
         T \rangle
 
-    The least of two kinds of bounds, along any leg:
+    The least of these bounds, along any leg:
 
     - the largest singular value of the unfolding;
     - for three legs, with T_k the slices along the leg, :math:`\sum_k (x^T T_k\, y)^2 =
@@ -66,7 +67,7 @@ def spectral_norm_bound(tensor: ArrayLike) -> float:
     return min(bounds)
 
 
-def _squared_bound(T: NDArray[np.float64]) -> float:
+def _squared_bound(T: FloatArray) -> float:
     """The bound by K for a tensor T[k, i, j]; its parts as in the docstring above."""
     _, d1, d2 = T.shape
     K = np.tensordot(T, T, axes=(0, 0)).transpose(0, 2, 1, 3)  # (i, i', j, j')
@@ -89,7 +90,7 @@ def _squared_bound(T: NDArray[np.float64]) -> float:
     return math.sqrt(max(square, 0.0))
 
 
-def unfolding(tensor: NDArray[np.float64], leg: int) -> NDArray[np.float64]:
+def unfolding(tensor: FloatArray, leg: int) -> FloatArray:
     """The tensor as a matrix: one leg by all others.
 
     Examples
@@ -100,7 +101,7 @@ def unfolding(tensor: NDArray[np.float64], leg: int) -> NDArray[np.float64]:
     return np.moveaxis(tensor, leg, 0).reshape(tensor.shape[leg], -1)
 
 
-def _largest_singular_value(matrix: NDArray[np.float64]) -> float:
+def _largest_singular_value(matrix: FloatArray) -> float:
     """By the smaller Gram matrix, scaled against under- and overflow of the squares."""
     scale = float(np.abs(matrix).max(initial=0.0))
     if scale == 0.0:

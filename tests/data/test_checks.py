@@ -7,15 +7,12 @@ import re
 
 import numpy as np
 import pytest
-from ase.build import bulk, make_supercell, molecule
-from hypothesis import given
-from hypothesis import strategies as st
+from ase.build import bulk
 
+from etn.data import Dataset, Frame
 from etn.data.checks import check_data, check_unknowns
-from etn.data.duplicates import find_duplicates
 from etn.errors import DataError
 from etn.o3 import random_rotation
-from etn.potential import Dataset, Frame
 from etn.run.plan import Plan
 from etn.run.settings import FitSettings
 
@@ -42,117 +39,6 @@ def copied(one: Frame, seed: int, digits: int = 6) -> Frame:
     return Frame(
         one.numbers[order], positions.round(digits), (one.cell @ rotation.T).round(8), one.pbc
     )
-
-
-def slab(seed: int) -> Frame:
-    atoms = bulk("Mo", "bcc", a=3.16, cubic=True) * (2, 2, 2)
-    atoms.pbc = (True, False, True)
-    return frame(atoms, seed)
-
-
-def hexagonal(seed: int) -> Frame:
-    return frame(bulk("Ti") * (2, 2, 1), seed)
-
-
-KINDS = {
-    "crystal": crystal,
-    "molecule": lambda seed: frame(molecule("CH3CH2OH"), seed),
-    "slab": slab,
-    "hexagonal": hexagonal,
-    "perfect": lambda _: frame(bulk("Mo", "bcc", a=3.16, cubic=True) * 2),
-    "atom": lambda _: frame(bulk("Mo", "bcc", a=3.16)),
-}
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@given(seed=st.integers(0, 1000))
-def test_copies_are_the_same_structure(kind, seed):
-    one = KINDS[kind](seed)
-    assert find_duplicates([one, copied(one, seed)]) == [[0, 1]]
-
-
-@pytest.mark.parametrize("kind", ["crystal", "molecule", "slab", "hexagonal"])
-def test_different_structures_are_not(kind):
-    assert find_duplicates([KINDS[kind](seed) for seed in range(6)]) == []
-
-
-def test_displacements_of_phonon_calculations_differ():
-    atoms = bulk("Si", "diamond", a=5.43, cubic=True) * 2
-    frames = [frame(atoms)]
-    for length in (0.005, 0.01, 0.02):
-        moved = atoms.copy()
-        moved.positions[0, 0] += length
-        frames.append(frame(moved))
-    assert find_duplicates(frames) == []
-    # By symmetry the same displacement of another atom, and along another axis, is no news.
-    moved = atoms.copy()
-    moved.positions[8, 1] -= 0.01
-    assert find_duplicates([*frames, frame(moved)]) == [[2, 4]]
-
-
-def test_volumes_differ():
-    frames = [frame(bulk("Cu", a=3.6 + 0.001 * k)) for k in range(5)]
-    assert find_duplicates(frames) == []
-
-
-def test_strains_differ():
-    atoms = bulk("Cu", a=3.6, cubic=True)
-    frames = []
-    for gamma in (0.0, 0.002, 0.004):
-        sheared = atoms.copy()
-        sheared.set_cell(atoms.cell.array @ np.array([[1, gamma, 0], [0, 1, 0], [0, 0, 1]]), True)
-        frames.append(frame(sheared))
-    assert find_duplicates(frames) == []
-
-
-def test_orderings_of_an_alloy_with_the_same_distances_differ():
-    """Homometric on a ring: 0,1,4,7 and 0,1,3,4 ... have the same distances in Z_8."""
-    ring = np.arange(8)
-    one, other = {0, 1, 3, 4}, {0, 1, 2, 5}
-    differences = [
-        sorted(min((a - b) % 8, (b - a) % 8) for a in part for b in part) for part in (one, other)
-    ]
-    assert differences[0] == differences[1]
-    frames = [
-        Frame(
-            np.where(np.isin(ring, list(part)), 42, 74),
-            np.outer(ring, [3.0, 0, 0]),
-            np.diag([24.0, 3.0, 3.0]),
-            [True] * 3,
-        )
-        for part in (one, other)
-    ]
-    assert find_duplicates(frames) == []
-    assert find_duplicates([frames[0], copied(frames[0], 1)]) == [[0, 1]]
-
-
-def test_elements_matter():
-    one = crystal(0)
-    swapped = Frame(one.numbers[::-1], one.positions, one.cell, one.pbc)
-    assert find_duplicates([one, swapped]) == []
-
-
-def test_against_all_distances_by_brute_force():
-    """A check that knows nothing of fingerprints: sorted distances within a large cluster."""
-    atoms = make_supercell(bulk("Ti"), np.diag([2, 2, 1]))
-    frames = [frame(atoms, seed) for seed in range(4)]
-    turn = random_rotation(np.random.default_rng(5))
-    one = frames[2]
-    frames.append(Frame(one.numbers, one.positions[::-1] @ turn.T, one.cell @ turn.T, one.pbc))
-
-    def distances(one: Frame) -> np.ndarray:
-        shifts = np.array(list(np.ndindex(7, 7, 7))) - 3
-        ends = (one.positions[None] + (shifts @ one.cell)[:, None]).reshape(-1, 3)
-        found = np.linalg.norm(one.positions[:, None] - ends, axis=2).ravel()
-        return np.sort(found)[:300]
-
-    same = [
-        [i, j]
-        for i in range(5)
-        for j in range(i + 1, 5)
-        if np.allclose(distances(frames[i]), distances(frames[j]), atol=1e-4)
-    ]
-    assert find_duplicates(frames) == same == [[2, 4]]
 
 
 def named(frames: list[Frame], name: str) -> Dataset:

@@ -11,13 +11,11 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
-from hypothesis import given
-from hypothesis import strategies as st
 
-from etn.data.dataset import Dataset, LabelKeys
+from etn.data.dataset import Dataset
 from etn.data.embedded import embedded_path
 from etn.data.frame import Frame
-from etn.data.split import stratified_choice
+from etn.data.labels import LabelKeys
 from etn.errors import DataError, SettingsError
 
 
@@ -292,25 +290,6 @@ class TestSplit:
         # A split must stay the same over versions, or a resumed fit would mix its parts.
         numbers = [int(frame.name.split(":")[-1]) for frame in molybdenum.split(0.05, seed=0)[1]]
         assert numbers == [0, 71, 97, 105, 112, 117, 126, 157, 165, 192]
-
-    @given(
-        st.lists(st.sampled_from("abcd"), min_size=2, max_size=40),
-        st.data(),
-        st.integers(0, 2**32),
-    )
-    def test_choice_is_stratified(self, groups, data, seed):
-        size = data.draw(st.integers(1, len(groups) - 1))
-        chosen = stratified_choice(groups, size, seed)
-        assert chosen.sum() == size
-        for group, count in Counter(groups).items():
-            mine = sum(c for c, g in zip(chosen, groups, strict=True) if g == group)
-            assert abs(mine - count * size / len(groups)) < 1
-
-    def test_groups_of_one_draw_lots(self):
-        groups = [str(i) for i in range(10)]
-        hits = sum(stratified_choice(groups, 3, seed).astype(int) for seed in range(400))
-        # Binomial(400, 0.3): mean 120, standard deviation 9.2.
-        assert np.all(np.abs(hits - 120) < 40)
 
     @pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5, float("nan"), 10])
     def test_fraction(self, molybdenum, fraction):

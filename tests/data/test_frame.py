@@ -10,11 +10,9 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.stress import full_3x3_to_voigt_6_stress
 
 from etn.data.dataset import Dataset
 from etn.data.frame import Frame
-from etn.data.labels import voigt_stress
 from etn.errors import DataError
 
 CELL = 4.0 * np.eye(3)
@@ -111,35 +109,6 @@ class TestFrame:
     def test_refused(self, changes, message):
         with pytest.raises(DataError, match=f"^train.xyz:17: .*{message}"):
             frame(**changes)
-
-
-class TestVoigtStress:
-    def test_agrees_with_ase(self, rng):
-        tensor = rng.normal(size=(3, 3))
-        tensor += tensor.T
-        np.testing.assert_array_equal(voigt_stress(tensor), full_3x3_to_voigt_6_stress(tensor))
-        np.testing.assert_array_equal(voigt_stress(tensor.ravel()), voigt_stress(tensor))
-
-    def test_voigt_stays(self):
-        np.testing.assert_array_equal(voigt_stress(list(STRESS)), STRESS)
-
-    def test_rounding_is_averaged(self):
-        tensor = np.array([[1, 0.5, 0], [0.5002, 1, 0], [0, 0, 1]])
-        assert voigt_stress(tensor)[5] == pytest.approx(0.5001)
-
-    def test_asymmetric(self):
-        tensor = np.array([[1, 0.5, 0], [0.1, 1, 0], [0, 0, 1]])
-        with pytest.raises(ValueError, match=r"must be symmetric.*differ by 0\.4 eV/Å³; check the"):
-            voigt_stress(tensor)
-
-    @pytest.mark.parametrize("shape", [(), (3,), (3, 2), (2, 3, 3)])
-    def test_shape(self, shape):
-        with pytest.raises(ValueError, match=r"shape \(3, 3\), \(9,\) or \(6,\) \(Voigt\), came"):
-            voigt_stress(np.zeros(shape))
-
-    def test_text(self):
-        with pytest.raises(ValueError, match="must be numbers, came 'high'"):
-            voigt_stress("high")
 
 
 class TestFromAtoms:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import scipy.linalg as sl
 
+from etn.data import Dataset, Frame
 from etn.data.checks import check_data
 from etn.data.stress_signs import strain_work, stress_warnings
 from etn.o3 import random_rotation
-from etn.potential import Dataset, Frame
 
 GPA = 160.21766208
 CUBE = 6.0 * np.eye(3)

@@ -11,7 +11,7 @@ import pytest
 from etn.errors import IrrepsError, SettingsError
 from etn.o3 import irreps_d, rotation_matrix
 from etn.product.analytic import analytic_decomposition, bracket_factors, gaunt_factors
-from etn.product.fused import fused_cg
+from etn.product.fusion import fused_cg
 
 
 def dense(factors):

@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from etn.errors import SettingsError
 from etn.product import CPTensor, TensorProduct, fused_cg
-from etn.product.decomposed import DecomposedProduct
-from etn.product.kernels import BLOCK_BYTES, CPKernel, DenseKernel
+from etn.product.decomposed_product import DecomposedProduct
 
 torch = pytest.importorskip("torch")
 
@@ -161,28 +159,6 @@ def test_both_gradients_at_once_are_those_taken_one_by_one(scheme):
         torch.testing.assert_close(one, three, rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize("scheme", ["dense", "cp"])
-def test_blocks_of_a_large_batch_give_what_einsum_gives(scheme):
-    rng = np.random.default_rng(3)
-    shape, channels = (4, 5, 6), 64
-    factors = tuple(rng.normal(size=(d, 40)) for d in shape)
-    dense = np.einsum("kr,ir,jr->kij", *factors)
-    kernel = CPKernel.of(factors) if scheme == "cp" else DenseKernel.of(dense)
-    step = BLOCK_BYTES // (kernel.width * 8 * channels)
-    b = 2 * step + 3  # three blocks, the last one shorter
-    c = {name: torch.tensor(value) for name, value in kernel.constants.items()}
-    x, y, g = (torch.tensor(rng.normal(size=(b, d, channels))) for d in (5, 6, 4))
-    m = torch.tensor(dense)
-    close = {"rtol": 1e-11, "atol": 1e-11}
-    found = kernel.contract(torch, c, x, y)
-    torch.testing.assert_close(found, torch.einsum("kij,biu,bju->bku", m, x, y), **close)
-    to_x, to_y = kernel.gradients(torch, c, g, x, y)
-    torch.testing.assert_close(to_x, torch.einsum("kij,bku,bju->biu", m, g, y), **close)
-    torch.testing.assert_close(to_y, torch.einsum("kij,bku,biu->bju", m, g, x), **close)
-    torch.testing.assert_close(kernel.free(torch, c, g, y, 1), to_x, **close)
-    torch.testing.assert_close(kernel.free(torch, c, g, x, 2), to_y, **close)
-
-
 def test_the_large_intermediates_are_not_kept():
     tp = make("uuu", "shared", "dense", ("8x0e+8x1o+8x2e",) * 3)
     x, y, w = operands(tp, 16)
@@ -196,8 +172,3 @@ def test_the_large_intermediates_are_not_kept():
         tp(x, y, w)
     outer = 16 * 81 * 8  # numbers of the outer product of the operands
     assert max(kept) < outer / 4
-
-
-def test_weights_for_paths_need_the_scheme_paths():
-    with pytest.raises(SettingsError, match="all paths share their weights"):
-        make("uuu", "per_path", "dense", LEGS["uuu"])

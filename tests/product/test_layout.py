@@ -7,11 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etn.errors import IrrepsError, SettingsError
+from etn.errors import IrrepsError
 from etn.o3 import Irreps
 from etn.product import change_layout
-from etn.product.modes import MODES, fan_in, weight_shape
-from etn.product.weights import WeightPlan
 
 TERMS = st.lists(
     st.tuples(st.integers(0, 4), st.sampled_from(["0e", "1o", "2e", "3o"])), max_size=4
@@ -33,22 +31,6 @@ def test_there_and_back_is_the_identity(terms: list[tuple[int, str]]) -> None:
         )
 
 
-def test_weights_are_split_and_joined() -> None:
-    plan = WeightPlan({"channels": (2, 3), "out": (4,)})
-    w = np.arange(20.0).reshape(2, 10)
-    blocks = plan.split(w)
-    assert {name: b.shape for name, b in blocks.items()} == {"channels": (2, 2, 3), "out": (2, 4)}
-    assert np.array_equal(plan.join(np, blocks), w)
-    with pytest.raises(SettingsError, match=r"weights out: expected \(\.\.\., \(4,\)\), got none"):
-        plan.join(np, {"channels": blocks["channels"]})
-    with pytest.raises(IrrepsError, match="last axis of 10"):
-        plan.split(w[:, :3])
-
-
-def test_fan_in_counts_the_sums_of_the_mode() -> None:
-    sizes = {mode: (4, 4, 4) if mode == "uuu" else (4, 4, 5) for mode in MODES}
-    sizes |= {"uvu": (4, 3, 4), "uvv": (4, 3, 3), "uvw": (4, 3, 5)}
-    expected = {"uvw": 12, "uvu": 3, "uvv": 4, "uuw": 4, "uuu": 1}
-    assert {mode: fan_in(mode, sizes[mode]) for mode in MODES} == expected
-    shapes = {"uvw": (4, 3, 5), "uvu": (4, 3), "uvv": (4, 3), "uuw": (4, 5), "uuu": (4,)}
-    assert {mode: weight_shape(mode, sizes[mode]) for mode in MODES} == shapes
+def test_layouts_check_their_axis() -> None:
+    with pytest.raises(IrrepsError, match="expected a last axis of 6"):
+        change_layout(np.ones(5), "2x1o", "mul_ir", "ir_mul")

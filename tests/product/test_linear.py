@@ -161,7 +161,7 @@ def test_module(legs, weights, layout, rng):
         module.bias.normal_(generator=torch.Generator().manual_seed(0))
     x = torch.tensor(rng.normal(size=(6, layer.irreps_in.dim)))
     wanted = layer(x, module.weight, module.bias)
-    torch.testing.assert_close(module(x), wanted, rtol=0, atol=0)
+    torch.testing.assert_close(module(x), wanted, rtol=0, atol=1e-13)
     half = module.bfloat16()(x.bfloat16())
     assert half.dtype == torch.bfloat16
     torch.testing.assert_close(half.double(), wanted, rtol=0, atol=0.1)

@@ -240,11 +240,14 @@ def test_autocast_leaves_the_precision_of_the_buffers(product, half):
     with torch.autocast("cpu", dtype=half):
         found = module(*arrays)
         scaled = module(*(a.to(half) for a in arrays))
-    close(found, module(*arrays), atol=0)
-    # Rounded where it is handed in and where it is handed back, and nowhere between.
+    # Rounding in float32 only, which may differ with the place of the arrays in memory.
+    close(found, module(*arrays), atol=1e-5)
+    # Rounded where it is handed in and where it is handed back, and nowhere between: to the
+    # nearest half of what float32 gives.
     assert scaled.dtype == half
     wanted = module(*(a.to(half).float() for a in arrays))
-    close(scaled, wanted.to(half), atol=0)
+    nearest = 0.5 * torch.finfo(half).eps * wanted.abs() + 1e-5
+    assert ((scaled.float() - wanted).abs() <= nearest).all()
 
 
 def test_operands_in_half_precision_have_gradients():
@@ -295,7 +298,8 @@ def test_half_keeps_buffers_in_single_precision(product):
     assert {buffer.dtype for buffer in module.buffers()} == {torch.float32}
     assert {weight.dtype for weight in module.parameters()} == {torch.float16}
     arrays = operands(product, dtype=torch.float32)
-    close(module(*arrays), product.module()(*arrays), atol=0)
+    # Halves would be off by 1e-3; bits may differ with the place of the buffers in memory.
+    close(module(*arrays), product.module()(*arrays), atol=1e-5)
 
 
 def test_a_module_made_without_memory_is_filled_when_it_gets_some():
@@ -330,14 +334,16 @@ def test_the_state_is_the_weights_and_nothing_else(product):
     other = product.module(own_weights=True, seed=9)
     other.load_state_dict(module.state_dict())
     arrays = operands(product, dtype=torch.float32)
-    close(other(*arrays[:2]), module(*arrays[:2]), atol=0)
+    close(other.weight.detach(), module.weight.detach(), atol=0)
+    close(other(*arrays[:2]), module(*arrays[:2]), atol=1e-5)
 
 
 def test_copies_are_independent(product):
     module = product.module(own_weights=True)
     other = copy.deepcopy(module)
     arrays = operands(product, dtype=torch.float32)
-    close(other(*arrays), module(*arrays), atol=0)
+    close(other.weight.detach(), module.weight.detach(), atol=0)
+    close(other(*arrays), module(*arrays), atol=1e-5)
     with torch.no_grad():
         other.weight.zero_()
     assert module.weight.abs().min() > 0

@@ -24,7 +24,7 @@ e3nn is an optional dependency: ``pip install e3nn``.
 """
 
 from etn.interfaces.e3nn.convert import from_e3nn
-from etn.interfaces.e3nn.module import E3nnProduct
 from etn.interfaces.e3nn.replace import Refusal, Report, Swap, replace_tensor_products
+from etn.interfaces.e3nn.stand_in import E3nnProduct
 
 __all__ = ["E3nnProduct", "Refusal", "Report", "Swap", "from_e3nn", "replace_tensor_products"]

@@ -7,8 +7,8 @@ from typing import Any
 
 from etn.errors import SettingsError
 from etn.o3 import Irreps
-from etn.product.base import TensorProduct
 from etn.product.modes import MODES, Mode
+from etn.product.tensor_product import TensorProduct
 
 __all__ = ["from_e3nn"]
 

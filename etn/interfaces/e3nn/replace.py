@@ -9,7 +9,7 @@ import torch
 
 from etn.errors import EtnError, SettingsError
 from etn.interfaces.e3nn.convert import e3nn_o3, legs_of
-from etn.interfaces.e3nn.module import E3nnProduct
+from etn.interfaces.e3nn.stand_in import E3nnProduct
 from etn.product.schemes import SCHEMES
 
 __all__ = ["Refusal", "Report", "Swap", "replace_tensor_products"]
@@ -177,9 +177,9 @@ def _replacement(
 
 def _check_plain(tensor_product: Any) -> None:
     """Refuse products that do more than the forward function of e3nn."""
-    kind = type(tensor_product)
-    if kind.forward is not e3nn_o3().TensorProduct.forward:
-        raise SettingsError(f"{kind.__name__} has a forward function of its own")
+    cls = type(tensor_product)
+    if cls.forward is not e3nn_o3().TensorProduct.forward:
+        raise SettingsError(f"{cls.__name__} has a forward function of its own")
     if tensor_product._did_compile_right:
         raise SettingsError("it was made with compile_right=True, and etn has no right()")
     if any(

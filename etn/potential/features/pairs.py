@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from etn.errors import DataError
 
 if TYPE_CHECKING:
-    from etn.data.dataset import Frame
+    from etn.data.frame import Frame
 
 # Atoms nearer than this (Å) are a mistake in the input, not a structure.
 COINCIDENT = 1e-3

@@ -23,7 +23,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 from etn.errors import SettingsError
 from etn.product.cp import CPTensor
-from etn.product.solve.contraction import Matrix, gram, mttkrp, residual
+from etn.product.solve.mttkrp import Matrix, gram, mttkrp, residual
 from etn.sweep import LocalSolution, Schedule, Step, Sweepable, sweep
 
 __all__ = ["FactorProblem", "FactorSolution", "alternate"]

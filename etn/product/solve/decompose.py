@@ -11,9 +11,9 @@ import numpy as np
 
 from etn.errors import SettingsError, ToleranceError
 from etn.product.cp import CPTensor
-from etn.product.fused import FusedTensor
-from etn.product.solve.joint import dense_bytes, levenberg
-from etn.product.solve.paths import clip, rescale
+from etn.product.fused_tensor import FusedTensor
+from etn.product.solve.levenberg_marquardt import dense_bytes, levenberg
+from etn.product.solve.path_coefficients import clip, rescale
 from etn.product.solve.portfolio import EXACT, Method, Options, attempts
 from etn.sweep import Callback, Schedule
 

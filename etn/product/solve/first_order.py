@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from etn.product.cp import CPTensor
-from etn.product.solve.contraction import mttkrp, residual, with_factors
+from etn.product.solve.mttkrp import mttkrp, residual, with_factors
 
 __all__ = ["descend"]
 

@@ -30,11 +30,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from etn.backend import FloatArray
 from etn.errors import SettingsError
 from etn.o3 import irreps_d
-from etn.product.fused import FusedTensor
-from etn.product.groups import axes, images, point_group, stabilizer
-from etn.product.solve.contraction import Matrix, mttkrp
+from etn.product.fused_tensor import FusedTensor
+from etn.product.point_groups import axes, images, point_group, stabilizer
+from etn.product.solve.mttkrp import Matrix, mttkrp
 
 __all__ = ["Orbits", "orbits_of"]
 
@@ -53,16 +54,16 @@ class Orbits:
         For each orbit, the elements that leave its first term as it is.
     """
 
-    actions: tuple[NDArray[np.float64], ...]
+    actions: tuple[FloatArray, ...]
     terms: tuple[NDArray[np.int64], ...]
     fixed: tuple[NDArray[np.int64], ...]
 
     @cached_property
-    def sizes(self) -> NDArray[np.float64]:
+    def sizes(self) -> FloatArray:
         """Number of terms of each orbit."""
         return np.array([len(elements) for elements in self.terms], float)
 
-    def images(self, factors: Sequence[Matrix]) -> list[NDArray[np.float64]]:
+    def images(self, factors: Sequence[Matrix]) -> list[FloatArray]:
         """All D(g) a, shape (order, dim, n_orbits) a leg."""
         return [action @ factor for action, factor in zip(self.actions, factors, strict=True)]
 
@@ -81,7 +82,7 @@ class Orbits:
             out.append(np.stack(columns, axis=1))
         return tuple(out)
 
-    def gradient(self, factors: Sequence[Matrix], error: NDArray[np.float64]) -> Matrix:
+    def gradient(self, factors: Sequence[Matrix], error: FloatArray) -> Matrix:
         """Derivative of half the squared residual, which is invariant too; flattened."""
         parts = [mttkrp(error, factors, site) * self.sizes for site in range(len(factors))]
         return np.concatenate([part.ravel() for part in parts])
@@ -117,9 +118,7 @@ class Orbits:
         return matrix
 
 
-def _product(
-    grams: Sequence[NDArray[np.float64]], without: Collection[int], weights: Matrix
-) -> NDArray[np.float64]:
+def _product(grams: Sequence[FloatArray], without: Collection[int], weights: Matrix) -> FloatArray:
     """Elementwise product of the Gram matrices between all images, some left out."""
     product = np.broadcast_to(weights, grams[0].shape).copy()
     for site, one in enumerate(grams):
@@ -137,7 +136,7 @@ def orbits_of(target: FusedTensor, cp_rank: int, group: str) -> Orbits:
     cp_rank : int
     group : str
         ``"C1"``, ``"C2"``, ..., ``"D2"``, ``"D3"``, ..., ``"T"``, ``"O"``, ``"I"``, see
-        :func:`~etn.product.groups.point_group`; rotations only.
+        :func:`~etn.product.point_groups.point_group`; rotations only.
 
     Raises
     ------
@@ -155,18 +154,19 @@ def orbits_of(target: FusedTensor, cp_rank: int, group: str) -> Orbits:
         # Where every irrep is even, the inversion would make the same terms twice.
         raise SettingsError(f"group: expected one of rotations only, got {group!r}")
     everything, nothing = np.arange(len(elements)), np.zeros(1, int)
-    kinds = [(everything, nothing)]
-    kinds += [(images(elements, axis), stabilizer(elements, axis)) for axis in axes(elements)]
-    # The fewest orbits for every rank up to the one asked for, by the kind that comes last.
+    # By their first term: any at all, then one along an axis of the group.
+    choices = [(everything, nothing)]
+    choices += [(images(elements, axis), stabilizer(elements, axis)) for axis in axes(elements)]
+    # The fewest orbits for every rank up to the one asked for, by the one that comes last.
     fewest: list[float] = [0.0] + [math.inf] * cp_rank
     last = [0] * (cp_rank + 1)
     for total in range(1, cp_rank + 1):
-        for number, (terms, _) in enumerate(kinds):
+        for number, (terms, _) in enumerate(choices):
             rest = total - len(terms)
             if rest >= 0 and fewest[rest] + 1 < fewest[total]:
                 fewest[total], last[total] = fewest[rest] + 1, number
     if math.isinf(fewest[cp_rank]):
-        sizes = ", ".join(str(size) for size in sorted({len(terms) for terms, _ in kinds}))
+        sizes = ", ".join(str(size) for size in sorted({len(terms) for terms, _ in choices}))
         raise SettingsError(
             f"cp_rank: expected a sum of sizes of orbits of {group}, which are {sizes}, got "
             f"{cp_rank}"
@@ -174,10 +174,10 @@ def orbits_of(target: FusedTensor, cp_rank: int, group: str) -> Orbits:
     chosen = []
     while cp_rank > 0:
         chosen.append(last[cp_rank])
-        cp_rank -= len(kinds[chosen[-1]][0])
+        cp_rank -= len(choices[chosen[-1]][0])
     chosen.sort()
     return Orbits(
         actions=tuple(irreps_d(leg, elements) for leg in target.legs),
-        terms=tuple(kinds[number][0] for number in chosen),
-        fixed=tuple(kinds[number][1] for number in chosen),
+        terms=tuple(choices[number][0] for number in chosen),
+        fixed=tuple(choices[number][1] for number in chosen),
     )

@@ -10,17 +10,17 @@ from typing import Literal, get_args
 import numpy as np
 
 from etn.errors import SettingsError
-from etn.product.cp import CPTensor
-from etn.product.fused import FusedTensor
-from etn.product.groups import point_group
+from etn.product.cp import CPTensor, khatri_rao
+from etn.product.fused_tensor import FusedTensor
+from etn.product.point_groups import point_group
 from etn.product.solve.alternating import FactorProblem, alternate
 from etn.product.solve.first_order import descend
-from etn.product.solve.joint import levenberg
-from etn.product.solve.paths import fit_coefficients, random_start
-from etn.product.solve.symmetric import symmetric_search
+from etn.product.solve.levenberg_marquardt import levenberg
+from etn.product.solve.orbit_search import symmetric_search
+from etn.product.solve.path_coefficients import fit_coefficients
 from etn.sweep import Callback, Schedule, Step, Sweepable
 
-__all__ = ["EXACT", "Method", "Options", "attempts"]
+__all__ = ["EXACT", "Method", "Options", "attempts", "random_start"]
 
 Method = Literal["auto", "als", "lm", "first_order", "joint", "symmetric"]
 
@@ -167,6 +167,22 @@ def _symmetric(
             seed=options.seed + number,
             max_factor=options.max_factor,
         )
+
+
+def random_start(target: FusedTensor, cp_rank: int, seed: int) -> CPTensor:
+    """Normal random factors of the norm of the target, balanced.
+
+    Examples
+    --------
+    >>> from etn.product import fused_cg
+    >>> random_start(fused_cg(l_max=1), cp_rank=3, seed=0).factors[0].shape
+    (4, 3)
+    """
+    rng = np.random.default_rng(seed)
+    factors = [rng.standard_normal((dim, cp_rank)) for dim in target.shape]
+    size = np.linalg.norm(factors[0] @ khatri_rao(factors[1:]).T)
+    share = math.exp(math.log(target.norm / size) / len(factors))
+    return CPTensor(target, tuple(share * factor for factor in factors), method="random").balance()
 
 
 def _number_of_starts(target: FusedTensor, n_columns: int) -> int:

@@ -21,7 +21,7 @@ from etn.errors import ModelFileError, SettingsError
 from etn.product.analytic import analytic_decomposition
 from etn.product.certificate import EXACT
 from etn.product.cp import CPTensor
-from etn.product.fused import fused_cg
+from etn.product.fusion import fused_cg
 from etn.product.solve import decompose
 from etn.product.tables.load import (
     FACTORS,

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from etn import io
 from etn.errors import ModelFileError, SettingsError
 from etn.product.cp import CPTensor
-from etn.product.fused import fused_cg
+from etn.product.fusion import fused_cg
 
 __all__ = ["FILE_KIND", "MANIFEST", "Table", "available_tables", "check_file", "load_table"]
 

@@ -5,9 +5,9 @@ import pytest
 
 from etn.errors import EtnError, SettingsError, ToleranceError
 from etn.product.cp import CPTensor
-from etn.product.fused import fused_cg
-from etn.product.solve import decompose, random_start
-from etn.product.solve.contraction import largest_norm
+from etn.product.fusion import fused_cg
+from etn.product.solve import decompose
+from etn.product.solve.mttkrp import largest_norm
 from etn.sweep import Callback, Schedule
 
 
@@ -97,9 +97,10 @@ def test_few_terms_approximate_l_max_2_as_well_as_long_descents():
 
 def test_the_same_seed_gives_the_same_result():
     first, again, other = (decompose(fused_cg(l_max=1), 5, starts=2, seed=s) for s in (1, 1, 2))
+    # Rounding may differ with the place of arrays in memory, and a search amplifies it.
     for one, two in zip(first.factors, again.factors, strict=True):
-        assert np.array_equal(one, two)
-    assert not np.array_equal(first.factors[0], other.factors[0])
+        assert np.allclose(one, two, rtol=0, atol=1e-6)
+    assert not np.allclose(first.factors[0], other.factors[0], rtol=0, atol=1e-3)
 
 
 def test_given_starts_are_taken():
@@ -134,7 +135,7 @@ def test_missing_the_tolerance_is_an_error_that_carries_the_best():
     assert isinstance(info.value, ValueError)
     assert isinstance(info.value.best, CPTensor)
     worse = decompose(target, 3, tol=1e-3, starts=2, allow_worse=True)
-    assert worse.relative_error == info.value.best.relative_error
+    assert worse.relative_error == pytest.approx(info.value.best.relative_error, rel=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -167,11 +168,30 @@ def test_a_target_of_zeros_is_refused():
         decompose(fused_cg(l_max=1).with_coefficients(np.zeros(5)), 3)
 
 
-def test_starts_have_the_norm_of_the_target():
-    cp = random_start(fused_cg(l_max=2), 6, seed=0)
-    assert np.linalg.norm(cp.dense()) == pytest.approx(cp.target.norm)
-
-
 @pytest.mark.slow
 def test_l_max_3_is_exact_at_rank_96():
     assert decompose(fused_cg(l_max=3), 96, tol=1e-12).relative_error < 1e-12
+
+
+def relative_error(target, factors):
+    dense = np.einsum("kr,ir,jr->kij", *factors)
+    return float(np.linalg.norm(dense - target.dense())) / target.norm
+
+
+@pytest.mark.parametrize(("l_max", "cp_rank"), [(1, 7), (2, 20)])
+def test_a_search_is_at_least_as_good_as_that_of_tensorly(l_max, cp_rank):
+    decomposition = pytest.importorskip("tensorly.decomposition")
+    target = fused_cg(l_max)
+    errors = []
+    for seed in range(3):
+        weights, factors = decomposition.parafac(
+            np.array(target.dense()),
+            cp_rank,
+            n_iter_max=100,
+            init="random",
+            random_state=seed,
+            tol=1e-7,
+        )
+        errors.append(relative_error(target, [factors[0] * weights, *factors[1:]]))
+    ours = decompose(target, cp_rank, starts=2, seed=0)
+    assert relative_error(target, ours.factors) <= min(errors)

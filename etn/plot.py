@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from etn.backend import FloatArray as Array
 from etn.errors import CoreError, DataError
 from etn.o3 import Irrep
 from etn.sweep import Report
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["convergence", "parity", "spectra"]
 
-Array = NDArray[np.float64]
 
 # Colours of Okabe and Ito, told apart by all eyes; the fitted data stay in the background.
 _COLORS = {"train": "#8c8c8c", "valid": "#0072b2", "test": "#d55e00"}

@@ -20,14 +20,13 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import special
 
+from etn.backend import FloatArray as Array
 from etn.errors import SettingsError
 
 __all__ = ["Doubt", "Huber", "describe_doubts", "weighed_down", "without_scales"]
 
-Array = NDArray[np.float64]
 
 # Components of each label that are weighed together: a force vector as a whole, so that the
 # result does not depend on the orientation of the axes.

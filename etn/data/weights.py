@@ -8,13 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from etn.data.dataset import Dataset
 from etn.data.frame import Frame
 from etn.errors import DataError, SettingsError
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -21,16 +21,14 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
+from etn.backend import FloatArray as Array
 from etn.network.chain import Chain
 from etn.network.environment import couple, coupling_matrix, propagate
 from etn.network.samples import Blocks, Samples
 from etn.network.values import site_gradient, zeros_like
 from etn.o3 import Irrep
 from etn.tensor import Core
-
-Array = NDArray[np.float64]
 
 
 class BatchRows:

@@ -23,13 +23,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from etn.backend import FloatArray as Array
 from etn.network.environment import Environment, couple, coupling_matrix
 from etn.network.samples import Blocks, Samples
 from etn.o3 import Irrep
 from etn.tensor import Core
 from etn.tensor.core import Path
-
-Array = NDArray[np.float64]
 
 
 class CoreDesign:

@@ -16,14 +16,12 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
+from etn.backend import FloatArray as Array
 from etn.backend import Kind
 from etn.network.samples import Blocks, Samples
 from etn.o3 import Irrep, Irreps
 from etn.tensor import Core, coupling
-
-Array = NDArray[np.float64]
 
 # A flop of a sum over samples in step costs as much as this many of a matrix product.
 SUM_COST = 8

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from etn.backend import FloatArray as Array
 from etn.data.cohesive import cohesive_energy
 from etn.errors import DataError, SettingsError
 from etn.potential.features.pairs import Pairs
@@ -16,8 +16,6 @@ from etn.potential.zbl import switch_radii, zbl
 
 if TYPE_CHECKING:
     from etn.data.dataset import Dataset
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

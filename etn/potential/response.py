@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from etn.backend import FloatArray as Array
 from etn.network import Blocks, Chain, evaluate, value_and_gradient
 from etn.potential.features.basis import Basis
 from etn.potential.features.expansion import Expansion
 
-Array = NDArray[np.float64]
 # Samples that are evaluated together: their intermediates stay in the cache.
 CHUNK = 256
 

@@ -16,6 +16,7 @@ import numpy as np
 import scipy.linalg as sl
 from numpy.typing import NDArray
 
+from etn.backend import FloatArray as Array
 from etn.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from etn.potential.base import Potential
 
 __all__ = ["Selection", "select"]
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

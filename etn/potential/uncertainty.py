@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from etn.backend import FloatArray as Array
 from etn.network import Blocks, Chain, Samples, left_environment, right_environment
 from etn.network.design import CoreDesign
 from etn.network.storage import chain_from_arrays, chain_to_arrays
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
     from etn.data.frame import Frame
 
 __all__ = ["Uncertainty"]
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from etn.backend import FloatArray as Array
 
 # e^2 / (4 pi epsilon_0) in eV Å, and the universal screening function of Ziegler, Biersack and
 # Littmark, "The Stopping and Range of Ions in Matter" (1985).

@@ -8,12 +8,11 @@ import numpy as np
 import scipy.linalg as sl
 from numpy.typing import NDArray
 
+from etn.backend import FloatArray as Array
 from etn.errors import CoreError, SettingsError
 
 if TYPE_CHECKING:
     pass
-
-Array = NDArray[np.float64]
 
 
 def maxvol(rows: Array, *, tolerance: float = 1.01) -> NDArray[np.int64]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from etn.backend import FloatArray as Array
 from etn.backend import Kind, to_numpy
 from etn.errors import CoreError
 from etn.io import load, save
@@ -32,7 +32,6 @@ from etn.testing.suite import (
     steps,
 )
 
-Array = NDArray[np.float64]
 SCALAR = Irrep(0, 1)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from etn.backend import FloatArray as Array
 from etn.backend import to_numpy
 from etn.errors import CoreError
 from etn.network import load, save
@@ -36,7 +36,6 @@ from etn.testing.suite import (
     steps,
 )
 
-Array = NDArray[np.float64]
 SCALAR = Irrep(0, 1)
 
 

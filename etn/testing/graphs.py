@@ -7,16 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from etn.backend import FloatArray as Array
 from etn.backend import to_numpy
 from etn.network.files import load, save
 from etn.network.graphs.network import Network
 from etn.o3.rotation import irreps_d
 from etn.tensor import Core
 from etn.testing.suite import Laws, assert_c_order, orthogonals, steps
-
-Array = NDArray[np.float64]
 
 
 class NetworkLaws(Laws):

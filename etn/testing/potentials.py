@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from etn.backend import FloatArray as Array
 from etn.data.frame import Frame
 from etn.data.metrics import Prediction
 from etn.o3.rotation import random_rotation
 from etn.testing.suite import Laws
 
-Array = NDArray[np.float64]
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 

@@ -6,15 +6,13 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from etn.backend import FloatArray as Array
 from etn.backend import Kind, to_numpy
 from etn.o3 import Irreps
 from etn.o3.rotation import irreps_d
 from etn.product import TensorProduct, change_layout
 from etn.testing.suite import Laws, orthogonals
-
-Array = NDArray[np.float64]
 
 _SUMS = {
     "uvw": "kij,bui,bvj,buvw->bwk",

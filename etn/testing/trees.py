@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from etn.backend import FloatArray as Array
 from etn.backend import to_numpy
 from etn.network.files import load, save
 from etn.network.trees.recouple import rounding
@@ -19,8 +19,6 @@ from etn.o3 import Irreps
 from etn.o3.rotation import irreps_d
 from etn.tensor import Core, Spectrum, Truncation, absorb, isometry_error
 from etn.testing.suite import Laws, as_double, assert_c_order, orthogonals, steps
-
-Array = NDArray[np.float64]
 
 
 class TreeLaws(Laws):

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from etn.backend import FloatArray as Array
 from etn.errors import DataError, SettingsError
 from etn.network.samples import Blocks
 from etn.o3 import Irrep, Irreps
@@ -32,7 +33,6 @@ from etn.potential.features.radial import Radial
 if TYPE_CHECKING:
     from etn.data.dataset import Dataset
 
-Array = NDArray[np.float64]
 
 # The principal components are those of frames with about this many atoms in all.
 CHANNEL_ATOMS = 5000

@@ -8,11 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from etn.backend import FloatArray as Array
 from etn.data.frame import Frame
 from etn.potential.features.basis import Basis
 from etn.potential.features.pairs import Pairs
-
-Array = NDArray[np.float64]
 
 # Atoms whose features are held in memory together in a prediction.
 ATOMS_AT_ONCE = 256

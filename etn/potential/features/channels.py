@@ -23,13 +23,12 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
+from etn.backend import FloatArray as Array
 from etn.errors import SettingsError
 from etn.network.samples import Blocks
 from etn.o3 import Irrep, Irreps
 
 __all__ = ["Channels", "natural", "prior_weights"]
-
-Array = NDArray[np.float64]
 
 
 def natural(l: int) -> Irrep:

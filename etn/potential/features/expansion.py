@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from etn.backend import FloatArray as Array
 from etn.data.labels import VOIGT
 from etn.network.samples import Blocks, Samples
 from etn.o3 import Irrep, spherical_harmonics_with_gradients
@@ -16,7 +17,6 @@ from etn.potential.features.pairs import Pairs
 if TYPE_CHECKING:
     from etn.potential.features.basis import Basis
 
-Array = NDArray[np.float64]
 SCALAR = Irrep(0, 1)
 
 

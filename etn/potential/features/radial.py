@@ -6,11 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.polynomial import chebyshev
-from numpy.typing import NDArray
 
+from etn.backend import FloatArray as Array
 from etn.errors import SettingsError
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from dataclasses import replace
 
 import numpy as np
 import scipy.linalg as sl
-from numpy.typing import NDArray
 
+from etn.backend import FloatArray as Array
 from etn.data.dataset import Dataset
 from etn.data.frame import Frame
 from etn.data.weights import Weights, count_rows
@@ -30,7 +30,6 @@ from etn.tensor.maxvol import maxvol
 
 __all__ = ["calibrate", "with_uncertainty"]
 
-Array = NDArray[np.float64]
 
 # The scales of the error bars are means over about so many atoms: those of energies and of forces.
 CALIBRATION_ATOMS, CALIBRATION_FORCES = 20_000, 2000

@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from etn.backend import FloatArray as Array
 from etn.data.robust import Doubt, Huber
 from etn.errors import SettingsError
 from etn.potential.fitting.targets import RowGroup
 
 __all__ = ["LabelledRows"]
 
-Array = NDArray[np.float64]
 Network = TypeVar("Network")
 
 

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from etn.backend import FloatArray as Array
 from etn.data.dataset import Dataset
 from etn.data.frame import Frame
 from etn.data.labels import voigt
@@ -28,8 +29,6 @@ from etn.sweep.kept import Kept
 from etn.sweep.regression.batches import Batches
 
 __all__ = ["Rows"]
-
-Array = NDArray[np.float64]
 
 
 class Rows(LabelledRows[Chain]):

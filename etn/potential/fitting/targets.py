@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from etn.backend import FloatArray as Array
 from etn.data.frame import Frame
 from etn.data.labels import voigt
 from etn.data.weights import Weights
@@ -15,8 +16,6 @@ from etn.potential.baseline import Baseline
 from etn.potential.features.pairs import Pairs
 
 __all__ = ["RowGroup", "Targets"]
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,14 +8,13 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from etn.backend import FloatArray as Array
 from etn.data.labels import VOIGT
 from etn.o3 import spherical_harmonics_with_gradients
 from etn.potential.features.basis import Basis
 from etn.potential.features.pairs import Pairs
 from etn.potential.features.radial import Radial
 from etn.potential.message_passing.message import Messages
-
-Array = NDArray[np.float64]
 
 
 class Sources(NamedTuple):

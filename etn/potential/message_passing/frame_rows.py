@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
+from etn.backend import FloatArray as Array
 from etn.network import Blocks, Chain, Environment, Samples, left_environment
 from etn.network.design import CoreDesign
 from etn.network.environment import direct_jacobian, propagate, transfer_matrix
 from etn.tensor import Core
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from etn.backend import FloatArray as Array
 from etn.errors import CoreError
 from etn.network import Blocks, Chain
 from etn.network.storage import chain_from_arrays, chain_to_arrays
@@ -20,8 +21,6 @@ from etn.potential.features.expansion import Expansion
 from etn.potential.message_passing.edges import Edges, Sources
 from etn.potential.message_passing.message import SCALAR, MessageCoupling, Messages
 from etn.potential.response import Response
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,13 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from etn.backend import FloatArray as Array
 from etn.errors import SettingsError
 from etn.network import Blocks
 from etn.o3 import Irrep, Irreps
 from etn.tensor.core import coupling
 
-Array = NDArray[np.float64]
 SCALAR = Irrep(0, 1)
 
 

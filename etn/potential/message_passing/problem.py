@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
+from etn.backend import FloatArray as Array
 from etn.errors import CoreError
 from etn.network import Chain
 from etn.network.design import CoreDesign
@@ -21,7 +21,6 @@ from etn.sweep.regression.evidence import Evidence, EvidenceCurve
 from etn.sweep.regression.normal_equations import NormalEquations, accumulate, solve_direct
 from etn.tensor import Core
 
-Array = NDArray[np.float64]
 # Above this estimate of their condition number normal equations are not trusted.
 MAX_CONDITION = 1e15
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
+from etn.backend import FloatArray as Array
 from etn.data.dataset import Dataset
 from etn.data.frame import Frame
 from etn.data.labels import voigt
@@ -49,8 +49,6 @@ from etn.potential.message_passing.message import SCALAR, MessageCoupling, Messa
 from etn.sweep.kept import Kept
 from etn.sweep.regression.batches import Batches
 from etn.tensor.core import coupling as structure
-
-Array = NDArray[np.float64]
 
 # Bound of what one frame takes, bytes.
 MAX_FRAME = 2e9

@@ -22,13 +22,10 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial, reduce
 from typing import Generic, NamedTuple, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
+from etn.backend import FloatArray as Array
 from etn.network import Samples
 from etn.sweep.threads import share
 
-Array = NDArray[np.float64]
 WeightedRows = tuple[Array, Array]
 """Weighted rows (rows, columns) of a linear problem and their weighted targets (rows,)."""
 

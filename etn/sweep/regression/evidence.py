@@ -16,12 +16,10 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg as sl
-from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
+from etn.backend import FloatArray as Array
 from etn.errors import SettingsError
-
-Array = NDArray[np.float64]
 
 # The ridge is sought between these multiples of the largest eigenvalue: below, it is rounding
 # error of the Gram matrix; above, nothing of the data is left in the solution.

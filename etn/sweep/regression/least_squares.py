@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property, partial
 
 import numpy as np
-from numpy.typing import NDArray
 
+from etn.backend import FloatArray as Array
 from etn.errors import CoreError, SettingsError
 from etn.network import Chain, left_environment, right_environment
 from etn.network.derivatives import BatchRows
@@ -39,8 +39,6 @@ from etn.sweep.regression.pair_as_core import widen
 from etn.sweep.regression.pair_solution import PairSolution
 from etn.sweep.threads import count_threads
 from etn.tensor import Core
-
-Array = NDArray[np.float64]
 
 # Parameters of a chain up to which joint steps go through a matrix; beyond, its flops, which grow
 # with their square, outweigh the passes over the batches that conjugate gradients take.

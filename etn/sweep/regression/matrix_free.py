@@ -24,12 +24,10 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg as sl
-from numpy.typing import NDArray
 from scipy.linalg import blas
 
+from etn.backend import FloatArray as Array
 from etn.sweep.regression.batches import Batches, WeightedRows
-
-Array = NDArray[np.float64]
 
 # Iterations over which progress is judged: conjugate gradients stall before they go on.
 WINDOW = 5

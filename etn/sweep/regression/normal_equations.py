@@ -18,12 +18,10 @@ from functools import partial
 
 import numpy as np
 import scipy.linalg as sl
-from numpy.typing import NDArray
 from scipy.linalg import blas, lapack
 
+from etn.backend import FloatArray as Array
 from etn.sweep.regression.batches import Batches, WeightedRows
-
-Array = NDArray[np.float64]
 
 # Bound of all Gram matrices at a time, bytes: those that threads accumulate, or that of a solve.
 MAX_GRAMS = 4e9

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from etn.backend import FloatArray as Array
 from etn.backend import to_numpy
 from etn.o3 import Irrep
 from etn.sweep.problem import LocalSolution
@@ -20,8 +20,6 @@ from etn.sweep.regression.bond_matrices import to_vector
 from etn.sweep.regression.pair_squares import Factors, PairSquares
 from etn.tensor import Core, Pair, Spectrum, Truncation, matricize
 from etn.tensor.pair import Split
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -27,14 +27,13 @@ from functools import cached_property
 
 import numpy as np
 import scipy.linalg as sl
-from numpy.typing import NDArray
 
+from etn.backend import FloatArray as Array
 from etn.backend import Kind
 from etn.o3 import Irrep, Irreps
 from etn.tensor import Pair, Spectrum, Truncation, tensorize
 from etn.tensor.pair import Split
 
-Array = NDArray[np.float64]
 Factors = dict[Irrep, tuple[Array, Array]]
 """X_j = left right^T for each irrep of a bond: (rows, multiplicity), (columns, multiplicity)."""
 

@@ -1,7 +1,4 @@
-"""Interatomic potentials: features, baselines, models, their fits and their errors.
-
-The names below load on first use: reading a model file and predicting loads no code of fits.
-"""
+"""Interatomic potentials, their fits and their errors; names load on first use."""
 
 from typing import TYPE_CHECKING
 
@@ -30,16 +27,12 @@ __all__ = [
 
 _HOMES = {
     "etn.data": "Dataset Frame Metrics Prediction Weights compute_metrics",
-    "etn.potential.base": "Potential load",
-    "etn.potential.baseline": "Baseline",
-    "etn.potential.features": "Basis Pairs Radial",
+    "etn.potential.base": "Potential load", "etn.potential.baseline": "Baseline",
+    "etn.potential.features": "Basis Pairs Radial", "etn.potential.fitting.rows": "Rows",
     "etn.potential.fitting.calibration": "with_uncertainty",
-    "etn.potential.fitting.fit": "FitReport fit",
-    "etn.potential.fitting.rows": "Rows",
+    "etn.potential.fitting.fit": "FitReport fit", "etn.potential.uncertainty": "Uncertainty",
     "etn.potential.message_passing": "MessagePassingPotential Messages fit_layers",
-    "etn.potential.polynomial": "PolynomialPotential",
+    "etn.potential.polynomial": "PolynomialPotential", "etn.tensor.maxvol": "maxvol",
     "etn.potential.selection": "Selection select",
-    "etn.potential.uncertainty": "Uncertainty",
-    "etn.tensor.maxvol": "maxvol",
-}
+}  # fmt: skip
 __getattr__, __dir__ = attach(__name__, _HOMES)

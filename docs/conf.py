@@ -20,11 +20,14 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
+    "sphinx_design",
 ]
 exclude_patterns = ["_build", "jupyter_execute", "**.ipynb_checkpoints"]
 
 html_theme = "furo"
 html_title = f"etn {release}"
+html_static_path = ["_static"]
+html_css_files = ["custom.css"]
 
 # Pages with a kernel in their header run from top to bottom at every build; an error fails it.
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
@@ -34,6 +37,7 @@ nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True
+nb_render_markdown_format = "myst"  # what cells make as Markdown may hold tables
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -103,7 +104,7 @@ class ProblemLaws(Laws):
             scale = abs(self.objective(problem, chain.canonicalize(0)))
             steps = sweep(chain, problem, Schedule(max_sweeps=2, rel_tol=0.0))
             losses = [step.loss for step in steps]
-            for before, after in zip(losses, losses[1:], strict=False):
+            for before, after in itertools.pairwise(losses):
                 assert after <= before + self.tolerance * scale
 
     def test_pairs_are_no_worse_than_single_cores(self) -> None:

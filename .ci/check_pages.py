@@ -19,8 +19,11 @@ PACKAGES = (
     "backend", "data", "errors", "io", "network", "o3", "plot", "potential",
     "potential.message_passing", "product", "sweep", "tensor", "testing",
 )  # fmt: skip
-# Tables (whose "---" typography makes a dash), fences, links and roles that no parser has seen.
-RAW = re.compile(r"\|\s*:?(?:-{3}|[–—]).*|^\s*(?:`{3}|:{3})|\]\([^)\s]+\)|\{\w+\}`", re.MULTILINE)
+# Tables (whose "---" typography makes a dash), fences, links and roles that no parser has seen, and
+# what the theme complains of.
+RAW = re.compile(
+    r"\|\s*:?(?:-{3}|[–—]).*|^\s*(?:`{3}|:{3})|\]\([^)\s]+\)|\{\w+\}`|^ERROR: .*", re.MULTILINE
+)
 # Code shows markup on purpose, mathematics is set by the browser.
 LITERAL = {"code", "pre", "script", "style", "title"}
 

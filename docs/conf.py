@@ -51,13 +51,14 @@ copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
 # Literals and inline mathematics, which keep their vertical bars.
-_LITERAL = re.compile(r"(``.*?``|:\w+:`.*?`)")
+_LITERAL = re.compile(r"(``.*?``|:\w+:`[^`]*`)", re.DOTALL)
 
 
 def escape_bars(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Escape |x|, which docstrings write for absolute values and reST takes for a name."""
     block: int | None = None  # indentation of the directive or "::" whose block the line is in
     example = False
+    prose, kept = [], {}  # lines whose bars are escaped, and all others by number
     for number, line in enumerate(lines):
         text = line.strip()
         indent = len(line) - len(line.lstrip())
@@ -65,13 +66,14 @@ def escape_bars(app: Any, what: str, name: str, obj: Any, options: Any, lines: l
         if block is not None and text and indent <= block:
             block = None
         if block is not None or example:
-            continue
-        if text.startswith(".. math::") or text.endswith("::"):
-            block = indent
-            continue
-        parts = _LITERAL.split(line)
-        parts[::2] = [part.replace("|", "\\|") for part in parts[::2]]
-        lines[number] = "".join(parts)
+            kept[number] = line
+        elif text.startswith(".. math::") or text.endswith("::"):
+            block, kept[number] = indent, line
+        prose.append("" if number in kept else line)
+    parts = _LITERAL.split("\n".join(prose))
+    parts[::2] = [part.replace("|", "\\|") for part in parts[::2]]
+    escaped = "".join(parts).split("\n")
+    lines[:] = [kept.get(number, line) for number, line in enumerate(escaped)]
 
 
 # Several attributes of one type, as numpydoc writes them; napoleon splits parameters only.

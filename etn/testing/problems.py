@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from etn.network import Chain
-from etn.sweep import LocalProblem, Schedule, sweep
+from etn.sweep import Schedule, sweep
 from etn.tensor import Core
 from etn.testing.suite import Laws
 
@@ -61,7 +61,7 @@ class ProblemLaws(Laws):
         """What the problem minimizes, for a canonical chain."""
         raise NotImplementedError
 
-    def _cases(self) -> Iterator[tuple[LocalProblem, Chain, float, np.random.Generator]]:
+    def _cases(self) -> Iterator[tuple[Any, Chain, float, np.random.Generator]]:
         """Problem, chain with its center at each site in turn, scale of the objective."""
         for rng in self.generators():
             problem, chain = self.make_problem(rng), self.make_chain(rng)
@@ -117,7 +117,7 @@ class ProblemLaws(Laws):
             assert pair.loss <= problem.solve(chain).loss + self.tolerance * scale
 
 
-def _solve(problem: LocalProblem, chain: Chain) -> Core:
+def _solve(problem: Any, chain: Chain) -> Core:
     core = problem.solve(chain).core
     assert isinstance(core, Core)
     return core

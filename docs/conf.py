@@ -70,9 +70,9 @@ def escape_bars(app: Any, what: str, name: str, obj: Any, options: Any, lines: l
         elif text.startswith(".. math::") or text.endswith("::"):
             block, kept[number] = indent, line
         prose.append("" if number in kept else line)
-    parts = _LITERAL.split("\n".join(prose))
+    parts = _LITERAL.split("\0".join(prose))  # an item may hold several lines
     parts[::2] = [part.replace("|", "\\|") for part in parts[::2]]
-    escaped = "".join(parts).split("\n")
+    escaped = "".join(parts).split("\0")
     lines[:] = [kept.get(number, line) for number, line in enumerate(escaped)]
 
 

@@ -75,7 +75,7 @@ def draw(path: Path) -> dict[int, list[tuple[int, float]]]:
         axes.plot([exact], [2e-3], "v", color=line.get_color())
         print(l_max, found[l_max], flush=True)
     axes.set(xscale="log", yscale="log", xlabel="cp_rank", ylabel="relative error", ylim=(1e-3, 1))
-    axes.text(0.98, 0.10, "triangles: exact tables", transform=axes.transAxes, ha="right")
+    axes.text(0.98, 0.04, "triangles: exact tables", transform=axes.transAxes, ha="right")
     axes.legend(ncols=2)
     save(figure, path)
     return found

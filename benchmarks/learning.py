@@ -235,13 +235,16 @@ def axes() -> tuple[Figure, Any]:
 
 def plain(panel: Any, x: str, y: str) -> None:
     """Label both axes, with numbers in place of powers of ten."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
     panel.set_xlabel(x)
     panel.set_ylabel(y)
     panel.spines[["top", "right"]].set_visible(False)
     for axis in (panel.xaxis, panel.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+        low, high = axis.get_view_interval()
+        narrow = high < 5 * low
+        locator = MaxNLocator(4) if narrow else LogLocator(subs=(1, 2, 3, 5, 7))
+        axis.set_major_locator(locator)
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_locator(NullLocator())
     if x.startswith("training"):

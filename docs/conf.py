@@ -20,11 +20,14 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
+    "sphinx_design",
 ]
 exclude_patterns = ["_build", "jupyter_execute", "**.ipynb_checkpoints"]
 
 html_theme = "furo"
 html_title = f"etn {release}"
+html_static_path = ["_static"]
+html_css_files = ["custom.css"]
 
 # Pages with a kernel in their header run from top to bottom at every build; an error fails it.
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
@@ -34,6 +37,7 @@ nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True
+nb_render_markdown_format = "myst"  # what cells make as Markdown may hold tables
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
@@ -47,13 +51,14 @@ copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
 # Literals and inline mathematics, which keep their vertical bars.
-_LITERAL = re.compile(r"(``.*?``|:\w+:`.*?`)")
+_LITERAL = re.compile(r"(``.*?``|:\w+:`[^`]*`)", re.DOTALL)
 
 
 def escape_bars(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Escape |x|, which docstrings write for absolute values and reST takes for a name."""
     block: int | None = None  # indentation of the directive or "::" whose block the line is in
     example = False
+    prose, kept = [], {}  # lines whose bars are escaped, and all others by number
     for number, line in enumerate(lines):
         text = line.strip()
         indent = len(line) - len(line.lstrip())
@@ -61,13 +66,14 @@ def escape_bars(app: Any, what: str, name: str, obj: Any, options: Any, lines: l
         if block is not None and text and indent <= block:
             block = None
         if block is not None or example:
-            continue
-        if text.startswith(".. math::") or text.endswith("::"):
-            block = indent
-            continue
-        parts = _LITERAL.split(line)
-        parts[::2] = [part.replace("|", "\\|") for part in parts[::2]]
-        lines[number] = "".join(parts)
+            kept[number] = line
+        elif text.startswith(".. math::") or text.endswith("::"):
+            block, kept[number] = indent, line
+        prose.append("" if number in kept else line)
+    parts = _LITERAL.split("\0".join(prose))  # an item may hold several lines
+    parts[::2] = [part.replace("|", "\\|") for part in parts[::2]]
+    escaped = "".join(parts).split("\0")
+    lines[:] = [kept.get(number, line) for number, line in enumerate(escaped)]
 
 
 # Several attributes of one type, as numpydoc writes them; napoleon splits parameters only.

@@ -9,6 +9,7 @@ from etn.testing.chains import ChainLaws
 from etn.testing.cores import CoreLaws
 from etn.testing.graphs import NetworkLaws
 from etn.testing.potentials import PotentialLaws
+from etn.testing.problems import ProblemLaws
 from etn.testing.products import ProductLaws
 from etn.testing.suite import Laws
 from etn.testing.trees import TreeLaws
@@ -19,6 +20,7 @@ __all__ = [
     "Laws",
     "NetworkLaws",
     "PotentialLaws",
+    "ProblemLaws",
     "ProductLaws",
     "TreeLaws",
     "dense_leg",

@@ -19,8 +19,8 @@ from typing import Any
 
 from common import RESULTS, write
 
-from etn.potential import Baseline, Basis, Dataset, PolynomialPotential, fit
 from etn.data.weights import Weights, count_rows
+from etn.potential import Baseline, Basis, Dataset, PolynomialPotential, fit
 from etn.potential.message_passing import MessagePassingPotential, Messages, fit_layers
 from etn.sweep import Schedule
 

@@ -22,8 +22,8 @@ from typing import Any
 from common import RESULTS, write
 from fit import SETS, run
 
-from etn.potential import Dataset, load
 from etn.data.weights import count_rows
+from etn.potential import Dataset, load
 from etn.run.settings import FitSettings
 from etn.run.sizes import SIZES, count_unknowns
 

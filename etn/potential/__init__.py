@@ -14,14 +14,15 @@ if TYPE_CHECKING:
     from etn.potential.fitting.rows import Rows
     from etn.potential.message_passing import MessagePassingPotential, Messages, fit_layers
     from etn.potential.polynomial import PolynomialPotential
+    from etn.potential.response import Response
     from etn.potential.selection import Selection, select
     from etn.potential.uncertainty import Uncertainty
     from etn.tensor.maxvol import maxvol
 
 __all__ = [
     "Baseline", "Basis", "Dataset", "FitReport", "Frame", "MessagePassingPotential", "Messages",
-    "Metrics", "Pairs", "PolynomialPotential", "Potential", "Prediction", "Radial", "Rows",
-    "Selection", "Uncertainty", "Weights", "compute_metrics", "fit", "fit_layers", "load",
+    "Metrics", "Pairs", "PolynomialPotential", "Potential", "Prediction", "Radial", "Response",
+    "Rows", "Selection", "Uncertainty", "Weights", "compute_metrics", "fit", "fit_layers", "load",
     "maxvol", "select", "with_uncertainty",
 ]  # fmt: skip
 
@@ -33,6 +34,6 @@ _HOMES = {
     "etn.potential.fitting.fit": "FitReport fit", "etn.potential.uncertainty": "Uncertainty",
     "etn.potential.message_passing": "MessagePassingPotential Messages fit_layers",
     "etn.potential.polynomial": "PolynomialPotential", "etn.tensor.maxvol": "maxvol",
-    "etn.potential.selection": "Selection select",
+    "etn.potential.response": "Response", "etn.potential.selection": "Selection select",
 }  # fmt: skip
 __getattr__, __dir__ = attach(__name__, _HOMES)

@@ -24,8 +24,9 @@ class PotentialLaws(Laws):
     """What holds for every interatomic potential.
 
     Subclass it in a test module, with a name that starts with Test, and provide
-    :meth:`make_potential`, :meth:`make_frames`, :meth:`load` and, for a potential without the
-    attributes ``basis.r_max`` and ``baseline.e0``, :meth:`r_max` and :meth:`isolated_energy`.
+    :meth:`make_potential` and :meth:`make_frames`; a potential that is no
+    :class:`etn.potential.Potential` may need :meth:`load`, :meth:`r_max` and
+    :meth:`isolated_energy` as well.
 
     Attributes
     ----------
@@ -58,7 +59,7 @@ class PotentialLaws(Laws):
 
     def r_max(self, potential: Any) -> float:
         """Radius of the neighbourhood of an atom, Å."""
-        return float(potential.basis.r_max)
+        return float(potential.r_max)
 
     def isolated_energy(self, potential: Any, symbol: str) -> float:
         """Energy of an isolated atom, eV."""

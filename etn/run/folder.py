@@ -117,7 +117,8 @@ def run_fit(
     Examples
     --------
     >>> import tempfile
-    >>>     >>> settings = FitSettings(train="etn:Mo/test", r_max=4, n_max=3, l_max=1, max_bond=2,
+    >>> from etn.run.settings import FitSettings
+    >>> settings = FitSettings(train="etn:Mo/test", r_max=4, n_max=3, l_max=1, max_bond=2,
     ...                        body_order=3, max_sweeps=1)
     >>> folder = tempfile.TemporaryDirectory()
     >>> result = run_fit(settings, folder.name)

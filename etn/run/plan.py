@@ -87,7 +87,7 @@ class Plan:
             )
         check_reach(everything, settings.r_max)
         held_out = settings.valid if isinstance(settings.valid, float) else valid
-        train, valid = settings.objective().split(everything, held_out, settings.seed)
+        train, valid = settings.objective().hold_out(everything, held_out, settings.seed)
         settings, size = settings.sized_for(train)
         basis = settings.basis(everything)
         for other in (valid, test):

@@ -143,7 +143,7 @@ def fit(
     if refine < 0:
         raise SettingsError(f"refine: expected zero or more, got {refine}")
     objective = Objective.of(weights, robust=robust, ridge=ridge, missing=missing)
-    train, held_out = objective.split(train, valid, seed)
+    train, held_out = objective.hold_out(train, valid, seed)
     start = model.initial_chain(seed=seed)
     plan = MemoryPlan.for_fit(
         memory, train, model.basis, unknowns=_most_unknowns(start, model.body_order - 1)

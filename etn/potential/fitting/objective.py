@@ -70,7 +70,7 @@ class Objective:
         """A robust function of its own, or None."""
         return Huber() if self.is_robust else None
 
-    def split(
+    def hold_out(
         self, data: Dataset, valid: float | Dataset | None, seed: int
     ) -> tuple[Dataset, Dataset | None]:
         """Training and validation data, checked for the labels that have a weight.

@@ -138,7 +138,7 @@ def fit_layers(
     if max_cycles < 1:
         raise SettingsError(f"max_cycles: expected at least 1, got {max_cycles}")
     objective = Objective.of(weights, robust=robust, ridge=ridge, missing=missing)
-    train, held_out = objective.split(train, valid, seed)
+    train, held_out = objective.hold_out(train, valid, seed)
     single = PolynomialPotential(
         model.basis, body_order=model.body_order, max_bond=model.max_bond, baseline=model.baseline
     )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from etn import io
 from etn.errors import ModelFileError
 from etn.network import Chain, Network, Operator, Tree, heisenberg, load, save
+from etn.network.files import KINDS
 from etn.network.trees.topology import comb
 from etn.tensor import Core, Truncation
 
@@ -63,3 +66,27 @@ def test_other_things_are_refused(tmp_path):
     io.save(tmp_path / "b.etn", kind="potential", header={}, arrays={})
     with pytest.raises(ModelFileError, match=r"kinds core, chain, .* kind 'potential'"):
         load(tmp_path / "b.etn")
+
+
+# One of each kind for every format version, with the dense tensors; all of format 1 (0.1.0).
+KEPT = Path(__file__).parent / "files"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kept_file_is_the_network_that_was_written(kind, tmp_path):
+    stored = io.load(KEPT / f"{kind}.etn")
+    assert stored.kind == kind
+    network = load(KEPT / f"{kind}.etn")
+    with np.load(KEPT / "dense.npz") as dense:
+        found = network.contract() if kind == "network" else network.to_dense()
+        np.testing.assert_allclose(found, dense[kind], rtol=0, atol=1e-12)
+    save(network, tmp_path / "again.etn")
+    again = io.load(tmp_path / "again.etn")
+    assert again.header == stored.header
+    for name, array in stored.arrays.items():
+        np.testing.assert_array_equal(again.arrays[name], array)
+
+
+def test_there_is_a_file_of_every_kind_and_version():
+    kept = {(io.load(path).kind, io.load(path).format_version) for path in KEPT.glob("*.etn")}
+    assert kept == {(kind, v) for kind in KINDS for v in range(1, io.FORMAT_VERSION + 1)}

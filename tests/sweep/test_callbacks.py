@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from etn.errors import ModelFileError, SettingsError
+from etn.io import load
 from etn.network import Chain
 from etn.sweep import Checkpoint, EarlyStop, LeastSquares, Schedule, State, SweepRecord, grow
 from etn.testing import random_batch
@@ -93,3 +95,29 @@ def test_a_singular_problem_can_be_stored(tmp_path):
 def test_a_checkpoint_that_is_missing_is_an_error(tmp_path):
     with pytest.raises(ModelFileError):
         State.load(tmp_path / "none.etn")
+
+
+def test_a_kept_checkpoint_of_version_0_1_0_goes_on():
+    """Written before a state could hold several chains."""
+    path = Path(__file__).parent / "files" / "checkpoint.etn"
+    assert load(path).format_version == 1
+    state = State.load(path)
+    assert [(r.n_sites, r.sweep, r.chain, r.cycle) for r in state.records] == [
+        (2, 1, "", 0),
+        (3, 1, "", 0),
+    ]
+    assert state.note == {"data": "x"}
+    assert state.others == state.best_others == {}
+    for chain in (state.chain, state.best):
+        assert len(chain) == 3
+        assert chain.orthogonality_error() < 1e-12
+
+
+def test_a_state_with_several_chains_survives_its_file(tmp_path):
+    chains = [Chain.random(["1x0e+1x1o"] * 2, max_bond=2, seed=k).canonicalize(0) for k in range(4)]
+    state = State(chains[0], (), chains[1], {}, {"value": chains[2]}, {"value": chains[3]})
+    state.save(tmp_path / "a.etn", note={})
+    again = State.load(tmp_path / "a.etn")
+    found = [again.chain, again.best, again.others["value"], again.best_others["value"]]
+    for one, two in zip(chains, found, strict=True):
+        np.testing.assert_array_equal(one.to_dense(), two.to_dense())

@@ -1,4 +1,4 @@
-"""Robust fits: Huber's function, the bound that reweighing minimises, and wrong labels found."""
+"""Robust fits: Huber's function, and wrong labels found."""
 
 from __future__ import annotations
 
@@ -10,13 +10,9 @@ import scipy.optimize
 import scipy.stats
 
 from etn.errors import SettingsError
-from etn.network import Chain
-from etn.potential import Baseline, Basis, Dataset, PolynomialPotential, Rows, Weights, fit
-from etn.potential.fitting import robust as robust_module
+from etn.potential import Dataset, fit
 from etn.potential.fitting.robust import Doubt, Huber, describe_doubts
-from etn.sweep import Callback, Checkpoint, LeastSquares, Schedule, State
-
-SHIFT = 0.5  # eV/atom
+from etn.sweep import Checkpoint, Schedule, State
 
 
 @pytest.mark.parametrize(("label", "components"), [("energy", 1), ("forces", 3), ("stress", 6)])
@@ -74,44 +70,14 @@ def test_a_threshold_must_be_positive():
         Huber(energy_threshold=-1)
 
 
-def wrong(data, *, seed=0):
-    """2 % of the energies shifted, 1 % of the force vectors replaced by those of other atoms."""
-    rng = np.random.default_rng(seed)
-    frames = list(data)
-    chosen = sorted(rng.choice(len(frames), max(1, round(0.02 * len(frames))), replace=False))
-    for index in chosen:
-        frame = frames[index]
-        frames[index] = replace(frame, energy=frame.energy + SHIFT * frame.n_atoms)
-    forces = np.concatenate([frame.forces for frame in frames])
-    replaced = rng.random(len(forces)) < 0.01
-    forces[replaced] = 3.0 * rng.normal(size=(int(replaced.sum()), 3))
-    parts = np.split(forces, np.cumsum([frame.n_atoms for frame in frames])[:-1])
-    dirty = Dataset(replace(f, forces=part) for f, part in zip(frames, parts, strict=True))
-    return dirty, [dirty[int(index)].name for index in chosen], replaced
-
-
+SHIFT = 0.5  # eV/atom
 SCHEDULE = Schedule(max_sweeps=4, rel_tol=0)
 
 
 @pytest.fixture(scope="module")
-def mo():
-    return Dataset.read("etn:Mo/train", index="::3")
-
-
-# Large enough for the hardest collision of the data: with fewer radial functions its forces would
-# be off by a third, and doubted with some reason.
-SIZE = {"body_order": 3, "max_bond": 3}
-
-
-def potential(data):
-    basis = Basis.for_dataset(data, r_max=5.2, n_max=6, l_max=2)
-    return PolynomialPotential(basis, **SIZE, baseline=Baseline.fit(data))
-
-
-@pytest.fixture(scope="module")
-def fits(mo):
+def fits(mo, wrong, potential):
     """Robust fit to right labels, plain and robust fit to wrong ones; which ones are wrong."""
-    dirty, energies, forces = wrong(mo)
+    dirty, energies, forces = wrong(mo, shift=SHIFT)
     model, options = potential(mo), {"schedule": SCHEDULE, "uncertainty": False}
     clean, robust = (fit(model, data, robust="huber", **options) for data in (mo, dirty))
     return clean, fit(model, dirty, robust=None, **options), robust, dirty, energies, forces
@@ -163,104 +129,14 @@ def test_the_report_counts_what_was_weighed_down(fits):
     assert "outliers" not in str(fits[2])
 
 
-@pytest.fixture
-def rows(mo):
-    data = wrong(mo[::6])[0]
-    model = potential(data)
-    chain = model.initial_chain(seed=0).canonicalize(0)
-    return Rows(data, model.basis, model.baseline, Weights(100.0, 1.0, 1.0), Huber()), chain
-
-
-def huber_objective(rows, chain, scales):
-    """Huber's function over all labels, written down again from the errors of predictions."""
-    model = PolynomialPotential(rows.basis, **SIZE, baseline=rows.baseline)
-    total = 0.0
-    huber = Huber(scales=scales)
-    for frame, p in zip(rows.dataset, model.with_chain(chain).predict(rows.dataset), strict=True):
-        n = frame.n_atoms
-        residuals = {
-            "energy": (100.0 * np.sqrt(n), np.array([abs(p.energy - frame.energy) / n])),
-            "forces": (1.0, np.linalg.norm(p.forces - frame.forces, axis=1)),
-            "stress": (1.0, np.array([np.linalg.norm(p.stress - frame.stress) * frame.volume / n])),
-        }
-        for label, (weight, norms) in residuals.items():
-            total += weight**2 * 2 * scipy.special.huber(huber.limit(label), norms).sum()
-    return total
-
-
-def test_the_weighted_loss_touches_the_objective_and_lies_above_it(rows):
-    rows, chain = rows
-    rows.reweigh(chain)
-    problem = LeastSquares(rows.builders, ridge=1e-2, offset=lambda: rows.offset)
-    ridge = 1e-2 * chain.norm() ** 2
-    objective = huber_objective(rows, chain, rows.robust.scales)
-    assert problem.loss(chain) == pytest.approx(objective + ridge, rel=1e-9)
-    assert rows.measure(chain)["loss"] == pytest.approx(objective, rel=1e-9)
-    for seed in range(3):
-        other = Chain.random([rows.basis.leg] * 2, start=rows.basis.start, max_bond=3, seed=seed)
-        other = other.canonicalize(0)
-        objective = huber_objective(rows, other, rows.robust.scales)
-        ridge = 1e-2 * other.norm() ** 2
-        assert problem.loss(other) > objective + ridge
-    solution = problem.solve(chain)
-    solved = chain.replace(0, solution.core)
-    assert solution.loss == pytest.approx(problem.loss(solved), rel=1e-8)
-
-
-def test_reweighing_does_not_depend_on_the_axes(mo):
-    rotation, _ = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))
-    data = wrong(mo[::8])[0]
-    turned = Dataset(
-        replace(f, positions=f.positions @ rotation, cell=f.cell @ rotation,
-                forces=f.forces @ rotation, stress=None)
-        for f in data
-    )  # fmt: skip
-    model = potential(data)
-    chain = model.initial_chain(seed=0)
-    weights = Weights(stress=0.0)
-    one, two = (
-        Rows(d, model.basis, model.baseline, weights, Huber()).reweigh(chain)
-        for d in (data, turned)
-    )
-    assert one == {key: pytest.approx(value, rel=1e-8) for key, value in two.items()}
-
-
-def test_labels_without_weight_are_never_doubted(monkeypatch, mo):
-    data = wrong(mo[::6])[0]
-    model = potential(data)
-    rows = Rows(data, model.basis, model.baseline, Weights(energy=0.0), Huber())
-    chain = model.initial_chain(seed=0)
-    measures = rows.reweigh(chain)
-    assert "outliers E" not in measures
-    rows.robust.scales = {"energy": 1e-12, "forces": 1e-12}
-    monkeypatch.setattr(robust_module, "BEYOND_MOST", 0.0)
-    assert {doubt.label for doubt in rows.doubts(chain)} == {"forces"}
-
-
-def test_reweighing_without_a_robust_function(mo):
-    model = potential(mo)
-    rows = Rows(mo[:1], model.basis, model.baseline, Weights())
-    with pytest.raises(SettingsError, match="reweigh: expected rows with a robust function"):
-        rows.reweigh(model.initial_chain(seed=0))
+def test_other_robust_functions_are_refused(mo, potential):
     with pytest.raises(SettingsError, match="robust: expected None or \"huber\", got 'tukey'"):
-        fit(model, mo, robust="tukey")
+        fit(potential(mo), mo, robust="tukey")
 
 
-class Interrupted(Exception):
-    pass
-
-
-class InterruptAfter(Callback):
-    def __init__(self, sweeps):
-        self.sweeps = sweeps
-
-    def on_sweep(self, state):
-        self.sweeps -= 1
-        if not self.sweeps:
-            raise Interrupted
-
-
-def test_a_continued_robust_fit_is_the_same_to_the_last_bit(mo, tmp_path):
+def test_a_continued_robust_fit_is_the_same_to_the_last_bit(
+    mo, tmp_path, wrong, potential, stop_after
+):
     dirty = wrong(mo[::4])[0]
     model = potential(dirty)
     options = {
@@ -271,8 +147,8 @@ def test_a_continued_robust_fit_is_the_same_to_the_last_bit(mo, tmp_path):
     }
     whole = fit(model, dirty, **options)
     path = tmp_path / "state.etn"
-    with pytest.raises(Interrupted):
-        fit(model, dirty, callbacks=[Checkpoint(path), InterruptAfter(2)], **options)
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, dirty, callbacks=[Checkpoint(path), stop_after(2)], **options)
     resumed = fit(model, dirty, resume=State.load(path), **options)
     for one, two in zip(whole.records, resumed.records, strict=True):
         assert replace(one, seconds=0.0) == replace(two, seconds=0.0)

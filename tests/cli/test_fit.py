@@ -79,9 +79,7 @@ def test_the_plan_tells_the_size_and_what_may_be_wrong(data, tmp_path, invoke):
     assert "training set too" in report["warnings"][0]
 
 
-def test_size_on_the_command_line_wins_over_the_numbers_of_a_file(
-    finished, tmp_path, invoke
-):
+def test_size_on_the_command_line_wins_over_the_numbers_of_a_file(finished, tmp_path, invoke):
     out, _ = finished
     for options, expected in (([], (8, 3)), (["--l-max", "1"], (8, 1))):
         values = ["--size", "small", "--r-max", "2.9", "--body-order", "3", *options]

@@ -103,7 +103,7 @@ def test_sizes_and_files_are_those_of_the_chains(rng, make_model):
     squares = [np.sum(chain.to_dense() ** 2) for chain in (layers.value, layers.query, layers.key)]
     rest = layers.readout.norm() ** 2
     assert layers.norm() == pytest.approx(np.sqrt(sum(squares) + rest), rel=1e-10)
-    again = Layers.from_arrays(*layers.to_arrays(prefix="best-"), prefix="best-")
+    again = Layers.from_arrays(*layers.to_arrays())
     for name, chain in again.chains().items():
         for one, two in zip(chain, chains[name], strict=True):
             assert one.legs == two.legs

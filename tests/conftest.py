@@ -8,6 +8,10 @@ fixture          value
 ``improper``     (3, 3) improper rotation (det = -1): a rotation times the inversion
 ``orthogonal``   both of the above in turn: the test runs twice
 ``shared_data``  folder of the reference data; the test is skipped where there is none
+``stop_after``   class: a callback that acts as Ctrl-C does, after so many sweeps; or
+                 ``within`` one, in the step that follows so many
+``invoke``       function: run the command ``etn`` in this process
+``contents``     function: the bytes of all files below a folder, by path
 ===============  ================================================================================
 
 ===============  ================================================================================
@@ -22,7 +26,9 @@ mark             meaning
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import numpy as np
@@ -94,3 +100,45 @@ def shared_data() -> Path:
     if folder is None:
         pytest.skip("no reference data (set ETN_SHARED_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def stop_after() -> Callable[..., Any]:
+    from etn.sweep import Callback
+
+    class StopAfter(Callback):
+        def __init__(self, count: int, *, within: bool = False) -> None:
+            self.count, self.within = count, within
+            self.sweeps = self.steps = 0
+
+        def on_sweep(self, state: Any) -> None:
+            self.sweeps += 1
+            if self.sweeps == self.count and not self.within:
+                raise KeyboardInterrupt
+
+        def on_step(self, step: Any) -> None:
+            self.steps += 1
+            if self.steps > self.count and self.within:
+                raise KeyboardInterrupt
+
+    return StopAfter
+
+
+@pytest.fixture(scope="session")
+def invoke() -> Callable[..., Any]:
+    from typer.testing import CliRunner
+
+    from etn.cli import app
+
+    def run(*arguments: object) -> Any:
+        return CliRunner().invoke(app(), [str(argument) for argument in arguments])
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def contents() -> Callable[[Path], dict[str, bytes]]:
+    def read(folder: Path) -> dict[str, bytes]:
+        return {str(p): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+    return read

@@ -20,6 +20,7 @@ def chain_to_arrays(
 
     The precision is kept, the library and the device are not: a file says nothing of them.
     """
+    assert "." not in name, name
     header = {
         "center": chain.center,
         "discarded_weight": chain.discarded_weight,

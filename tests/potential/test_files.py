@@ -15,7 +15,18 @@ import pytest
 from etn.data import Dataset
 from etn.io import FORMAT_VERSION
 from etn.io import load as load_file
-from etn.potential import MessagePassingPotential, PolynomialPotential, Potential, load
+from etn.potential import (
+    Baseline,
+    Basis,
+    MessagePassingPotential,
+    Messages,
+    PolynomialPotential,
+    fit,
+    fit_layers,
+    load,
+)
+from etn.potential.features.channels import Channels
+from etn.sweep import Schedule
 
 FILES = Path(__file__).parent / "files"
 # Name, class, whether it has error bars; all of format 1, written by version 0.1.0.
@@ -74,42 +85,52 @@ def test_every_kind_and_format_version_has_a_file():
     assert kept == {(kind, v) for kind in HOMES for v in range(1, FORMAT_VERSION + 1)}
 
 
-def test_files_of_other_kinds_are_refused_with_the_kinds_that_there_are(tmp_path):
-    from etn.errors import ModelFileError
-    from etn.network import Chain, save
-
-    path = tmp_path / "chain.etn"
-    save(Chain.random(["2x0e"] * 2, seed=0), path)
-    with pytest.raises(ModelFileError, match=r"'polynomial potential'.* is of kind 'chain'"):
-        load(path)
+# Whether cores put their blocks into C order when they are made: if not, a fitted chain may go
+# another way through the BLAS than the one that is read from its file.
+CHAINS_ARE_ORDERED = True
 
 
-def test_a_kind_of_your_own_is_read_once_it_is_known(tmp_path):
-    class Constant(Potential):
-        KIND = "constant potential of a test"
-        elements, r_max = ("Mo",), 3.0
+@pytest.fixture(scope="module")
+def alloy():
+    frames = [frame for frame in Dataset.read("etn:NbMoTaW/train") if frame.n_atoms <= 16]
+    data = Dataset(frames[::20])
+    basis = Basis.for_dataset(data, r_max=3.4, n_max=2, l_max=1, max_channels=3)
+    assert basis.channels is not None
+    return data, basis, Baseline.fit(data)
 
-        def _respond(self, pairs):
-            from etn.potential.base import no_response
 
-            return no_response(pairs)
+@pytest.fixture(scope="module")
+def fitted(alloy):
+    """A fitted potential of each kind, of a basis with channels."""
+    data, basis, baseline = alloy
+    size = {"body_order": 3, "max_bond": 2, "baseline": baseline}
+    one = Schedule(max_sweeps=1)
+    single = fit(PolynomialPotential(basis, **size), data, schedule=one).model
+    messages = Messages("1x0e+1x1o", n_max=2, l_max=1, body_order=2)
+    double = MessagePassingPotential(basis, messages, **size)
+    return single, fit_layers(double, data, schedule=one, max_cycles=1).model
 
-        def to_arrays(self):
-            return {"more": 1}, {}
 
-        @classmethod
-        def from_arrays(cls, header, arrays, baseline):
-            assert header["more"] == 1
-            return cls(baseline)
+def in_memory(arrays, chains):
+    """How each array lies in memory; axes of length one may have any stride."""
+    return {
+        name: [step for step, n in zip(a.strides, a.shape, strict=True) if n > 1]
+        for name, a in arrays.items()
+        if chains or name.startswith(("channels.", "uncertainty."))
+    }
 
-    from etn.potential import Baseline
 
-    path = tmp_path / "constant.etn"
-    Constant(Baseline({"Mo": -2.0})).save(path, note={"by": "me"})
-    model = load(path)
-    assert isinstance(model, Constant)
-    data = Dataset.read("etn:Mo/test", index=":1")
-    assert model.predict(data)[0].energy == pytest.approx(-2.0 * data[0].n_atoms)
-    assert model.n_parameters == 0
-    assert model.describe() == {}
-    assert model.diagram() == ""
+def test_what_is_loaded_lies_in_memory_as_it_did(fitted, tmp_path):
+    """Products go another way through the BLAS for another memory order, and end in other bits."""
+    for number, model in enumerate(fitted):
+        model.save(tmp_path / f"{number}.etn")
+        before = in_memory(model.to_arrays()[1], CHAINS_ARE_ORDERED)
+        after = in_memory(load(tmp_path / f"{number}.etn").to_arrays()[1], CHAINS_ARE_ORDERED)
+        assert {"channels.0", "channels.1"} <= before.keys()
+        assert ("uncertainty.spread" in before) == model.has_uncertainty
+        assert after == before
+
+
+def test_channels_lie_in_c_order(rng):
+    channels = Channels(tuple(np.asfortranarray(rng.normal(size=(3, 4, k))) for k in (12, 5)))
+    assert all(matrix.flags.c_contiguous for matrix in channels.matrices)

@@ -7,9 +7,7 @@ import pytest
 
 from etn.errors import CoreError, DataError, ModelFileError, SettingsError
 from etn.network import Chain
-from etn.o3 import Irreps
 from etn.potential import Baseline, Basis, Frame, PolynomialPotential
-from etn.potential.features.basis import bond_irreps
 from etn.testing import PotentialLaws
 
 
@@ -226,16 +224,6 @@ def test_damaged_files_are_refused(tmp_path, rng):
     path.write_bytes(data[:100])
     with pytest.raises(ModelFileError):
         PolynomialPotential.load(path)
-
-
-def test_bond_irreps():
-    basis = Basis(("Mo",), l_max=3)
-    assert bond_irreps(2, basis) == Irreps("2x0e+2x1o+2x2e+2x3o")
-    assert bond_irreps((4, 3, 0, 1, 9), basis) == Irreps("4x0e+3x1o+1x3o")
-    assert bond_irreps("1x1o+2x0e", basis) == Irreps("2x0e+1x1o")
-    for wrong in (0, [], (0, 2), (2, -1)):
-        with pytest.raises(SettingsError, match="max_bond"):
-            bond_irreps(wrong, basis)
 
 
 def test_settings_out_of_range():

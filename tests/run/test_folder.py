@@ -11,63 +11,24 @@ import pytest
 
 import etn
 from etn.errors import DataError, EtnError, RunFolderError, SettingsError
-from etn.potential import Baseline, Basis, Dataset, Frame, PolynomialPotential, fit
+from etn.potential import Baseline, Basis, Dataset, PolynomialPotential, fit
 from etn.run.folder import OUTPUTS, run_fit
-from etn.run.plan import Plan, check_reach
 from etn.run.settings import FitSettings
-from etn.sweep import Callback, EarlyStop
-
-SMALL = {
-    "r_max": 4.0,
-    "n_max": 3,
-    "l_max": 1,
-    "body_order": 4,
-    "max_bond": 2,
-    "max_sweeps": (2, 2),
-    "rel_tol": 0.0,
-}
-
-
-class StopAfter(Callback):
-    """Acts as Ctrl-C does, after so many sweeps or in the step that follows."""
-
-    def __init__(self, sweeps: int, *, within: bool = False) -> None:
-        self.sweeps, self.within = sweeps, within
-
-    def on_sweep(self, state):
-        if len(state.records) == self.sweeps and not self.within:
-            raise KeyboardInterrupt
-
-    def on_step(self, step):
-        self.steps = getattr(self, "steps", 0) + 1
-        if self.within and self.steps > self.sweeps:
-            raise KeyboardInterrupt
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    Dataset.read("etn:Mo/train", index="::16").write(folder / "train.xyz")
-    Dataset.read("etn:Mo/test", index="::6").write(folder / "test.xyz")
-    return folder
+from etn.sweep import EarlyStop
 
 
 @pytest.fixture
-def settings(data) -> FitSettings:
-    return FitSettings(train=data / "train.xyz", test=data / "test.xyz", valid=0.2, **SMALL)
+def settings(mo_data, small):
+    return FitSettings(train=mo_data / "train.xyz", test=mo_data / "test.xyz", valid=0.2, **small)
 
 
 @pytest.fixture(scope="module")
-def finished(data, tmp_path_factory) -> Path:
+def finished(mo_data, tmp_path_factory, small):
     """A run that was not interrupted; not to be changed."""
     out = tmp_path_factory.mktemp("finished") / "run"
-    values = {"train": data / "train.xyz", "test": data / "test.xyz", "valid": 0.2, **SMALL}
+    values = {"train": mo_data / "train.xyz", "test": mo_data / "test.xyz", "valid": 0.2, **small}
     run_fit(FitSettings(**values), out)
     return out
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(p): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 def predictions(path: Path) -> Iterator[np.ndarray]:
@@ -121,9 +82,11 @@ def test_run_is_the_fit_of_the_python_interface(finished, settings):
 
 
 @pytest.mark.parametrize("sweeps", [1, 2, 3, 4])
-def test_resumed_run_ends_where_the_uninterrupted_one_does(finished, settings, tmp_path, sweeps):
+def test_resumed_run_ends_where_the_uninterrupted_one_does(
+    finished, settings, tmp_path, sweeps, stop_after
+):
     with pytest.raises(KeyboardInterrupt):
-        run_fit(settings, tmp_path, callbacks=[StopAfter(sweeps)])
+        run_fit(settings, tmp_path, callbacks=[stop_after(sweeps)])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint.etn", "settings.yaml"]
     result = run_fit(None, tmp_path, resume=True)
     assert not result.finished_before
@@ -136,24 +99,26 @@ def test_resumed_run_ends_where_the_uninterrupted_one_does(finished, settings, t
     assert losses[0] == losses[1]
 
 
-def test_interruption_within_a_sweep_keeps_the_sweep_before(finished, settings, tmp_path):
+def test_interruption_within_a_sweep_keeps_the_sweep_before(
+    finished, settings, tmp_path, stop_after
+):
     with pytest.raises(KeyboardInterrupt):
-        run_fit(settings, tmp_path, callbacks=[StopAfter(5, within=True)])
+        run_fit(settings, tmp_path, callbacks=[stop_after(5, within=True)])
     with pytest.raises(KeyboardInterrupt):
-        run_fit(None, tmp_path, resume=True, callbacks=[StopAfter(1, within=True)])
+        run_fit(None, tmp_path, resume=True, callbacks=[stop_after(1, within=True)])
     run_fit(settings, tmp_path, resume=True)
     assert_same_model(tmp_path / "model.etn", finished / "model.etn")
 
 
-def test_interruption_before_the_first_sweep_starts_over(finished, settings, tmp_path):
+def test_interruption_before_the_first_sweep_starts_over(finished, settings, tmp_path, stop_after):
     with pytest.raises(KeyboardInterrupt):
-        run_fit(settings, tmp_path, callbacks=[StopAfter(0, within=True)])
+        run_fit(settings, tmp_path, callbacks=[stop_after(0, within=True)])
     assert [path.name for path in tmp_path.iterdir()] == ["settings.yaml"]
     run_fit(None, tmp_path, resume=True)
     assert_same_model(tmp_path / "model.etn", finished / "model.etn")
 
 
-def test_resuming_a_finished_run_changes_nothing(finished):
+def test_resuming_a_finished_run_changes_nothing(finished, contents):
     before = contents(finished)
     times = {path: path.stat().st_mtime_ns for path in finished.iterdir()}
     result = run_fit(None, finished, resume=True)
@@ -163,20 +128,20 @@ def test_resuming_a_finished_run_changes_nothing(finished):
     assert {path: path.stat().st_mtime_ns for path in finished.iterdir()} == times
 
 
-def test_resume_refuses_other_settings(finished, data):
+def test_resume_refuses_other_settings(finished, mo_data, contents):
     before = contents(finished)
-    other = FitSettings(train=data / "train.xyz", r_max=5.0)
+    other = FitSettings(train=mo_data / "train.xyz", r_max=5.0)
     with pytest.raises(SettingsError, match=r"^r_max: the run in .* was started with 4\.0, got 5"):
         run_fit(other, finished, resume=True)
     assert contents(finished) == before
 
 
-def test_resume_refuses_other_data(settings, data, tmp_path):
+def test_resume_refuses_other_data(settings, mo_data, tmp_path, stop_after):
     train = tmp_path / "train.xyz"
-    train.write_bytes((data / "train.xyz").read_bytes())
+    train.write_bytes((mo_data / "train.xyz").read_bytes())
     changed = FitSettings(**{**dict(settings), "train": train})
     with pytest.raises(KeyboardInterrupt):
-        run_fit(changed, tmp_path / "run", callbacks=[StopAfter(1)])
+        run_fit(changed, tmp_path / "run", callbacks=[stop_after(1)])
     Dataset.read("etn:Mo/train", index="1::16").write(train)
     with pytest.raises(RunFolderError, match="data have changed"):
         run_fit(None, tmp_path / "run", resume=True)
@@ -190,9 +155,9 @@ def test_resume_needs_a_run(tmp_path, settings):
         run_fit(settings, tmp_path, resume=True, force=True)
 
 
-def test_damaged_checkpoint_is_reported(settings, tmp_path):
+def test_damaged_checkpoint_is_reported(settings, tmp_path, contents, stop_after):
     with pytest.raises(KeyboardInterrupt):
-        run_fit(settings, tmp_path, callbacks=[StopAfter(1)])
+        run_fit(settings, tmp_path, callbacks=[stop_after(1)])
     path = tmp_path / "checkpoint.etn"
     path.write_bytes(path.read_bytes()[:-7])
     before = contents(tmp_path)
@@ -201,19 +166,19 @@ def test_damaged_checkpoint_is_reported(settings, tmp_path):
     assert contents(tmp_path) == before
 
 
-def test_a_run_is_not_overwritten(finished, settings):
+def test_a_run_is_not_overwritten(finished, settings, contents):
     before = contents(finished)
     with pytest.raises(RunFolderError, match=r"already holds a run .*--resume.*--force"):
         run_fit(settings, finished)
     assert contents(finished) == before
 
 
-def test_force_replaces_the_run_and_nothing_else(settings, tmp_path):
+def test_force_replaces_the_run_and_nothing_else(settings, tmp_path, stop_after):
     (tmp_path / "notes.txt").write_text("mine")
     for name in (*OUTPUTS, "checkpoint.etn"):
         (tmp_path / name).write_text("old")
     with pytest.raises(KeyboardInterrupt):
-        run_fit(settings, tmp_path, force=True, callbacks=[StopAfter(0, within=True)])
+        run_fit(settings, tmp_path, force=True, callbacks=[stop_after(0, within=True)])
     # What is left of the old run cannot be taken for the new one.
     assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt", "settings.yaml"]
     run_fit(settings, tmp_path, force=True)
@@ -234,7 +199,7 @@ def test_force_replaces_the_run_and_nothing_else(settings, tmp_path):
         {"valid": 0.01},
     ],
 )
-def test_bad_input_touches_nothing(settings, tmp_path, wrong):
+def test_bad_input_touches_nothing(settings, tmp_path, wrong, contents):
     for name in (*OUTPUTS, "checkpoint.etn"):
         (tmp_path / name).write_text("old")
     before = contents(tmp_path)
@@ -254,32 +219,3 @@ def test_run_folder_that_is_a_file(settings, tmp_path):
     with pytest.raises(RunFolderError, match="cannot be written"):
         run_fit(settings, tmp_path / "run" / "inner")
     assert (tmp_path / "run").read_text() == "mine"
-
-
-def test_held_out_frames_still_count_for_the_baseline(data):
-    plan = Plan.read(FitSettings(train=data / "train.xyz", valid=0.3, **SMALL))
-    everything = Dataset.read(data / "train.xyz")
-    assert len(plan.train) + len(plan.valid) == len(everything)
-    assert plan.model.baseline == Baseline.fit(everything)
-    train, _ = everything.split(0.3, seed=0)
-    assert [frame.name for frame in plan.train] == [frame.name for frame in train]
-
-
-def test_isolated_atoms_may_come_from_another_file(data, tmp_path):
-    atom = Frame([42], np.zeros((1, 3)), np.zeros((3, 3)), [False] * 3, energy=-4.5)
-    Dataset([atom]).write(tmp_path / "atoms.xyz")
-    plan = Plan.read(FitSettings(train=data / "train.xyz", e0=tmp_path / "atoms.xyz", **SMALL))
-    assert plan.model.baseline.e0 == {"Mo": -4.5}
-
-
-def test_reach_of_crystals_and_molecules():
-    mo = Dataset.read("etn:Mo/train", index=":5")
-    check_reach(mo, 8.0)
-    with pytest.raises(SettingsError, match=r"r_max: 18 Å gives an atom \d+ neighbours .* at most"):
-        check_reach(mo, 18.0)
-    water = Frame(
-        [8, 1, 1], [[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]], np.zeros((3, 3)), [False] * 3
-    )
-    check_reach(Dataset([water]), 5.0)
-    with pytest.raises(SettingsError, match="far beyond the data"):
-        check_reach(Dataset([water]), 12.0)

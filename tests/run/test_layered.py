@@ -8,16 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
 
 import etn
-from etn.cli import app
 from etn.errors import SettingsError
 from etn.potential import Dataset, MessagePassingPotential, Messages, fit_layers
 from etn.run.folder import OUTPUTS, run_fit
 from etn.run.layered import LayersSettings, all_fields, load_settings, settings_for
 from etn.run.settings import FitSettings
-from etn.sweep import Callback
 
 SMALL = {
     "layers": 2,
@@ -47,10 +44,6 @@ SAME_AS = {
 }
 
 
-def invoke(*arguments: object) -> Result:
-    return CliRunner().invoke(app(), [str(argument) for argument in arguments])
-
-
 def options(values: dict[str, object]) -> list[str]:
     return [f"--{key.replace('_', '-')}={value}" for key, value in values.items()]
 
@@ -65,7 +58,7 @@ def data(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def finished(data) -> tuple[Path, Result]:
+def finished(data, invoke):
     out = data / "run"
     files = [data / "train.xyz", "--test", data / "test.xyz", "--valid", "0.2", "--out", out]
     return out, invoke("fit", *files, *options(SMALL))
@@ -87,7 +80,7 @@ def test_the_command_writes_the_same_run_folder(finished):
     assert (out / "errors.txt").read_text().strip() in result.stdout
 
 
-def test_evaluate_info_and_ase_work_for_this_kind(finished, data):
+def test_evaluate_info_and_ase_work_for_this_kind(finished, data, invoke):
     out, _ = finished
     model = etn.load(out / "model.etn")
     assert isinstance(model, MessagePassingPotential)
@@ -105,7 +98,7 @@ def test_evaluate_info_and_ase_work_for_this_kind(finished, data):
     assert atoms.get_potential_energy() == pytest.approx(model.predict(test[:1])[0].energy)
 
 
-def test_what_needs_error_bars_is_refused(finished, data, tmp_path):
+def test_what_needs_error_bars_is_refused(finished, data, tmp_path, invoke):
     out, _ = finished
     arguments = [out / "model.etn", data / "test.xyz", "-n", "1", "--out", tmp_path / "a.xyz"]
     result = invoke("select", *arguments)
@@ -115,23 +108,13 @@ def test_what_needs_error_bars_is_refused(finished, data, tmp_path):
         etn.load(out / "model.etn").calculator(gamma_stop=2.0)
 
 
-class StopAfter(Callback):
-    def __init__(self, count: int) -> None:
-        self.left = count
-
-    def on_sweep(self, state):
-        self.left -= 1
-        if not self.left:
-            raise KeyboardInterrupt
-
-
 @pytest.mark.parametrize("count", [1, 3])
-def test_an_interrupted_run_goes_on(finished, data, tmp_path, count):
+def test_an_interrupted_run_goes_on(finished, data, tmp_path, count, invoke, stop_after):
     """Once in the fit of one layer, once between two cycles."""
     whole, _ = finished
     settings = settings_for(train=data / "train.xyz", test=data / "test.xyz", valid=0.2, **SMALL)
     with pytest.raises(KeyboardInterrupt):
-        run_fit(settings, tmp_path / "run", callbacks=[StopAfter(count)])
+        run_fit(settings, tmp_path / "run", callbacks=[stop_after(count)])
     assert (tmp_path / "run" / "checkpoint.etn").exists()
     result = invoke("fit", "--resume", "--out", tmp_path / "run")
     assert result.exit_code == 0, result.output

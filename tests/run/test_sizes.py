@@ -12,7 +12,6 @@ from etn.errors import SettingsError
 from etn.potential import Baseline, Basis, Dataset, PolynomialPotential, Weights, fit
 from etn.potential.fitting.rows import Rows
 from etn.run.folder import run_fit
-from etn.run.plan import Plan
 from etn.run.settings import SIZED, FitSettings
 from etn.run.sizes import (
     MAX_UNKNOWNS,
@@ -193,14 +192,6 @@ def test_stored_numbers_hold_whatever_the_data(tmp_path):
     assert FitSettings.load(path, size="medium").l_max == 4
     assert FitSettings.load(path, size="medium", l_max=1).l_max == 1
     assert FitSettings.load(path, seed=1).l_max == chosen.l_max
-
-
-def test_the_plan_has_the_numbers_and_says_why():
-    plan = Plan.read(FitSettings(train="etn:Mo/test", valid=0.3))
-    assert plan.size.startswith("auto, small: medium has 3575 unknowns in one core")
-    assert plan.model.basis.l_max == plan.settings.l_max == SIZES["small"].l_max
-    # What is held out does not count.
-    assert f"for {count_rows(plan.train, Weights())} data rows" in plan.size
 
 
 def test_a_run_of_a_chosen_size_is_repeated_and_resumed(tmp_path):

@@ -66,7 +66,10 @@ class Channels:
     matrices: tuple[Array, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "matrices", tuple(np.asarray(m, float) for m in self.matrices))
+        # Products go another way through the BLAS for another memory order: stored channels, whose
+        # arrays come back in C order, must say the same to the last bit.
+        matrices = tuple(np.ascontiguousarray(m, float) for m in self.matrices)
+        object.__setattr__(self, "matrices", matrices)
         if len({m.shape[:2] for m in self.matrices}) != 1 or any(
             m.ndim != 3 for m in self.matrices
         ):

@@ -51,23 +51,21 @@ class Layers:
         """The same layers with another chain under this name."""
         return replace(self, **{name: chain})
 
-    def to_arrays(self, *, prefix: str = "") -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    def to_arrays(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Headers of the chains by name, and arrays, for a file."""
         headers: dict[str, Any] = {}
         arrays: dict[str, NDArray[Any]] = {}
         for name, chain in self.chains().items():
-            headers[name], more = chain_to_arrays(chain, name=prefix + name)
+            headers[name], more = chain_to_arrays(chain, name=name)
             arrays |= more
         return headers, arrays
 
     @classmethod
-    def from_arrays(
-        cls, headers: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], *, prefix: str = ""
-    ) -> Layers:
+    def from_arrays(cls, headers: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Layers:
         """Inverse of :meth:`to_arrays`; arrays of other names are ignored."""
         return cls(
             **{
-                name: chain_from_arrays(header, arrays, name=prefix + name)
+                name: chain_from_arrays(header, arrays, name=name)
                 for name, header in headers.items()
             }
         )

@@ -12,18 +12,9 @@ from etn.errors import SettingsError
 from etn.potential import Baseline, Basis, Dataset, PolynomialPotential, fit
 from etn.run.folder import run_fit
 from etn.run.settings import FitSettings
-from etn.sweep import Callback, Checkpoint, Schedule, State
+from etn.sweep import Checkpoint, Schedule, State
 
 OPTIONS = {"schedule": Schedule(max_sweeps=2, rel_tol=0), "uncertainty": False}
-
-
-class Interrupted(Exception):
-    pass
-
-
-class Interrupt(Callback):
-    def on_sweep(self, state):
-        raise Interrupted
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +45,11 @@ def test_loss_never_rises_within_a_sweep(whole):
     assert "ridge" in str(whole).splitlines()[0]
 
 
-def test_sweeps_use_the_ridge_of_the_record_before(mo, start, whole, tmp_path):
+def test_sweeps_use_the_ridge_of_the_record_before(mo, start, whole, tmp_path, stop_after):
     # The same second sweep with the number that the first one ended with.
     path = tmp_path / "state.etn"
-    with pytest.raises(Interrupted):
-        fit(start, mo, ridge="evidence", callbacks=[Checkpoint(path), Interrupt()], **OPTIONS)
+    with pytest.raises(KeyboardInterrupt):
+        fit(start, mo, ridge="evidence", callbacks=[Checkpoint(path), stop_after(1)], **OPTIONS)
     state = State.load(path)
     ridge = state.records[-1].measures["ridge"]
     number = fit(start, mo, ridge=ridge, resume=state, **OPTIONS)

@@ -9,49 +9,14 @@ import pytest
 
 from etn.data.metrics import compute_metrics
 from etn.data.weights import Weights, count_rows
-from etn.errors import DataError, SettingsError
-from etn.network import Chain, left_environment, right_environment
+from etn.network import left_environment, right_environment
 from etn.network.design import CoreDesign
-from etn.potential import Baseline, Basis, Dataset, Frame, PolynomialPotential
+from etn.potential import Dataset, Frame, PolynomialPotential
 from etn.potential.fitting.memory import PAIR, MemoryPlan
 from etn.potential.fitting.rows import Rows
 from etn.sweep.regression.normal_equations import NormalEquations
 
 WEIGHTS = Weights(energy=10.0, forces=1.0, stress=3.0)
-
-
-def make_frame(rng, n_atoms, *, numbers=(42, 29), length=4.0, labels=True):
-    cell = length * (np.eye(3) + 0.1 * rng.normal(size=(3, 3)))
-    grid = np.stack(np.meshgrid(*[np.arange(3)] * 3), -1).reshape(-1, 3)[:n_atoms] / 3
-    positions = (grid + 0.05 * rng.normal(size=grid.shape)) @ cell
-    known = {}
-    if labels:
-        known = {
-            "energy": float(rng.normal()),
-            "forces": rng.normal(size=(n_atoms, 3)),
-            "stress": rng.normal(size=6) / 20,
-        }
-    return Frame(
-        np.resize(numbers, n_atoms), positions, cell, [True] * 3, name=f"made:{n_atoms}", **known
-    )
-
-
-@pytest.fixture
-def data(rng):
-    return Dataset([make_frame(rng, n) for n in (3, 9, 5, 1)])
-
-
-@pytest.fixture
-def basis():
-    return Basis(("Cu", "Mo"), r_max=3.0, n_max=3, l_max=2, r_min=0.8)
-
-
-@pytest.fixture
-def chain(basis):
-    return Chain.random([basis.leg] * 3, start=basis.start, max_bond=2, seed=1).canonicalize(1)
-
-
-BASELINE = Baseline({"Cu": -1.0, "Mo": 2.0}, zbl=True)
 
 
 def answers(rows, chain):
@@ -76,23 +41,9 @@ def normal_equations(rows, chain):
     return normal
 
 
-def weighted_loss(model, data, w):
-    """The documented loss, from predictions."""
-    loss = 0.0
-    for frame, p in zip(data, model.predict(data), strict=True):
-        n = frame.n_atoms
-        if frame.energy is not None:
-            loss += (w.energy * (p.energy - frame.energy)) ** 2 / n
-        if frame.forces is not None:
-            loss += np.sum((w.forces * (p.forces - frame.forces)) ** 2)
-        if frame.stress is not None:
-            loss += np.sum((w.stress * (p.stress - frame.stress) * frame.volume / n) ** 2)
-    return loss
-
-
-def test_rows_of_the_center_core_are_the_predictions(data, basis, chain):
-    rows = Rows(data, basis, BASELINE, WEIGHTS)
-    model = PolynomialPotential(basis, body_order=4, max_bond=2, baseline=BASELINE, chain=chain)
+def test_rows_of_the_center_core_are_the_predictions(data, basis, chain, weighted_loss, baseline):
+    rows = Rows(data, basis, baseline, WEIGHTS)
+    model = PolynomialPotential(basis, body_order=4, max_bond=2, baseline=baseline, chain=chain)
     for center in range(3):
         values, targets, weights = answers(rows, chain.canonicalize(center))
         loss = np.sum((weights * (values - targets)) ** 2)
@@ -100,18 +51,10 @@ def test_rows_of_the_center_core_are_the_predictions(data, basis, chain):
     assert len(rows) == len(targets) == 4 * 7 + 3 * 18
 
 
-def test_measures_are_the_metrics_of_the_predictions(data, basis, chain):
-    rows = Rows(data, basis, BASELINE, WEIGHTS)
-    model = PolynomialPotential(basis, body_order=4, max_bond=2, baseline=BASELINE, chain=chain)
-    metrics = compute_metrics(model.predict(data), data)
-    measures = rows.measure(chain)
-    assert measures["E"] == pytest.approx(1e3 * metrics.energy.mae, rel=1e-10)
-    assert measures["F"] == pytest.approx(metrics.forces.mae, rel=1e-10)
-    assert measures["loss"] == pytest.approx(weighted_loss(model, data, WEIGHTS), rel=1e-10)
-
-
 @pytest.mark.parametrize("maximum", [6e4, 2e5, 6e5])
-def test_a_frame_that_is_split_gives_the_same_normal_equations(rng, basis, chain, maximum):
+def test_a_frame_that_is_split_gives_the_same_normal_equations(
+    rng, basis, chain, maximum, make_frame, baseline
+):
     # Longer than twice r_max in one direction, so that parts feel some of the atoms only.
     cell = np.diag([3.2, 3.0, 24.0])
     positions = rng.uniform(size=(20, 3)) * [0.3, 0.3, 0] + np.outer(np.arange(20), [0.7, 0.3, 1.2])
@@ -120,11 +63,11 @@ def test_a_frame_that_is_split_gives_the_same_normal_equations(rng, basis, chain
         forces=rng.normal(size=(20, 3)), stress=rng.normal(size=6) / 20,
     )  # fmt: skip
     data = Dataset([frame, make_frame(rng, 4)])
-    whole = Rows(data, basis, BASELINE, WEIGHTS)
+    whole = Rows(data, basis, baseline, WEIGHTS)
     expected, measures = normal_equations(whole, chain), whole.measure(chain)
     # Pairs of the parts are found anew as well.
     memory = MemoryPlan(directions=maximum, kept=0.0 if maximum == 2e5 else 1e9)
-    split = Rows(data, basis, BASELINE, WEIGHTS, memory=memory)
+    split = Rows(data, basis, baseline, WEIGHTS, memory=memory)
     assert len(split.groups) > len(whole.groups)
     assert len(split) == len(whole)
     if maximum == 6e4:
@@ -140,21 +83,21 @@ def test_a_frame_that_is_split_gives_the_same_normal_equations(rng, basis, chain
         assert value == pytest.approx(measures[name], rel=1e-10)
 
 
-def test_kept_and_recomputed_features_give_the_same_bits(data, basis, chain):
-    kept = Rows(data, basis, BASELINE, WEIGHTS)
+def test_kept_and_recomputed_features_give_the_same_bits(data, basis, chain, baseline):
+    kept = Rows(data, basis, baseline, WEIGHTS)
     first, second = normal_equations(kept, chain), normal_equations(kept, chain)
     np.testing.assert_array_equal(first.gram, second.gram)
     for kept, pairs in ((0.0, False), (PAIR * 1000.0, True)):
-        fresh = Rows(data, basis, BASELINE, WEIGHTS, memory=MemoryPlan(kept=kept))
+        fresh = Rows(data, basis, baseline, WEIGHTS, memory=MemoryPlan(kept=kept))
         np.testing.assert_array_equal(normal_equations(fresh, chain).gram, first.gram)
         assert len(fresh._expansions) == 0
         assert all((group.pairs is not None) == pairs for group in fresh.groups)
 
 
-def test_few_rows_fit_in_a_batch(rng, basis, chain):
+def test_few_rows_fit_in_a_batch(rng, basis, chain, make_frame, baseline):
     data = Dataset([make_frame(rng, n) for n in (9, 8, 4, 3)])
-    whole = Rows(data, basis, BASELINE, WEIGHTS)
-    split = Rows(data, basis, BASELINE, WEIGHTS, memory=MemoryPlan(rows=12))
+    whole = Rows(data, basis, baseline, WEIGHTS)
+    split = Rows(data, basis, baseline, WEIGHTS, memory=MemoryPlan(rows=12))
     for batch in split.batches():
         assert len(batch.targets) <= 3 * 4 + 7
     got, expected = normal_equations(split, chain), normal_equations(whole, chain)
@@ -162,7 +105,9 @@ def test_few_rows_fit_in_a_batch(rng, basis, chain):
     np.testing.assert_allclose(got.gram, expected.gram, rtol=0, atol=1e-12 * scale)
 
 
-def test_labels_that_are_absent_have_no_rows(rng, basis, chain):
+def test_labels_that_are_absent_have_no_rows(
+    rng, basis, chain, make_frame, weighted_loss, baseline
+):
     frames = [make_frame(rng, n) for n in (3, 5, 4, 2)]
     bare = [
         replace(frames[0], energy=None),
@@ -171,8 +116,8 @@ def test_labels_that_are_absent_have_no_rows(rng, basis, chain):
         replace(frames[3], energy=None, forces=None, stress=None),
     ]
     data = Dataset(bare)
-    model = PolynomialPotential(basis, body_order=4, max_bond=2, baseline=BASELINE, chain=chain)
-    rows = Rows(data, basis, BASELINE, WEIGHTS)
+    model = PolynomialPotential(basis, body_order=4, max_bond=2, baseline=baseline, chain=chain)
+    rows = Rows(data, basis, baseline, WEIGHTS)
     values, targets, weights = answers(rows, chain)
     loss = np.sum((weights * (values - targets)) ** 2)
     assert loss == pytest.approx(weighted_loss(model, data, WEIGHTS), rel=1e-10)
@@ -181,40 +126,42 @@ def test_labels_that_are_absent_have_no_rows(rng, basis, chain):
     assert rows.measure(chain)["F"] == pytest.approx(metrics.forces.mae, rel=1e-10)
 
 
-def test_a_stress_without_a_volume_has_no_rows(rng, basis, chain):
+def test_a_stress_without_a_volume_has_no_rows(
+    rng, basis, chain, make_frame, weighted_loss, baseline
+):
     # Calculators may hand out a zero stress for a molecule; the model predicts none.
     molecule = replace(
         make_frame(rng, 4), cell=np.zeros((3, 3)), pbc=np.zeros(3, bool), stress=np.zeros(6)
     )
     data = Dataset([molecule, make_frame(rng, 3)])
-    model = PolynomialPotential(basis, body_order=4, max_bond=2, baseline=BASELINE, chain=chain)
-    loss = Rows(data, basis, BASELINE, WEIGHTS).measure(chain)["loss"]
+    model = PolynomialPotential(basis, body_order=4, max_bond=2, baseline=baseline, chain=chain)
+    loss = Rows(data, basis, baseline, WEIGHTS).measure(chain)["loss"]
     finite = Dataset([replace(molecule, stress=None), data[1]])
     assert loss == pytest.approx(weighted_loss(model, finite, WEIGHTS), rel=1e-10)
 
 
-def test_isolated_atoms_have_rows_without_directions(basis, chain):
+def test_isolated_atoms_have_rows_without_directions(basis, chain, baseline):
     lone = [
         Frame([z], [[0, 0, 0]], np.zeros((3, 3)), [False] * 3, energy=1.0, forces=np.zeros((1, 3)))
         for z in (29, 42)
     ]
-    values, targets, _ = answers(Rows(Dataset(lone), basis, BASELINE, WEIGHTS), chain)
+    values, targets, _ = answers(Rows(Dataset(lone), basis, baseline, WEIGHTS), chain)
     np.testing.assert_allclose(values, 0, atol=1e-12)
     np.testing.assert_allclose(targets, [2.0, -1.0, *[0.0] * 6])
 
 
 @pytest.mark.parametrize("label", ["energy", "forces", "stress"])
-def test_weight_zero_leaves_a_label_out(data, basis, chain, label):
+def test_weight_zero_leaves_a_label_out(data, basis, chain, label, weighted_loss, baseline):
     w = replace(WEIGHTS, **{label: 0.0})
-    rows = Rows(data, basis, BASELINE, w)
-    model = PolynomialPotential(basis, body_order=4, max_bond=2, baseline=BASELINE, chain=chain)
+    rows = Rows(data, basis, baseline, w)
+    model = PolynomialPotential(basis, body_order=4, max_bond=2, baseline=baseline, chain=chain)
     values, targets, weights = answers(rows, chain)
     loss = np.sum((weights * (values - targets)) ** 2)
     assert loss == pytest.approx(weighted_loss(model, data, w), rel=1e-10)
 
 
-def test_stress_has_a_default_weight_where_it_is_known(data, basis):
-    rows = Rows(data, basis, BASELINE, Weights())
+def test_stress_has_a_default_weight_where_it_is_known(data, basis, baseline):
+    rows = Rows(data, basis, baseline, Weights())
     assert len(rows) == 4 * 7 + 3 * 18
     weights = np.concatenate([batch.weights for batch in rows.batches()])
     n = np.array([3, 9, 5, 1])
@@ -222,79 +169,32 @@ def test_stress_has_a_default_weight_where_it_is_known(data, basis):
         assert np.any(np.isclose(weights, w))
 
 
-def test_batches_are_of_some_tens_of_atoms(rng, basis):
+def test_batches_are_of_some_tens_of_atoms(rng, basis, make_frame, baseline):
     data = Dataset([make_frame(rng, n) for n in [27] * 5])
-    rows = Rows(data, basis, BASELINE, WEIGHTS)
+    rows = Rows(data, basis, baseline, WEIGHTS)
     assert [batch.samples.n_samples for batch in rows.batches()] == [56, 56, 29]
 
 
-def test_weights_from_a_mapping():
-    assert Weights.of(None) == Weights()
-    assert Weights.of({"energy": 5}) == Weights(energy=5)
-    w = Weights(forces=2.0)
-    assert Weights.of(w) is w
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"energy": -1.0}, "energy must be a finite number, zero or more, got -1.0"),
-        ({"forces": np.nan}, "forces must be a finite number"),
-        ({"stress": np.inf}, "stress must be a finite number"),
-        ({"energy": 0, "forces": 0, "stress": 0}, "all are zero"),
-        ({"kinds": {"slab": -1.0}}, 'that of kind "slab" must be a finite number'),
-        ({"force": 1.0}, "expected energy, forces, stress and kinds, got force"),
-    ],
-)
-def test_malformed_weights(given, message):
-    with pytest.raises(SettingsError, match=message):
-        Weights.of(given)
-
-
-def test_missing_labels_are_named(rng):
-    frames = [replace(make_frame(rng, n), forces=None) for n in (2, 3, 4, 5)]
-    data = Dataset([*frames, make_frame(rng, 6)])
-    with pytest.raises(
-        DataError, match=r"train: 4 of 5 frames have no forces \(made:2, .*\.\.\.\)"
-    ):
-        Weights().require(data, what="train")
-    Weights(forces=0.0).require(data, what="train")
-    Weights().require(Dataset([make_frame(rng, 6)]), what="train")
-    no_stress = Dataset([replace(make_frame(rng, 6), stress=None)])
-    Weights().require(no_stress, what="train")
-    with pytest.raises(DataError, match="no stress"):
-        Weights(stress=1.0).require(no_stress, what="train")
-
-
-def test_a_frame_of_weight_two_counts_as_two(rng, basis, chain):
+def test_a_frame_of_weight_two_counts_as_two(rng, basis, chain, make_frame, baseline):
     frames = [replace(make_frame(rng, n), config_type=kind) for n, kind in ((3, "a"), (5, "b"))]
     twice = Dataset([*frames, *frames, frames[1]])
     once = Dataset([replace(frames[0], weight=2.0), replace(frames[1], weight=1.5)])
     w = replace(WEIGHTS, kinds={"b": 2.0})
-    one = normal_equations(Rows(once, basis, BASELINE, w), chain)
-    two = normal_equations(Rows(twice, basis, BASELINE, WEIGHTS), chain)
+    one = normal_equations(Rows(once, basis, baseline, w), chain)
+    two = normal_equations(Rows(twice, basis, baseline, WEIGHTS), chain)
     np.testing.assert_allclose(one.gram, two.gram, rtol=1e-10, atol=1e-10)
     np.testing.assert_allclose(one.rhs, two.rhs, rtol=1e-10, atol=1e-10)
     assert one.target == pytest.approx(two.target, rel=1e-12)
 
 
-def test_weight_zero_leaves_a_frame_out(data, basis, chain):
+def test_weight_zero_leaves_a_frame_out(data, basis, chain, baseline):
     frames = [replace(data[0], config_type="bad"), replace(data[1], weight=0.0, energy=None)]
     w = replace(WEIGHTS, kinds={"bad": 0.0})
     some = Dataset([*frames, *data[2:]])
-    rows, rest = Rows(some, basis, BASELINE, w), Rows(data[2:], basis, BASELINE, w)
+    rows, rest = Rows(some, basis, baseline, w), Rows(data[2:], basis, baseline, w)
     one, two = normal_equations(rows, chain), normal_equations(rest, chain)
     np.testing.assert_allclose(one.gram, two.gram, rtol=1e-10, atol=1e-10)
     for name, value in rest.measure(chain).items():
         assert rows.measure(chain)[name] == pytest.approx(value, rel=1e-10)
     assert count_rows(some, w) == count_rows(data[2:], w) == len(rest)
     w.require(some, what="train")
-
-
-def test_an_unknown_kind_is_named_with_those_that_there_are(data):
-    kinds = Dataset([replace(frame, config_type="slab") for frame in data])
-    Weights(kinds={"slab": 2.0}).check_kinds(kinds)
-    Weights(kinds={"": 2.0}).check_kinds(kinds, data)
-    message = r'no frame has the config_type "slap", expected one of "slab" \(4 frames\)'
-    with pytest.raises(SettingsError, match=message):
-        Weights(kinds={"slap": 2.0}).check_kinds(kinds)

@@ -1,0 +1,130 @@
+"""The commands ``etn evaluate`` and ``etn info``: errors, facts, and bad input."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+import etn
+from etn.potential import Dataset, Frame, load
+from etn.run.settings import FitSettings
+
+
+def test_evaluate_prints_the_errors(finished, data, tmp_path, invoke):
+    out, _ = finished
+    expected = load(out / "model.etn").evaluate(Dataset.read(data / "test.xyz"))
+    result = invoke("evaluate", out / "model.etn", data / "test.xyz")
+    assert result.exit_code == 0
+    assert str(expected) in result.stdout
+    result = invoke("evaluate", out / "model.etn", data / "test.xyz", "--json")
+    assert json.loads(result.stdout) == json.loads(json.dumps(expected.to_dict()))
+    for name in ("errors.json", "errors.csv"):
+        path = tmp_path / name
+        result = invoke("evaluate", out / "model.etn", data / "test.xyz", "--out", path)
+        assert result.exit_code == 0
+    assert json.loads((tmp_path / "errors.json").read_text()) == expected.to_dict()
+    rows = list(csv.DictReader((tmp_path / "errors.csv").read_text().splitlines()))
+    errors = [abs(float(row["energy_error_eV_per_atom"])) for row in rows]
+    assert np.mean(errors) == pytest.approx(expected.energy.mae)
+    assert float(rows[0]["forces_mae_eV_per_A"]) > 0
+
+
+def test_evaluate_without_labels(finished, tmp_path, invoke):
+    out, _ = finished
+    frame = Dataset.read("etn:Mo/test")[0]
+    bare = Frame(frame.numbers, frame.positions, frame.cell, frame.pbc)
+    Dataset([bare]).write(tmp_path / "bare.xyz")
+    table = tmp_path / "energies.csv"
+    result = invoke("evaluate", out / "model.etn", tmp_path / "bare.xyz", "--out", table)
+    assert result.exit_code == 0
+    assert "no labels under these keys" in result.stderr
+    (row,) = csv.DictReader(table.read_text().splitlines())
+    assert row["energy_eV"] == row["forces_mae_eV_per_A"] == ""
+    assert float(row["predicted_energy_eV"]) < 0
+
+
+def test_info_describes_the_model(finished, invoke):
+    out, _ = finished
+    model = load(out / "model.etn")
+    result = invoke("info", out / "model.etn")
+    assert result.exit_code == 0
+    for text in ("r_max 4 Å, n_max 3, l_max 1", "Mo", f"{model.baseline.e0['Mo']:.6g} eV"):
+        assert text in result.stdout
+    assert str(model.n_parameters) in result.stdout
+    assert str(model.chain.show()) in result.stdout
+    unknowns = len(model.uncertainty.spread)
+    assert f"error bars and grades, {unknowns} unknowns" in result.stdout
+    assert f"etn {etn.__version__}" in result.stdout
+    errors = model.evaluate(Dataset.read(FitSettings.load(out / "settings.yaml").test))
+    assert f"forces MAE (eV/Å) {errors.forces.mae:.4g}" in result.stdout
+
+
+def test_info_of_a_model_without_a_note(finished, tmp_path, invoke):
+    load(finished[0] / "model.etn").save(tmp_path / "plain.etn")
+    assert invoke("info", tmp_path / "plain.etn").exit_code == 0
+
+
+# Bad input. Each entry prepares files in a folder and returns the command and a part of the
+# message; the folder holds data, a model and a finished run, and must stay as it is.
+
+
+def newer_model(folder):
+    path = folder / "run" / "model.etn"
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    record = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["etn"])
+    record["format_version"] += 1
+    path.write_bytes(save_tensors(load_tensors(data), metadata={"etn": json.dumps(record)}))
+    return ["evaluate", path, folder / "test.xyz"], "upgrade etn"
+
+
+def damaged_model(folder):
+    path = folder / "run" / "model.etn"
+    data = bytearray(path.read_bytes())
+    data[-20] ^= 0xFF
+    path.write_bytes(bytes(data))
+    return ["info", path], "model.etn: the checksum does not fit"
+
+
+def cut_model(folder):
+    path = folder / "run" / "model.etn"
+    path.write_bytes(path.read_bytes()[:-20])
+    return ["info", path], "damaged"
+
+
+def other_file_as_model(folder):
+    return ["info", folder / "train.xyz"], "expected a model file"
+
+
+def missing_model(folder):
+    return ["evaluate", folder / "none.etn", folder / "test.xyz"], "no such file"
+
+
+def evaluate_unseen_element(folder):
+    return ["evaluate", folder / "run" / "model.etn", "etn:NbMoTaW/test"], "element"
+
+
+def evaluate_to_unknown_format(folder):
+    model = folder / "run" / "model.etn"
+    return ["evaluate", model, folder / "test.xyz", "--out", folder / "a.pdf"], ".json or .csv"
+
+
+BAD_INPUT = [
+    newer_model,
+    damaged_model,
+    cut_model,
+    other_file_as_model,
+    missing_model,
+    evaluate_unseen_element,
+    evaluate_to_unknown_format,
+]
+
+
+@pytest.mark.parametrize("prepare", BAD_INPUT, ids=lambda function: function.__name__)
+def test_bad_input_gets_a_clear_error_and_touches_nothing(prepare, refused):
+    refused(prepare)

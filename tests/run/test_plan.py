@@ -1,0 +1,109 @@
+"""Data and starting point of a fit: what is read, checked and refused, and its fingerprint."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from etn.data.weights import count_rows
+from etn.errors import DataError, SettingsError
+from etn.potential import Baseline, Dataset, Frame, Weights
+from etn.run.plan import Plan, check_reach
+from etn.run.settings import FitSettings
+from etn.run.sizes import SIZES
+
+
+def test_held_out_frames_still_count_for_the_baseline(mo_data, small):
+    plan = Plan.read(FitSettings(train=mo_data / "train.xyz", valid=0.3, **small))
+    everything = Dataset.read(mo_data / "train.xyz")
+    assert len(plan.train) + len(plan.valid) == len(everything)
+    assert plan.model.baseline == Baseline.fit(everything)
+    train, _ = everything.split(0.3, seed=0)
+    assert [frame.name for frame in plan.train] == [frame.name for frame in train]
+
+
+def test_isolated_atoms_may_come_from_another_file(mo_data, tmp_path, small):
+    atom = Frame([42], np.zeros((1, 3)), np.zeros((3, 3)), [False] * 3, energy=-4.5)
+    Dataset([atom]).write(tmp_path / "atoms.xyz")
+    plan = Plan.read(FitSettings(train=mo_data / "train.xyz", e0=tmp_path / "atoms.xyz", **small))
+    assert plan.model.baseline.e0 == {"Mo": -4.5}
+
+
+def test_reach_of_crystals_and_molecules():
+    mo = Dataset.read("etn:Mo/train", index=":5")
+    check_reach(mo, 8.0)
+    with pytest.raises(SettingsError, match=r"r_max: 18 Å gives an atom \d+ neighbours .* at most"):
+        check_reach(mo, 18.0)
+    water = Frame(
+        [8, 1, 1], [[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]], np.zeros((3, 3)), [False] * 3
+    )
+    check_reach(Dataset([water]), 5.0)
+    with pytest.raises(SettingsError, match="far beyond the data"):
+        check_reach(Dataset([water]), 12.0)
+
+
+def test_kinds_that_the_data_lack_are_named():
+    settings = FitSettings(train="etn:Mo", kind_weights="Surfaces=2", size="small")
+    with pytest.raises(SettingsError, match=r'config_type "Surfaces", expected one of "Vacancy'):
+        Plan.read(settings)
+
+
+def test_the_plan_has_the_numbers_and_says_why():
+    plan = Plan.read(FitSettings(train="etn:Mo/test", valid=0.3))
+    assert plan.size.startswith("auto, small: medium has 3575 unknowns in one core")
+    assert plan.model.basis.l_max == plan.settings.l_max == SIZES["small"].l_max
+    # What is held out does not count.
+    assert f"for {count_rows(plan.train, Weights())} data rows" in plan.size
+
+
+@pytest.fixture(scope="module")
+def held_out(mo_data, small):
+    files = {"train": mo_data / "train.xyz", "test": mo_data / "test.xyz"}
+    return Plan.read(FitSettings(**files, valid=0.3, **small))
+
+
+def test_data_sets_have_their_names(held_out):
+    assert list(held_out.datasets) == ["train", "valid", "test"]
+    alone = replace(held_out, valid=None, test=None)
+    assert list(alone.datasets) == ["train"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda f: replace(f, energy=np.nextafter(f.energy, 0.0)),
+        lambda f: replace(f, forces=-f.forces),
+        lambda f: replace(f, stress=None),
+        lambda f: replace(f, positions=f.positions + 1e-12),
+        lambda f: replace(f, cell=2 * f.cell),
+        lambda f: replace(f, pbc=[False] * 3),
+        lambda f: replace(f, numbers=f.numbers + 1),
+        lambda f: replace(f, weight=2.0),
+        lambda f: replace(f, config_type="other"),
+    ],
+    ids=["energy", "forces", "stress", "positions", "cell", "pbc", "numbers", "weight", "kind"],
+)
+def test_the_fingerprint_tells_any_number_of_the_fit(held_out, change):
+    before = held_out.fingerprint()
+    for part in ("train", "valid"):
+        data = getattr(held_out, part)
+        other = Dataset([*data[:-1], change(data[-1])])
+        assert replace(held_out, **{part: other}).fingerprint() != before
+    turned = Dataset(list(held_out.train)[::-1])
+    assert replace(held_out, train=turned).fingerprint() != before
+
+
+def test_the_fingerprint_is_of_what_is_fitted_alone(held_out):
+    before = held_out.fingerprint()
+    renamed = Dataset([replace(f, name="x") for f in held_out.train])
+    assert replace(held_out, train=renamed, test=None).fingerprint() == before
+
+
+def test_a_test_set_without_labels_is_refused(mo_data, small, tmp_path):
+    frame = Dataset.read(mo_data / "test.xyz")[0]
+    bare = replace(frame, energy=None, forces=None, stress=None)
+    Dataset([bare]).write(tmp_path / "bare.xyz")
+    with pytest.raises(DataError, match="no frame has an energy, forces or stress to test"):
+        Plan.read(FitSettings(train=mo_data / "train.xyz", test=tmp_path / "bare.xyz", **small))

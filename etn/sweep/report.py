@@ -71,8 +71,11 @@ class SweepRecord:
         """One line, for a log."""
         facts = [f"loss {self.loss:.{self.digits}g}"]
         facts += [f"{name} {value:.4g}" for name, value in self.measures.items()]
-        facts += [f"bond {self.bond}", self.solver, f"{self.seconds:.1f} s"]
-        return f"{self.n_sites} sites, sweep {self.sweep}: {', '.join(facts)}"
+        facts += [f"bond {self.bond}", *filter(None, [self.solver]), f"{self.seconds:.1f} s"]
+        where = f"{self.n_sites} sites, sweep {self.sweep}"
+        if self.chain:
+            where = f"cycle {self.cycle}, {self.chain}"
+        return f"{where}: {', '.join(facts)}"
 
     @property
     def digits(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,8 @@ from etn.sweep import Callback, Schedule, State, SweepRecord, sweep
 from etn.sweep.grow import record_sweep
 
 __all__ = ["LayersReport", "fit_layers"]
+
+logger = logging.getLogger(__name__)
 
 # The order in which a cycle goes through the chains: messages change nothing until the readout
 # listens, and a query nothing until there is a key that is not constant.
@@ -142,7 +145,7 @@ def fit_layers(
     single = PolynomialPotential(
         model.basis, body_order=model.body_order, max_bond=model.max_bond, baseline=model.baseline
     )
-    state = resume
+    state, first = resume, None
     if state is None or not state.others:
         first = fit(
             single,
@@ -167,7 +170,9 @@ def fit_layers(
     rows, checks = _make_rows(model, objective, train, held_out, plan)
     n_rows = count_rows(train, objective.weights)
     supervision = Supervision(objective, rows, checks, n_rows=n_rows)
-    if any(record.chain for record in state.records):
+    if first is not None:
+        supervision.ridge = first.ridge
+    else:
         supervision.restore(_of_cycles(state.records), _layers(state.chain, state.others))
     cycles = _Cycles(rows, supervision, callbacks)
     reason = cycles.verdict(state.records, max_cycles, rel_tol)
@@ -218,6 +223,8 @@ class _Cycles:
         problem = LayerProblem(self._rows, layers, "readout", ridge=self._supervision.ridge)
         measures |= self._supervision.choose_ridge(problem, readout)
         records[-1] = replace(records[-1], measures=measures)
+        for record in records:
+            logger.info("%s", record)
         earlier = [r.measures["valid loss"] for r in done if "valid loss" in r.measures]
         improves = measures.get("valid loss", -math.inf) < min(earlier, default=math.inf)
         others = {**layers.chains(), ONE_LAYER: state.others[ONE_LAYER]}

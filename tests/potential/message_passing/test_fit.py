@@ -155,3 +155,13 @@ def test_settings_out_of_range_are_refused(rng, setting):
         fit_layers(model, data, ridge=-1.0)
     with pytest.raises(SettingsError, match="max_cycles"):
         fit_layers(model, data, max_cycles=0)
+
+
+def test_one_line_a_sweep_is_logged(rng, fitted, caplog):
+    with caplog.at_level("INFO", logger="etn"):
+        report, _ = fitted(rng, max_cycles=1, rel_tol=0.0)
+    lines = [r.getMessage() for r in caplog.records if r.name.endswith("message_passing.fit")]
+    assert len(lines) == len(report.records) == 3
+    assert lines[0].startswith("cycle 0, readout: loss ")
+    assert lines[2].startswith("cycle 1, value: loss ")
+    assert "train F" in lines[2]

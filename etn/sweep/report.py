@@ -48,7 +48,7 @@ class SweepRecord:
     chain : str
         Name of the chain that was swept, of a network with several.
     cycle : int
-        Number of the cycle through these chains, from 1.
+        Number of the cycle through these chains, from 1; 0 is what they start from.
     """
 
     n_sites: int
@@ -72,7 +72,10 @@ class SweepRecord:
         facts = [f"loss {self.loss:.{self.digits}g}"]
         facts += [f"{name} {value:.4g}" for name, value in self.measures.items()]
         facts += [f"bond {self.bond}", self.solver, f"{self.seconds:.1f} s"]
-        return f"{self.n_sites} sites, sweep {self.sweep}: {', '.join(facts)}"
+        where = f"{self.n_sites} sites, sweep {self.sweep}"
+        if self.chain:
+            where = f"cycle {self.cycle}, {self.chain}"
+        return f"{where}: {', '.join(fact for fact in facts if fact)}"
 
     @property
     def digits(self) -> int:

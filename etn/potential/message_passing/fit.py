@@ -1,7 +1,11 @@
-"""Fit a two-layer potential: sweeps over one chain after another."""
+"""Fit a two-layer potential: sweeps over one chain after another.
+
+Each sweep over a chain is logged in one line at the level INFO once its cycle is complete.
+"""
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -26,6 +30,8 @@ from etn.sweep import Callback, Schedule, State, SweepRecord, sweep
 from etn.sweep.grow import record_sweep
 
 __all__ = ["LayersReport", "fit_layers"]
+
+logger = logging.getLogger(__name__)
 
 # The order in which a cycle goes through the chains: messages change nothing until the readout
 # listens, and a query nothing until there is a key that is not constant.
@@ -218,6 +224,8 @@ class _Cycles:
         problem = LayerProblem(self._rows, layers, "readout", ridge=self._supervision.ridge)
         measures |= self._supervision.choose_ridge(problem, readout)
         records[-1] = replace(records[-1], measures=measures)
+        for record in records:
+            logger.info("%s", record)
         earlier = [r.measures["valid loss"] for r in done if "valid loss" in r.measures]
         improves = measures.get("valid loss", -math.inf) < min(earlier, default=math.inf)
         others = {**layers.chains(), ONE_LAYER: state.others[ONE_LAYER]}

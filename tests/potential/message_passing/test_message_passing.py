@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import warnings
 from dataclasses import replace
 
@@ -431,6 +432,13 @@ def test_the_loss_never_rises(rng):
             total += np.sum((frame.volume / n * (p.stress - frame.stress)) ** 2)
     assert losses[-1] == pytest.approx(total, rel=1e-6)
     assert "query" in str(report)
+
+
+def test_each_sweep_is_logged_in_one_line(rng, caplog):
+    with caplog.at_level(logging.INFO, logger="etn"):
+        report, _ = fitted(rng, attention="1x0e", max_cycles=1)
+    assert [record.getMessage() for record in caplog.records] == [str(r) for r in report.history]
+    assert caplog.messages[-1].startswith("cycle 1, query: loss ")
 
 
 def test_the_fit_starts_as_one_layer(rng):

@@ -145,6 +145,8 @@ class Display(Callback):
             self.print(line)
         self._last = time.perf_counter()
         self._update("2 sites, sweep 1")
+        if self._left is None and self._bar is not None:
+            self._bar.update(self._task, description="one layer")
 
     def on_step(self, step: Step[Sweepable]) -> None:
         """Move the bar on."""
@@ -170,8 +172,8 @@ class Display(Callback):
         for record in new:
             self.print(_row(record, self._has_valid, self._time_left()))
         if self._left is None and self._bar is not None:
-            done = f"cycle {last.cycle + 1}" if last.chain else f"{last.n_sites} sites"
-            self._bar.update(self._task, description=done)
+            now = f"cycle {last.cycle + 1}" if last.chain else f"one layer, {last.n_sites} sites"
+            self._bar.update(self._task, description=now)
 
     def on_joint(self, record: SweepRecord) -> None:
         """Print the line of a joint step."""

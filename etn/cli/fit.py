@@ -120,9 +120,10 @@ def fit(
     if train:
         given["train"] = train
     folder = Path(out) if out is not None else _default_folder(given)
-    if resume and "train" not in given and (folder / SETTINGS).exists():
+    if resume and given and (folder / SETTINGS).exists():
         # Needed to check the other settings only: the run knows what it was started with.
-        given |= {"train": read_yaml(folder / SETTINGS).get("train")} if given else {}
+        stored = read_yaml(folder / SETTINGS)
+        given = {key: stored[key] for key in ("train", "layers") if key in stored} | given
     chosen = settings_for(**given) if "train" in given or not resume else None
     earlier = _modified(folder / CHECKPOINT)
     display = None if quiet else Display()

@@ -59,7 +59,7 @@ class Potential(ABC):
     """
 
     KIND: ClassVar[str] = ""
-    """What a model file says that it holds; no two kinds have the same."""
+    """What a model file says that it holds; no two classes define the same."""
 
     # -- A subclass must define --------------------------------------------------------------
 
@@ -132,9 +132,26 @@ class Potential(ABC):
         self.baseline = baseline
 
     def __init_subclass__(cls, **options: Any) -> None:
+        """Note the kind that a class defines; one that inherits it leaves files to its parent.
+
+        Raises
+        ------
+        SettingsError
+            If another class defines the same kind.  A class may be defined anew, as in a notebook.
+        """
         super().__init_subclass__(**options)
-        if cls.KIND:
-            _CLASSES[cls.KIND] = cls
+        kind = vars(cls).get("KIND", "")
+        if not kind:
+            return
+        known = _CLASSES.get(kind)
+        home = HOMES.get(kind, cls.__module__) if known is None else known.__module__
+        again = known is None or known.__qualname__ == cls.__qualname__
+        if home != cls.__module__ or not again:
+            raise SettingsError(
+                f"KIND: {kind!r} of {cls.__module__}.{cls.__qualname__} is that of another class "
+                f"in {home}; choose another text, or leave it out to write files of that class"
+            )
+        _CLASSES[kind] = cls
 
     def predict(self, frames: Sequence[Frame]) -> list[Prediction]:
         """Energies, atomic energies, forces and stress of frames.
@@ -183,9 +200,16 @@ class Potential(ABC):
 
         Raises
         ------
+        SettingsError
+            If the class has no :attr:`KIND`, by which the file is known.
         OSError
             If the file cannot be written; the old one stays as it was.
         """
+        if not self.KIND:
+            raise SettingsError(
+                f"KIND: expected what the files of a {type(self).__name__} say that they hold, "
+                'got none; give the class one, such as KIND = "my potential"'
+            )
         header, arrays = self.to_arrays()
         baseline = {"e0": dict(self.baseline.e0), "zbl": self.baseline.zbl}
         header = {**header, "baseline": baseline, "note": dict(note or {})}
@@ -199,7 +223,14 @@ class Potential(ABC):
         ------
         ModelFileError
             If the file is missing, damaged, of a newer format or of another kind.
+        SettingsError
+            If the class has no :attr:`KIND`; :func:`load` reads a file of any kind.
         """
+        if not cls.KIND:
+            raise SettingsError(
+                f"load: {cls.__name__} has no KIND of files; etn.load(path) reads a file of any "
+                "kind of potential"
+            )
         return cls._restore(io.load(path, kind=cls.KIND))
 
     @classmethod

@@ -142,6 +142,9 @@ KINDS: dict[str, type[CommonSettings]] = {"1": FitSettings, "2": LayersSettings}
 def settings_for(**given: Any) -> CommonSettings:
     """Settings of the kind of potential that `layers` says, one layer by default.
 
+    A setting of the other kind may have its default, which says nothing: so the file of a run may
+    serve for a run of the other kind.
+
     Raises
     ------
     SettingsError
@@ -161,11 +164,13 @@ def settings_for(**given: Any) -> CommonSettings:
         raise SettingsError(f"settings: layers: expected 1 or 2, got {given['layers']!r}")
     for other, kind in KINDS.items():
         foreign = given.keys() & kind.model_fields.keys() - KINDS[number].model_fields.keys()
-        if foreign:
+        told = sorted(name for name in foreign if given[name] != kind.model_fields[name].default)
+        if told:
             raise SettingsError(
-                f"settings: {', '.join(sorted(foreign))}: expected with layers = {other} only, "
+                f"settings: {', '.join(told)}: expected with layers = {other} only, "
                 f"got layers = {number}"
             )
+        given = {name: value for name, value in given.items() if name not in foreign}
     return KINDS[number](**given)
 
 

@@ -141,7 +141,10 @@ def to_optional_irreps(value: Any) -> str | None:
 
 def to_bond(value: Any) -> int | str:
     """Read one multiplicity for all l, or irreps with scalars."""
-    found = to_max_bond(value)
+    try:
+        found = to_max_bond(value)
+    except ValueError:
+        found = ()
     if isinstance(found, tuple):
         raise ValueError(
             f"expected a positive whole number, or irreps with scalars (such as 4x0e+3x1o), "

@@ -48,7 +48,7 @@ class SweepRecord:
     chain : str
         Name of the chain that was swept, of a network with several.
     cycle : int
-        Number of the cycle through these chains, from 1.
+        Number of the cycle through these chains, from 1; 0 is what they start from.
     """
 
     n_sites: int

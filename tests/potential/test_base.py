@@ -171,3 +171,48 @@ def test_a_kind_of_your_own_is_read_once_it_is_known(tmp_path):
     assert model.n_parameters == 0
     assert model.describe() == {}
     assert model.diagram() == ""
+
+
+def pretend(name, kind="", base=Potential):
+    """A class of potentials that is its baseline alone."""
+
+    def respond(self, pairs):
+        return no_response(pairs)
+
+    body = {
+        "elements": ("Mo",),
+        "r_max": 3.0,
+        "_respond": respond,
+        "to_arrays": lambda self: ({}, {}),
+        "from_arrays": classmethod(lambda cls, header, arrays, baseline: cls(baseline)),
+        "__module__": __name__,
+    }
+    return type(name, (base,), body | ({"KIND": kind} if kind else {}))
+
+
+def test_a_subclass_without_a_kind_leaves_the_files_to_its_parent(tmp_path):
+    parent = pretend("Parent", "a kind with heirs")
+    heir = pretend("Heir", base=parent)
+    heir(Baseline({"Mo": -2.0})).save(tmp_path / "a.etn")
+    assert type(load(tmp_path / "a.etn")) is parent
+    assert type(heir.load(tmp_path / "a.etn")) is heir
+
+
+def test_no_two_classes_define_the_same_kind(tmp_path):
+    first = pretend("First", "a kind of two classes")
+    with pytest.raises(SettingsError, match=r"'a kind of two classes' of .*Second is that of"):
+        pretend("Second", "a kind of two classes")
+    first(Baseline({"Mo": -2.0})).save(tmp_path / "a.etn")
+    assert type(load(tmp_path / "a.etn")) is first
+    again = pretend("First", "a kind of two classes")  # a cell of a notebook that ran twice
+    assert type(load(tmp_path / "a.etn")) is again
+    with pytest.raises(SettingsError, match=r"of another class in etn\.potential"):
+        pretend("Usurper", "polynomial potential")
+
+
+def test_files_need_a_kind(tmp_path):
+    with pytest.raises(SettingsError, match="KIND: expected what the files of a Nameless"):
+        pretend("Nameless")(Baseline({"Mo": -2.0})).save(tmp_path / "a.etn")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(SettingsError, match=r"load: Potential has no KIND .* etn\.load\(path\)"):
+        Potential.load(tmp_path / "a.etn")

@@ -125,6 +125,7 @@ def test_an_interrupted_run_goes_on(finished, data, tmp_path, count, invoke, sto
     assert run_fit(None, tmp_path / "run", resume=True).finished_before
     again = invoke("fit", "--resume", "--out", tmp_path / "run", "--max-cycles", "7")
     assert again.exit_code == 2
+    assert "max_cycles: the run in" in again.stderr
 
 
 def test_defaults_are_those_of_the_python_interface():
@@ -154,6 +155,7 @@ def test_every_setting_is_described(name):
         ({"layers": 2, "outputs": "3x"}, "outputs: expected irreps"),
         ({"layers": 2, "outputs": ""}, "outputs: expected irreps"),
         ({"layers": 2, "message_bond": "3,2"}, "message_bond: expected a positive whole number"),
+        ({"layers": 2, "message_bond": 0}, r"irreps with scalars \(such as 4x0e\+3x1o\), got 0"),
         ({"layers": 2, "message_body_order": 1}, "message_body_order: expected"),
         ({"layers": 2, "max_cycles": 0}, "max_cycles: expected"),
         ({"layers": 2, "cycle_rel_tol": 1}, "cycle_rel_tol: expected"),
@@ -176,3 +178,17 @@ def test_settings_survive_their_file(tmp_path):
     old = "\n\n".join(part for part in text.split("\n\n") if "layers:" not in part)
     (tmp_path / "old.yaml").write_text(old)
     assert load_settings(tmp_path / "old.yaml") == FitSettings(train="etn:Mo")
+
+
+@pytest.mark.parametrize(("layers", "other"), [(1, 2), (2, 1)])
+def test_a_file_of_the_other_kind_serves_where_it_says_nothing_of_that_kind(
+    tmp_path, layers, other
+):
+    path = tmp_path / "settings.yaml"
+    path.write_text(settings_for(train="etn:Mo", layers=layers, r_max=4.5).dump())
+    changed = load_settings(path, layers=other)
+    assert changed == settings_for(train="etn:Mo", layers=other, r_max=4.5)
+    own = {1: {"refine": 2}, 2: {"outputs": "1x0e", "max_cycles": 3}}[layers]
+    path.write_text(settings_for(train="etn:Mo", layers=layers, **own).dump())
+    with pytest.raises(SettingsError, match=f"{', '.join(sorted(own))}: expected with layers"):
+        load_settings(path, layers=other)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from etn.network import Chain
 from etn.sweep import Report, SweepRecord
@@ -22,6 +23,11 @@ def test_a_record_is_a_line_of_a_log():
     one, two = records()
     assert str(one) == ("2 sites, sweep 1: loss 3.5, train E 4, bond 2x0e, cholesky, 0.5 s")
     assert str(two).startswith("3 sites, sweep 1: loss 2.5, valid loss 0.25, bond 2x0e, qr")
+
+
+def test_in_a_log_a_cycle_says_which_chain_was_swept():
+    last = replace(records()[0], chain="value", cycle=3, solver="")
+    assert str(last) == "cycle 3, value: loss 3.5, train E 4, bond 2x0e, 0.5 s"
 
 
 def test_report_prints_a_table():

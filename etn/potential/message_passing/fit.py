@@ -1,4 +1,7 @@
-"""Fit a two-layer potential: sweeps over one chain after another."""
+"""Fit a two-layer potential: sweeps over one chain after another.
+
+Each sweep over a chain is logged in one line at the level INFO once its cycle is complete.
+"""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class Potential(ABC):
 
     @abstractmethod
     def to_arrays(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-        """Header (JSON values) and arrays for a model file, without those of the baseline."""
+        """Header (JSON values) and arrays for a file; `baseline` and `note` are keys of its own."""
 
     @classmethod
     @abstractmethod
@@ -114,8 +114,8 @@ class Potential(ABC):
             If the potential has none.
         """
         raise SettingsError(
-            f"uncertainty: a {self.KIND} has no error bars and no extrapolation grades yet; use a "
-            "polynomial potential (one layer) where they are needed"
+            f"uncertainty: a {self.KIND} has no error bars and no extrapolation grades yet; "
+            "polynomial potentials (those of one layer) have them"
         )
 
     def describe(self) -> dict[str, str]:

@@ -191,8 +191,10 @@ class PolynomialPotential(Potential):
 
     def describe(self) -> dict[str, str]:
         """Facts about basis, network and uncertainty."""
+        # With validation data a shorter chain than allowed may have been the best.
+        order = self.body_order if self.chain is None else len(self.chain) + 1
         facts = {
-            "network": f"body order {self.body_order}, bonds up to {self.max_bond}",
+            "network": f"body order {order}, bonds up to {self.max_bond}",
             "basis": self.basis.describe(),
         }
         if self.chain is None:

@@ -166,7 +166,8 @@ class EarlyStop(Callback):
 
     def verdict(self, records: Sequence[SweepRecord]) -> str:
         """Judge the sweeps of the current length."""
-        stage = [r for r in records if r.n_sites == records[-1].n_sites]
+        # The cycles through several chains are one stage, whichever chain they end with.
+        stage = [r for r in records if _stage(r) == _stage(records[-1])]
         values = [r.measures.get(self.measure, r.loss) for r in stage]
         best = values[0]
         idle = 0
@@ -177,6 +178,10 @@ class EarlyStop(Callback):
             name = self.measure if self.measure in records[-1].measures else "loss"
             return f"{name} fell by less than {self.rel_tol:g} in {idle} sweep(s)"
         return ""
+
+
+def _stage(record: SweepRecord) -> int:
+    return 0 if record.chain else record.n_sites
 
 
 @dataclass

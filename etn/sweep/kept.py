@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from etn.sweep.regression.batches import Batches
+from etn.sweep.threads import count_threads
 
 __all__ = ["Kept"]
 
 Value = TypeVar("Value")
-# Values that are built together before they are stored; as many may be built in vain.
-AT_ONCE = 4
 
 
 class Kept(Generic[Value]):
@@ -61,8 +60,10 @@ class Kept(Generic[Value]):
             return
 
         missing = [number for number in numbers if number not in self._values]
-        for first in range(0, len(missing), AT_ONCE):
-            some = missing[first : first + AT_ONCE]
+        # One for each thread at a time: no more than that is built in vain.
+        at_once = min(self._threads or count_threads(), count_threads())
+        for first in range(0, len(missing), at_once):
+            some = missing[first : first + at_once]
             built = Batches(some, threads=self._threads).map(build).collect()
             for number, value in zip(some, built, strict=True):
                 size = self._nbytes(value)

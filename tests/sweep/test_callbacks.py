@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -121,3 +122,17 @@ def test_a_state_with_several_chains_survives_its_file(tmp_path):
     found = [again.chain, again.best, again.others["value"], again.best_others["value"]]
     for one, two in zip(chains, found, strict=True):
         np.testing.assert_array_equal(one.to_dense(), two.to_dense())
+
+
+def test_cycles_through_several_chains_are_one_stage():
+    """Whichever chain they end with, and apart from the chain that they start from."""
+    before = [record(5.0, n_sites=n, valid_loss=5.0) for n in (2, 3)]
+    cycles = [
+        replace(record(4.0, n_sites=n, valid_loss=v), chain=chain, cycle=cycle)
+        for cycle, (chain, n, v) in enumerate(
+            (("readout", 3, 1.0), ("value", 2, 0.5), ("query", 1, 0.6), ("query", 1, 0.7))
+        )
+    ]
+    stop = EarlyStop(patience=2)
+    assert stop.verdict([*before, *cycles[:3]]) == ""
+    assert "valid loss fell" in stop.verdict([*before, *cycles])

@@ -13,8 +13,6 @@ from etn.data.robust import Doubt, Huber
 from etn.errors import SettingsError
 from etn.potential.fitting.targets import RowGroup
 
-__all__ = ["LabelledRows"]
-
 Network = TypeVar("Network")
 
 

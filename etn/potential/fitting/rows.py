@@ -28,8 +28,6 @@ from etn.sweep import Batch
 from etn.sweep.kept import Kept
 from etn.sweep.regression.batches import Batches
 
-__all__ = ["Rows"]
-
 
 class Rows(LabelledRows[Chain]):
     """Design rows of a data set, streamed in batches.

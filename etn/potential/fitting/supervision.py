@@ -11,8 +11,6 @@ from etn.potential.fitting.objective import Objective
 from etn.sweep import SweepRecord
 from etn.sweep.regression.evidence import Evidence
 
-__all__ = ["Supervision"]
-
 Network = TypeVar("Network")
 
 

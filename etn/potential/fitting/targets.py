@@ -15,8 +15,6 @@ from etn.data.weights import Weights
 from etn.potential.baseline import Baseline
 from etn.potential.features.pairs import Pairs
 
-__all__ = ["RowGroup", "Targets"]
-
 
 @dataclass(frozen=True, eq=False)
 class Targets:

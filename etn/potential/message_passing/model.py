@@ -159,8 +159,9 @@ class MessagePassingPotential(Potential):
 
     def describe(self) -> dict[str, str]:
         """Facts about basis, messages and chains."""
+        order = self.body_order if self.layers is None else len(self.layers.readout) + 1
         facts = {
-            "network": f"two layers, body order {self.body_order}, bonds up to {self.max_bond}",
+            "network": f"two layers, body order {order}, bonds up to {self.max_bond}",
             "basis": self.basis.describe(),
             "messages": str(self.messages),
         }

@@ -8,6 +8,7 @@ fixture          value
 ``improper``     (3, 3) improper rotation (det = -1): a rotation times the inversion
 ``orthogonal``   both of the above in turn: the test runs twice
 ``shared_data``  folder of the reference data; the test is skipped where there is none
+``make_frame``   function: a frame of so many atoms with random labels
 ``stop_after``   class: a callback that acts as Ctrl-C does, after so many sweeps; or
                  ``within`` one, in the step that follows so many
 ``invoke``       function: run the command ``etn`` in this process
@@ -142,3 +143,31 @@ def contents() -> Callable[[Path], dict[str, bytes]]:
         return {str(p): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
     return read
+
+
+@pytest.fixture
+def make_frame():
+    """Function: a periodic frame of so many atoms on a perturbed grid, with random labels."""
+    from etn.data import Frame
+
+    def make(rng, n_atoms, *, numbers=(42, 29), length=4.0, labels=True):
+        cell = length * (np.eye(3) + 0.1 * rng.normal(size=(3, 3)))
+        grid = np.stack(np.meshgrid(*[np.arange(3)] * 3), -1).reshape(-1, 3)[:n_atoms] / 3
+        positions = (grid + 0.05 * rng.normal(size=grid.shape)) @ cell
+        known = {}
+        if labels:
+            known = {
+                "energy": float(rng.normal()),
+                "forces": rng.normal(size=(n_atoms, 3)),
+                "stress": rng.normal(size=6) / 20,
+            }
+        return Frame(
+            np.resize(numbers, n_atoms),
+            positions,
+            cell,
+            [True] * 3,
+            name=f"made:{n_atoms}",
+            **known,
+        )
+
+    return make

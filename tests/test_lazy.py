@@ -19,8 +19,8 @@ def package(monkeypatch, tmp_path):
     made = ModuleType("lazy_package")
     made.own = 1
     monkeypatch.setitem(sys.modules, "lazy_package", made)
-    homes = {"value": "lazy_home", "home": "lazy_home:", "gone": "lazy_home"}
-    made.__getattr__, made.__dir__ = attach("lazy_package", homes)
+    homes, modules = {"lazy_home": "value gone"}, {"home": "lazy_home"}
+    made.__getattr__, made.__dir__ = attach("lazy_package", homes, modules)
     yield made
     sys.modules.pop("lazy_home", None)
 

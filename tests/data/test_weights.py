@@ -50,7 +50,8 @@ def test_missing_labels_are_named(rng, make_frame):
         Weights(stress=1.0).require(no_stress, what="train")
 
 
-def test_an_unknown_kind_is_named_with_those_that_there_are(data):
+def test_an_unknown_kind_is_named_with_those_that_there_are(rng, make_frame):
+    data = Dataset([make_frame(rng, n) for n in (3, 9, 5, 1)])
     kinds = Dataset([replace(frame, config_type="slab") for frame in data])
     Weights(kinds={"slab": 2.0}).check_kinds(kinds)
     Weights(kinds={"": 2.0}).check_kinds(kinds, data)

@@ -14,7 +14,8 @@ arguments if it asks for them), or the name of one of these:
 
 - "larger": the same, times 1.001;
 - "rounded": the same, off by rounding;
-- "tilted": a tensor with entries more that no rotation leaves alone.
+- "tilted": a tensor with entries more that no rotation leaves alone;
+- "fortran": the same numbers, the first axis fastest in memory.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import importlib
 import inspect
 from collections.abc import Mapping
 
+import numpy as np
 import pytest
 
 from etn.tensor import Core
@@ -56,6 +58,7 @@ CHANGES = {
     "larger": lambda found: scaled(found, 1.001),
     "rounded": lambda found: scaled(found, 1 + 1e-15),
     "tilted": tilted,
+    "fortran": lambda found: np.asfortranarray(found) if isinstance(found, np.ndarray) else found,
 }
 
 

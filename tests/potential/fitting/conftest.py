@@ -3,8 +3,7 @@
 ==============  =================================================================================
 fixture         value
 ==============  =================================================================================
-``make_frame``  function: a random crystal of copper and molybdenum with random labels
-``data``        four of them
+``data``        four frames of ``make_frame``
 ``basis``       a basis for them
 ``chain``       a random chain of three sites over this basis, canonical around its second
 ``baseline``    a baseline for them, with repulsion
@@ -22,32 +21,11 @@ import numpy as np
 import pytest
 
 from etn.network import Chain
-from etn.potential import Baseline, Basis, Dataset, Frame, PolynomialPotential
-
-
-def make_frame(rng, n_atoms, *, numbers=(42, 29), length=4.0, labels=True):
-    cell = length * (np.eye(3) + 0.1 * rng.normal(size=(3, 3)))
-    grid = np.stack(np.meshgrid(*[np.arange(3)] * 3), -1).reshape(-1, 3)[:n_atoms] / 3
-    positions = (grid + 0.05 * rng.normal(size=grid.shape)) @ cell
-    known = {}
-    if labels:
-        known = {
-            "energy": float(rng.normal()),
-            "forces": rng.normal(size=(n_atoms, 3)),
-            "stress": rng.normal(size=6) / 20,
-        }
-    return Frame(
-        np.resize(numbers, n_atoms), positions, cell, [True] * 3, name=f"made:{n_atoms}", **known
-    )
-
-
-@pytest.fixture(name="make_frame")
-def _make_frame():
-    return make_frame
+from etn.potential import Baseline, Basis, Dataset, PolynomialPotential
 
 
 @pytest.fixture
-def data(rng):
+def data(rng, make_frame):
     return Dataset([make_frame(rng, n) for n in (3, 9, 5, 1)])
 
 

@@ -54,15 +54,15 @@ def test_a_kept_file_predicts_what_it_did(name, kind, has_bars):
     with np.load(FILES / f"{name}.npz") as expected:
         for k, p in enumerate(model.predict(data)):
             np.testing.assert_allclose(p.energies, expected[f"energies_{k}"], rtol=1e-10)
-            scale = np.abs(expected[f"forces_{k}"]).max()
-            np.testing.assert_allclose(p.forces, expected[f"forces_{k}"], atol=1e-10 * scale)
-            np.testing.assert_allclose(p.stress, expected[f"stress_{k}"], rtol=1e-8, atol=1e-12)
+            # Forces that are zero by symmetry are rounding errors, others on every machine.
+            np.testing.assert_allclose(p.forces, expected[f"forces_{k}"], rtol=0, atol=1e-10)
+            np.testing.assert_allclose(p.stress, expected[f"stress_{k}"], rtol=1e-8, atol=1e-11)
         if has_bars:
             u = model.uncertainty
             np.testing.assert_allclose(u.energy(data), expected["sigma"], rtol=1e-8)
             for k, (gamma, bars) in enumerate(zip(u.gamma(data), u.forces(data), strict=True)):
                 np.testing.assert_allclose(gamma, expected[f"gamma_{k}"], rtol=1e-8)
-                np.testing.assert_allclose(bars, expected[f"bars_{k}"], rtol=1e-7)
+                np.testing.assert_allclose(bars, expected[f"bars_{k}"], rtol=1e-7, atol=1e-10)
 
 
 @pytest.mark.parametrize("name", [name for name, _, _ in WRITTEN])

@@ -166,6 +166,7 @@ def test_entropy_of_ten_sites():
     assert report.chain.entropy(4) == pytest.approx(1.2891127980, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_a_hundred_sites():
     schedule = Schedule(
         sites=2, max_multiplets=[8, 16, 32, 48], max_sweeps=6, rel_tol=1e-9, tol=1e-10

@@ -43,6 +43,7 @@ def test_distinct_features_give_the_planted_bonds(seed):
     assert [str(bond) for bond in model.chain_.bonds] == [LEG] * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("max_bond", [4, LEG])
 def test_shared_features_with_one_start(max_bond):
     errors = []

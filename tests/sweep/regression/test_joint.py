@@ -126,6 +126,7 @@ def test_the_loss_falls_until_nothing_is_left(exact):
     assert swept.records[-1].loss == pytest.approx(found.losses[-1], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_scipy_finds_nothing_lower_nearby():
     chain, batches, problem = setup(ridge=0.5, bond=1, leg="2x0e+1x1o")
     found = refine(chain, problem, rel_tol=1e-12, max_steps=200)

@@ -60,8 +60,11 @@ class Kept(Generic[Value]):
             return
 
         missing = [number for number in numbers if number not in self._values]
+        if not missing:
+            return
         # One for each thread at a time: no more than that is built in vain.
-        at_once = min(self._threads or count_threads(), count_threads())
+        available = count_threads()
+        at_once = min(self._threads or available, available)
         for first in range(0, len(missing), at_once):
             some = missing[first : first + at_once]
             built = Batches(some, threads=self._threads).map(build).collect()

@@ -41,24 +41,26 @@ class LabelledRows(ABC, Generic[Network]):
     def errors(self, network: Network) -> list[Array]:
         """Prediction minus target of every row, group by group."""
 
-    def measure(self, network: Network) -> dict[str, float]:
+    def measure(self, network: Network, errors: list[Array] | None = None) -> dict[str, float]:
         """Mean absolute errors of energy (meV/atom) and forces (eV/Å), and the weighted loss.
 
         Computed from the rows' own targets, so labels without weight do not count.  The loss is
-        that of the plain weights, or of Huber's function at its present scales.
+        that of the plain weights, or of Huber's function at its present scales.  `errors` are those
+        of the network, where they are known.
         """
         losses: list[float] = []
-        errors: dict[str, list[Array]] = {"E": [], "F": []}
-        for group, found in zip(self.groups, self.errors(network), strict=True):
+        by_label: dict[str, list[Array]] = {"E": [], "F": []}
+        every = self.errors(network) if errors is None else errors
+        for group, found in zip(self.groups, every, strict=True):
             parts = group.labels(found)
             if group.energy:
                 known = group.weighted("energy")
-                errors["E"].append((parts["energy"][:, 0] / group.sizes)[known])
-            errors["F"].append(parts["forces"][group.weighted("forces")].ravel())
+                by_label["E"].append((parts["energy"][:, 0] / group.sizes)[known])
+            by_label["F"].append(parts["forces"][group.weighted("forces")].ravel())
             losses.append(self._loss(group, found))
         measures = {"loss": sum(losses)}
         for name, scale in (("E", 1e3), ("F", 1.0)):
-            stacked = np.concatenate([*errors[name], np.empty(0)])
+            stacked = np.concatenate([*by_label[name], np.empty(0)])
             if len(stacked):
                 measures[name] = scale * float(np.abs(stacked).mean())
         return measures
@@ -75,7 +77,7 @@ class LabelledRows(ABC, Generic[Network]):
             total += float(share @ squares[label].sum(axis=1))
         return total
 
-    def reweigh(self, network: Network) -> dict[str, float]:
+    def reweigh(self, network: Network, errors: list[Array] | None = None) -> dict[str, float]:
         """Weigh labels that lie far from a network down, as Huber's function has it.
 
         Returns
@@ -91,9 +93,9 @@ class LabelledRows(ABC, Generic[Network]):
         """
         if self.robust is None:
             raise SettingsError("reweigh: expected rows with a robust function, got robust=None")
+        every = self.errors(network) if errors is None else errors
         found = [
-            (group, errors, group.norms(errors))
-            for group, errors in zip(self.groups, self.errors(network), strict=True)
+            (group, own, group.norms(own)) for group, own in zip(self.groups, every, strict=True)
         ]
         used = [
             {label: norms[group.weighted(label)] for label, norms in of_group.items()}
@@ -104,8 +106,8 @@ class LabelledRows(ABC, Generic[Network]):
         )
         outliers = dict.fromkeys(self.robust.scales, 0)
         self.offset, self.row_weights = 0.0, []
-        for group, errors, of_group in found:
-            factors = {label: np.ones_like(part) for label, part in group.labels(errors).items()}
+        for group, own, of_group in found:
+            factors = {label: np.ones_like(part) for label, part in group.labels(own).items()}
             for label, norms in of_group.items():
                 weights = self.robust.weights(label, norms)
                 factors[label] *= np.sqrt(weights)[:, None]
@@ -113,7 +115,7 @@ class LabelledRows(ABC, Generic[Network]):
                     outliers[label] += int(np.sum((weights < 1) & group.weighted(label)))
             rows = group.weights * np.concatenate([part.ravel() for part in factors.values()])
             self.row_weights.append(rows)
-            self.offset += self._loss(group, errors) - float(np.sum((rows * errors) ** 2))
+            self.offset += self._loss(group, own) - float(np.sum((rows * own) ** 2))
         measures = {f"outliers {label[0].upper()}": float(n) for label, n in outliers.items()}
         return measures | self.robust.measures()
 

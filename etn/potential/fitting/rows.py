@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from etn.backend import FloatArray as Array
 from etn.data.dataset import Dataset
 from etn.data.frame import Frame
-from etn.data.labels import voigt
 from etn.data.robust import Huber
 from etn.data.weights import Weights
 from etn.network import Chain
@@ -131,11 +130,9 @@ class Rows(LabelledRows[Chain]):
         """Prediction minus target of every row, group by group."""
         self._keep()
         vacuum = vacuum_energies(network, self.basis)
-
-        groups = enumerate(self.groups)
         work = [
             partial(group_errors, network, self.basis, group, vacuum, self._expansions.get(number))
-            for number, group in groups
+            for number, group in enumerate(self.groups)
         ]
         return Batches[Array](work, threads=self.memory.threads).collect()
 
@@ -164,12 +161,4 @@ def group_errors(
 ) -> Array:
     """Prediction minus target of the rows of a group, in reverse mode."""
     expansion = expansion or expand(basis, group)
-    response, pairs = respond(chain, expansion, vacuum), expansion.pairs
-    values: list[Array] = []
-    if group.energy:
-        sums = np.bincount(pairs.sample_frame, response.energies, pairs.n_frames)
-        values.append(sums.astype(float))
-    values.append(response.forces[group.force_atoms].ravel())
-    if group.stress:
-        values.append(voigt(response.strain).ravel())
-    return np.concatenate(values) - group.targets
+    return group.errors(respond(chain, expansion, vacuum), expansion.pairs)

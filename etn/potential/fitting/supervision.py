@@ -72,10 +72,11 @@ class Supervision(Generic[Network]):
 
     def measure(self, network: Network) -> dict[str, float]:
         """Errors on training and validation data; robust weights are taken anew."""
-        found = {f"train {name}": value for name, value in self._rows.measure(network).items()}
-        del found["train loss"]
+        errors = self._rows.errors(network)
+        measured = self._rows.measure(network, errors)
+        found = {f"train {name}": value for name, value in measured.items() if name != "loss"}
         if self._rows.robust is not None:
-            found |= self._rows.reweigh(network)
+            found |= self._rows.reweigh(network, errors)
         if self._checks is not None:
             judge = self._checks.robust
             if judge is not None and self._rows.robust is not None:

@@ -14,6 +14,7 @@ from etn.data.labels import voigt
 from etn.data.weights import Weights
 from etn.potential.baseline import Baseline
 from etn.potential.features.pairs import Pairs
+from etn.potential.response import Response
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +117,17 @@ class RowGroup:
     weights: Array
     centers: NDArray[np.int64] | None = None
     pairs: Pairs | None = None
+
+    def errors(self, response: Response, pairs: Pairs) -> Array:
+        """Prediction minus target of every row, from what the centers answer: (rows,)."""
+        values: list[Array] = []
+        if self.energy:
+            sums = np.bincount(pairs.sample_frame, response.energies, pairs.n_frames)
+            values.append(sums.astype(float))
+        values.append(response.forces[self.force_atoms].ravel())
+        if self.stress:
+            values.append(voigt(response.strain).ravel())
+        return np.concatenate(values) - self.targets
 
     def labels(self, rows: Array) -> dict[str, Array]:
         """Entries of the rows (rows,) as one line for each label, those without weight as well."""

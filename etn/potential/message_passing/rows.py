@@ -21,7 +21,6 @@ import numpy as np
 from etn.backend import FloatArray as Array
 from etn.data.dataset import Dataset
 from etn.data.frame import Frame
-from etn.data.labels import voigt
 from etn.data.robust import Huber
 from etn.data.weights import Weights
 from etn.errors import DataError
@@ -156,10 +155,7 @@ class LayerRows(LabelledRows[Layers]):
         pairs = Pairs.find(group.frames, self.basis.elements, self.basis.r_max)
         edges = Edges(self.basis, self.messages, pairs)
         answer = respond(layers, self.coupling, self.basis.expand(pairs), edges, vacuum)
-        values = [np.array([answer.energies.sum()]), answer.forces.ravel()]
-        if group.stress:
-            values.append(voigt(answer.strain).ravel())
-        return np.concatenate(values) - group.targets
+        return group.errors(answer, pairs)
 
     def keep(self) -> None:
         """Build the features that are kept, before work on them is shared out."""

@@ -12,7 +12,6 @@ from ase.build import bulk
 from etn.data import Dataset, Frame
 from etn.data.checks import check_data, check_unknowns
 from etn.errors import DataError
-from etn.o3 import random_rotation
 from etn.run.plan import Plan
 from etn.run.settings import FitSettings
 
@@ -28,24 +27,11 @@ def crystal(seed: int, **labels) -> Frame:
     return frame(bulk("NaCl", "rocksalt", a=5.6, cubic=True), seed, **labels)
 
 
-def copied(one: Frame, seed: int, digits: int = 6) -> Frame:
-    """The same structure: turned, shifted, wrapped, in another order, and rounded as in a file."""
-    rng = np.random.default_rng(seed)
-    rotation = random_rotation(rng, reflect=bool(seed % 2))
-    order = rng.permutation(one.n_atoms)
-    shift = 20 * rng.normal(size=3)
-    images = rng.integers(-2, 3, size=(one.n_atoms, 3)) * one.pbc
-    positions = (one.positions + images @ one.cell)[order] @ rotation.T + shift
-    return Frame(
-        one.numbers[order], positions.round(digits), (one.cell @ rotation.T).round(8), one.pbc
-    )
-
-
 def named(frames: list[Frame], name: str) -> Dataset:
     return Dataset(dataclasses.replace(one, name=f"{name}.xyz:{k}") for k, one in enumerate(frames))
 
 
-def test_repeated_frames_are_counted_by_data_set():
+def test_repeated_frames_are_counted_by_data_set(copied):
     base = [crystal(seed) for seed in range(5)]
     train = named([*base, copied(base[3], 0), copied(base[3], 1)], "train")
     valid = named([crystal(10), crystal(10)], "valid")

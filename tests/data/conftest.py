@@ -19,7 +19,7 @@ from etn.o3 import random_rotation
 @pytest.fixture(scope="session")
 def copied():
     def copy(one: Frame, seed: int, digits: int = 6) -> Frame:
-        """The same structure: turned, shifted, wrapped, in another order, and rounded as in a file."""
+        """The same structure: turned, shifted, wrapped, in another order, rounded as in a file."""
         rng = np.random.default_rng(seed)
         rotation = random_rotation(rng, reflect=bool(seed % 2))
         order = rng.permutation(one.n_atoms)

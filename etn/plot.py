@@ -175,9 +175,10 @@ def convergence(report: Report) -> Figure:
             axes.set_ylabel(label)
             axes.set_ylim(0, 1.12 * highest or 1.0)
             axes.legend(loc="lower left", ncols=2)
-        # A length of the chain, or a cycle through several chains.
+        # A length of the chain, or a cycle through several chains; what they start from is one
+        # point, with no room for a name of its own.
         stages = [
-            f"cycle {record.cycle}" if record.chain else f"{record.n_sites} sites"
+            f"cycle {max(record.cycle, 1)}" if record.chain else f"{record.n_sites} sites"
             for record in records
         ]
         for index, stage in enumerate(stages):

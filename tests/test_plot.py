@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import matplotlib as mpl
 import numpy as np
@@ -122,6 +123,20 @@ def test_convergence_without_measures_shows_the_loss():
     (loss,) = figure.axes
     assert loss.get_yscale() == "log"
     assert loss.get_xlabel() == "local solves"
+
+
+def test_convergence_names_cycles_and_their_start_with_the_first():
+    cycles = [
+        replace(record(n, 1, (3.0, 1.0)), chain=chain, cycle=cycle)
+        for cycle, n, chain in (
+            (0, 3, "readout"),
+            (1, 3, "readout"),
+            (1, 2, "value"),
+            (2, 3, "readout"),
+        )
+    ]
+    figure = convergence(report(record(2, 1, (9.0, 4.0)), *cycles))
+    assert [text.get_text() for text in figure.axes[0].texts] == ["2 sites", "cycle 1", "cycle 2"]
 
 
 def test_convergence_of_nothing():

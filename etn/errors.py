@@ -40,6 +40,14 @@ class ExtrapolationError(EtnError, ValueError):
     """A structure too far from the training data for the potential to be relied on."""
 
 
+class EtnWarning(UserWarning):
+    """Base of every warning that etn gives on purpose."""
+
+
+class ExtrapolationWarning(EtnWarning):
+    """A structure that leaves the training data of the potential."""
+
+
 class ToleranceError(EtnError, ValueError):
     """A solver that ended above the error it was asked for.
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 # What each crowded folder may hold: rooms (files, a folder counts once), floors, and imports
 # from one room into another.
 LIMITS = {
-    "etn.potential": {"lines": 5400, "rooms": 14, "floors": 6, "imports": 35},
+    "etn.potential": {"lines": 5700, "rooms": 14, "floors": 6, "imports": 35},
     "etn.sweep": {"rooms": 14, "imports": 40},
 }
 
@@ -143,7 +143,15 @@ def test_files_import_each_other_in_no_circle():
 
 
 def test_predicting_knows_no_fitting():
-    predicting = ("base", "polynomial", "response", "uncertainty", "features", "baseline")
+    predicting = (
+        "base",
+        "polynomial",
+        "response",
+        "uncertainty",
+        "coverage",
+        "features",
+        "baseline",
+    )
     for name, others in IMPORTS.items():
         if name.removeprefix("etn.potential.").split(".")[0] in predicting:
             assert not [o for o in others if o.startswith(("etn.sweep", "etn.potential.fitting"))]

@@ -43,6 +43,8 @@ class Prediction:
     stress : (6,) float64, optional
         Stress in eV/Å³, tension positive, in the Voigt order xx, yy, zz, yz, xz, xy; None where
         the cell has no volume.
+    stresses : (A, 6) float64, optional
+        The part of each atom in the stress, eV/Å³; they sum to `stress`.
 
     Examples
     --------
@@ -54,6 +56,7 @@ class Prediction:
     energies: FloatArray
     forces: FloatArray
     stress: FloatArray | None = None
+    stresses: FloatArray | None = None
 
 
 @dataclass(frozen=True)

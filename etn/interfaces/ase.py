@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 
 from etn.data.frame import Frame
-from etn.errors import DataError, ExtrapolationError, SettingsError
+from etn.errors import DataError, ExtrapolationError, ExtrapolationWarning, SettingsError
 from etn.potential import load
 
 if TYPE_CHECKING:
-    import numpy as np
     from ase import Atoms
     from numpy.typing import NDArray
 
@@ -23,19 +24,29 @@ __all__ = ["EtnCalculator"]
 
 # What the potential depends on; a change of charges or magnetic moments recomputes nothing.
 _RELEVANT = ("positions", "numbers", "cell", "pbc")
+# Grades that are only watched are calculated anew where an atom has moved by more than this, Å.
+MOVED = 0.1
 
 
 class EtnCalculator(Calculator):  # type: ignore[misc]
-    """ASE calculator of a potential: energy, atomic energies, forces and stress.
+    """ASE calculator of a potential: energy, forces and stress, in all and of atoms.
 
     The structure may be periodic in any directions or in none, and its cell may be smaller than
     the radius of the potential. Units are those of ASE: eV, eV/Å, and eV/Å³ with tension
-    positive in the Voigt order xx, yy, zz, yz, xz, xy.
+    positive in the Voigt order xx, yy, zz, yz, xz, xy. As ASE has it, the stresses of the atoms
+    sum to the stress; that of atom i is (1/V) dE_i/d epsilon.
+
+    A potential with an uncertainty watches its grades: an :class:`etn.errors.ExtrapolationWarning`
+    comes once from each calculator, when a structure first leaves the training data. It looks
+    whenever an atom or the cell has moved by more than 0.1 Å since it looked last, which adds some
+    percent to the time of dynamics.
 
     Parameters
     ----------
     model : Potential or path-like
         A potential of any kind, or its model file.
+    gamma_warn : float or None
+        Largest extrapolation grade of an atom without a warning, None for no warning.
     gamma_stop : float, optional
         Largest extrapolation grade of an atom at which results are given; see
         :class:`etn.potential.Uncertainty`. Between 2 and 10 is usual.
@@ -43,6 +54,11 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
         Append every structure with a grade above the number to the extended XYZ file, with the
         grades as the column ``gamma``: structures worth labelling. One that stops a run is among
         them if it is above both.
+
+    Warns
+    -----
+    ExtrapolationWarning
+        Once, if a grade is above `gamma_warn`.
 
     Raises
     ------
@@ -55,7 +71,8 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
         From a calculation, if the structure has elements that the potential does not know, or
         coincident atoms.
     PropertyNotImplementedError
-        From a calculation, if the stress is asked for and the cell has no volume.
+        From a calculation, if stresses are asked for and the cell has no volume or the
+        potential has none of atoms.
     ModelFileError
         If the model file cannot be used.
 
@@ -89,7 +106,7 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
         "energies",
         "forces",
         "stress",
-        "gamma",
+        "stresses",
     ]
     ignored_changes: ClassVar[set[str]] = set(all_changes) - set(_RELEVANT)
 
@@ -97,12 +114,15 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
         self,
         model: Potential | str | os.PathLike[str],
         *,
+        gamma_warn: float | None = 2.0,
         gamma_stop: float | None = None,
         gamma_save: tuple[float, str | os.PathLike[str]] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self.results: dict[str, Any] = {}
+        self._gamma: NDArray[np.float64] | None = None
+        self._looked_at: Frame | None = None
         if isinstance(model, str | os.PathLike):
             model = load(model)
         self.model = model
@@ -114,22 +134,36 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
             )
         self.gamma_stop, self.gamma_save = gamma_stop, gamma_save
         thresholds = {"gamma_stop": gamma_stop, "gamma_save": gamma_save and gamma_save[0]}
-        for name, threshold in thresholds.items():
+        for name, threshold in (thresholds | {"gamma_warn": gamma_warn}).items():
             if threshold is None:
                 continue
             if not threshold > 0:
                 raise SettingsError(f"{name}: expected a threshold above zero, got {threshold}")
-            _ = model.uncertainty  # raises where there is none
+            if name in thresholds:
+                _ = model.uncertainty  # raises where there is none
+        self.gamma_warn = gamma_warn if model.has_uncertainty else None
 
     def get_gamma(self, atoms: Atoms | None = None) -> NDArray[np.float64]:
         """Extrapolation grade of every atom, (atoms,).
+
+        They are no entry of ``results``, where ASE allows its own properties only.
 
         Raises
         ------
         SettingsError
             If the potential has no uncertainty.
         """
-        return self.get_property("gamma", atoms)
+        if atoms is not None and self.check_state(atoms):
+            self.reset()
+            self.atoms = atoms.copy()
+        if self._gamma is None:
+            self._gamma = self._grades(self._frame())
+        return self._gamma.copy()
+
+    def reset(self) -> None:
+        """Forget the structure and its results."""
+        super().reset()
+        self._gamma = None
 
     def calculate(
         self,
@@ -137,11 +171,38 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = all_changes,
     ) -> None:
-        """Calculate all properties; ASE calls this when the structure has changed.
-
-        Grades are calculated only if they are asked for or a threshold is set.
-        """
+        """Calculate all properties; ASE calls this when the structure has changed."""
         super().calculate(atoms, properties, system_changes)
+        frame = self._frame()
+        if system_changes:
+            self.results, self._gamma = {}, None
+        if self._gamma is None and (self.gamma_stop is not None or self.gamma_save is not None):
+            self._gamma = self._grades(frame)
+        (prediction,) = self.model.predict([frame])
+        self.results |= {
+            "energy": prediction.energy,
+            "free_energy": prediction.energy,
+            "energies": prediction.energies,
+            "forces": prediction.forces,
+        }
+        for name in ("stress", "stresses"):
+            value = getattr(prediction, name)
+            if value is not None:
+                self.results[name] = value
+        self._watch(frame)
+        for name in ("stress", "stresses"):
+            if name in self.results or name not in properties:
+                continue
+            reason = (
+                "the cell of the structure has no volume, so that there is no stress; give three "
+                "cell vectors (atoms.center(vacuum=...) adds them)"
+                if frame.volume == 0
+                else f"a {self.model.KIND} has no stresses of atoms, only that of the structure"
+            )
+            raise PropertyNotImplementedError(f"{name}: {reason}")
+
+    def _frame(self) -> Frame:
+        """The structure, of elements that the potential knows."""
         atoms = self.atoms
         frame = Frame(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, name="atoms")
         unknown = sorted(set(frame.symbols) - set(self.model.elements))
@@ -151,39 +212,47 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
                 f"{', '.join(self.model.elements)}, but the structure holds {', '.join(unknown)}; "
                 "use a potential that was fitted to data with all these elements"
             )
-        if system_changes:
-            self.results = {}
-        graded = "gamma" in properties or self.gamma_stop is not None or self.gamma_save is not None
-        if graded and "gamma" not in self.results:
-            self.results["gamma"] = self._grades(frame)
-        if list(properties) == ["gamma"]:
+        return frame
+
+    def _watch(self, frame: Frame) -> None:
+        """Warn once of a structure that leaves the data, for little time."""
+        if self.gamma_warn is None or (self._gamma is None and not self._has_moved(frame)):
             return
-        (prediction,) = self.model.predict([frame])
-        self.results |= {
-            "energy": prediction.energy,
-            "free_energy": prediction.energy,
-            "energies": prediction.energies,
-            "forces": prediction.forces,
-        }
-        if prediction.stress is not None:
-            self.results["stress"] = prediction.stress
-        elif "stress" in properties:
-            raise PropertyNotImplementedError(
-                "stress: the cell of the structure has no volume, so that there is no stress; "
-                "give three cell vectors (atoms.center(vacuum=...) adds them)"
+        gamma = self._gamma
+        if gamma is None:
+            (gamma,) = self.model.uncertainty.gamma([frame])
+        self._gamma, self._looked_at = gamma, frame
+        atom = int(gamma.argmax())
+        if not gamma[atom] <= self.gamma_warn:  # nor with a grade that is no number
+            limit, self.gamma_warn = self.gamma_warn, None
+            warnings.warn(
+                f"atom {atom} ({frame.symbols[atom]}) has the extrapolation grade "
+                f"{gamma[atom]:.3g}, above gamma_warn = {limit:g}: the structure leaves the "
+                "training data, and this calculator says so only once; label structures like it "
+                "and fit again (gamma_save keeps them), end such runs with gamma_stop, or "
+                "silence this with gamma_warn=None",
+                ExtrapolationWarning,
+                stacklevel=2,
             )
+
+    def _has_moved(self, frame: Frame) -> bool:
+        before = self._looked_at
+        if before is None or not np.array_equal(before.numbers, frame.numbers):
+            return True
+        pairs = ((frame.positions, before.positions), (frame.cell, before.cell))
+        return any(bool(np.any(np.abs(now - then) > MOVED)) for now, then in pairs)
 
     def _grades(self, frame: Frame) -> NDArray[np.float64]:
         """Grades of the atoms; saves the structure and stops where the options say so."""
         (gamma,) = self.model.uncertainty.gamma([frame])
         atom = int(gamma.argmax())
-        if self.gamma_save is not None and gamma[atom] > self.gamma_save[0]:
+        if self.gamma_save is not None and not gamma[atom] <= self.gamma_save[0]:
             import ase.io
 
             atoms = frame.to_atoms()
             atoms.arrays["gamma"] = gamma
             ase.io.write(self.gamma_save[1], atoms, format="extxyz", append=True)
-        if self.gamma_stop is not None and gamma[atom] > self.gamma_stop:
+        if self.gamma_stop is not None and not gamma[atom] <= self.gamma_stop:
             raise ExtrapolationError(
                 f"atom {atom} ({frame.symbols[atom]}) has the extrapolation grade "
                 f"{gamma[atom]:.3g}, above gamma_stop = {self.gamma_stop:g}: the structure is too "

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -94,6 +95,10 @@ class Potential(ABC):
     is_local: ClassVar[bool] = True
     """Whether an atom answers to its own pairs alone, so that a large frame may be cut."""
 
+    has_stresses: ClassVar[bool] = False
+    """Whether a potential that is not local uses ``pairs.frame`` for the strain derivatives alone,
+    so that there are stresses of atoms, which every local one has."""
+
     @property
     def n_parameters(self) -> int:
         """Number of fitted parameters; zero before the fit."""
@@ -154,7 +159,7 @@ class Potential(ABC):
         _CLASSES[kind] = cls
 
     def predict(self, frames: Sequence[Frame]) -> list[Prediction]:
-        """Energies, atomic energies, forces and stress of frames.
+        """Energies, atomic energies, forces, stress and its atomic parts of frames.
 
         Parameters
         ----------
@@ -163,7 +168,8 @@ class Potential(ABC):
         Returns
         -------
         list of Prediction
-            ``stress`` is None where the cell has no volume.
+            ``stress`` is None where the cell has no volume, ``stresses`` also for a potential
+            that has none, see :attr:`has_stresses`.
 
         Raises
         ------
@@ -174,6 +180,9 @@ class Potential(ABC):
 
     def _predict(self, frames: Sequence[Frame]) -> Iterator[Prediction]:
         pairs = Pairs.find(frames, self.elements, self.r_max)
+        frame_of, by_atom = pairs.frame, self.is_local or self.has_stresses
+        if by_atom:  # as if each were a frame of its own
+            pairs = replace(pairs, frame=np.arange(pairs.n_atoms), n_frames=pairs.n_atoms)
         energies, forces, strain = self.baseline.evaluate(pairs, self.elements, self.r_max)
         for part in sample_parts(pairs) if self.is_local else (pairs,):
             response = self._respond(part)
@@ -181,9 +190,12 @@ class Potential(ABC):
             forces += response.forces
             strain += response.strain
         for k, frame in enumerate(frames):
-            own = pairs.frame == k
-            stress = voigt(strain[k]) / frame.volume if frame.volume > 0 else None
-            yield Prediction(float(energies[own].sum()), energies[own], forces[own], stress)
+            own = frame_of == k
+            total, stress, stresses = float(energies[own].sum()), None, None
+            if frame.volume > 0:
+                parts = voigt(strain[own] if by_atom else strain[k : k + 1]) / frame.volume
+                stress, stresses = parts.sum(axis=0), parts if by_atom else None
+            yield Prediction(total, energies[own], forces[own], stress, stresses)
 
     def evaluate(self, dataset: Dataset) -> Metrics:
         """Errors against the labels of a data set."""

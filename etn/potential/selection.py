@@ -53,8 +53,14 @@ def select(model: Potential, pool: Sequence[Frame], n: int) -> Selection:
 
         log det (1 + sum_{chosen frames} sum_{i in frame} c_i^T c_i)
 
-    most: the volume that the active set and all chosen atoms span.  What the training data or an
-    earlier choice show already adds little, so the frames differ among themselves.  The gain of
+    most: the volume that the active set and all chosen atoms span.  To it add, for every element of
+    the central atom and every term of :class:`etn.potential.coverage.Coverage`,
+
+        log (1 + sum_{atoms of the element in chosen frames} max(term - 1, 0)^2):
+
+    elements and pairs of elements that were never seen, distances and numbers of neighbours far
+    from all that were.  What the training data or an earlier choice show already adds little, so
+    the frames differ among themselves.  The gain of
     a frame never rises as others are chosen, so only the front runners are computed anew
     (M. Minoux, Accelerated greedy algorithms for maximizing submodular set functions, 1978).
 
@@ -95,25 +101,33 @@ def select(model: Potential, pool: Sequence[Frame], n: int) -> Selection:
         )
     uncertainty = model.uncertainty
     # The information of a frame needs no more rows than there are unknowns.
-    frames = []
+    frames, beyond = [], []
     gamma = np.empty(len(pool))
-    for k, phi in enumerate(uncertainty.features(pool)):
-        coefficients = phi @ uncertainty.inverse
-        gamma[k] = np.abs(coefficients).max()
-        frames.append(_compress(coefficients))
+    for k, (element, phi, terms) in enumerate(uncertainty.atoms(pool)):
+        gamma[k] = uncertainty.grades(phi, terms).max()
+        frames.append(_compress(phi @ uncertainty.inverse))
+        excess = np.zeros((len(model.elements), terms.shape[1]))
+        np.add.at(excess, element, np.maximum(terms - 1, 0) ** 2)
+        beyond.append(excess)
     size = len(uncertainty.inverse)
     root = np.eye(size)  # of the covariance: root root^T = (1 + sum c^T c)^-1
-    queue = [(-_gain(frame), k, 0) for k, frame in enumerate(frames)]
+    known = np.ones_like(beyond[0])  # of the terms: 1 + sum of squares
+
+    def gain(k: int) -> float:
+        return _gain(frames[k] @ root) + float(np.sum(np.log1p(beyond[k] / known)))
+
+    queue = [(-gain(k), k, 0) for k in range(len(frames))]
     heapq.heapify(queue)
     indices: list[int] = []
     gains: list[float] = []
     while len(indices) < n:
-        gain, k, known = heapq.heappop(queue)
-        if known < len(indices):
-            heapq.heappush(queue, (-_gain(frames[k] @ root), k, len(indices)))
+        most, k, at = heapq.heappop(queue)
+        if at < len(indices):
+            heapq.heappush(queue, (-gain(k), k, len(indices)))
             continue
         indices.append(k)
-        gains.append(-gain)
+        gains.append(-most)
+        known += beyond[k]
         # Grades may be large: by QR, which does not square them.
         triangle = sl.qr(np.concatenate([frames[k] @ root, np.eye(size)]), mode="r")[0][:size]
         root = sl.solve_triangular(triangle, root.T, trans="T").T

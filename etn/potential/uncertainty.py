@@ -10,11 +10,14 @@ core.  So everything linear in a, energies and forces, has a standard deviation.
 If A holds the features of as many training atoms as there are unknowns, chosen for the largest
 |det A|, every training atom is phi_i = c_i A with no |c_ik| much above 1.  The extrapolation
 grade gamma_i = max_k |c_ik| of any other atom tells how far it lies beyond them.
+
+What no training atom had to do with, the last core has no weights for and both are blind to:
+:mod:`etn.potential.coverage` adds what was seen of elements, distances and numbers of neighbours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -26,6 +29,7 @@ from etn.backend import FloatArray as Array
 from etn.network import Blocks, Chain, Samples, left_environment, right_environment
 from etn.network.design import CoreDesign
 from etn.network.storage import chain_from_arrays, chain_to_arrays
+from etn.potential.coverage import Coverage, ignorance
 from etn.potential.features.basis import Basis
 from etn.potential.features.batching import (
     DEFAULT,
@@ -62,6 +66,8 @@ class Uncertainty:
         A^-1, with the features of the active set as the rows of A.
     scales : mapping of str to float
         What multiplies the posterior standard deviations of ``"energy"`` and ``"forces"``.
+    coverage : Coverage, optional
+        What the training data have shown; files of versions before it have none.
 
     Notes
     -----
@@ -96,6 +102,7 @@ class Uncertainty:
     spread: Array
     inverse: Array
     scales: Mapping[str, float]
+    coverage: Coverage | None = None
 
     def __post_init__(self) -> None:
         # Products go another way through the BLAS for another memory order: a stored uncertainty,
@@ -104,10 +111,13 @@ class Uncertainty:
             object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name)))
 
     def gamma(self, frames: Sequence[Frame]) -> list[Array]:
-        """Extrapolation grade of every atom, max_k |(phi_i A^-1)_k|.
+        """Extrapolation grade of every atom.
 
-        About 1 and below: between the training atoms.  Above 2 or so an atom is worth a look,
-        above 10 its prediction should not be relied on.
+        The largest of |(phi_i A^-1)_k| and of the terms of :class:`Coverage`.  About 1 and below:
+        between the training atoms.  Above 2 or so an atom is worth a look, above 10 its
+        prediction should not be relied on.  Elements that never had a neighbour, pairs of
+        elements that never met, distances shorter than any of the pair and numbers of neighbours
+        far from any of the element have large grades; an atom without neighbours has grade 0.
 
         Parameters
         ----------
@@ -122,7 +132,11 @@ class Uncertainty:
         DataError
             If a frame holds an unknown element or coincident atoms.
         """
-        return [np.abs(phi @ self.inverse).max(axis=1) for phi in self.features(frames)]
+        return [self.grades(phi, terms) for _, phi, terms in self.atoms(frames)]
+
+    def grades(self, phi: Array, terms: Array) -> Array:
+        """Grades of atoms from their features and their terms of the coverage."""
+        return np.maximum(np.abs(phi @ self.inverse).max(axis=1), terms.max(axis=1, initial=0.0))
 
     def energy(self, frames: Sequence[Frame]) -> Array:
         """Standard deviation of the total energy of every frame, eV.
@@ -131,9 +145,11 @@ class Uncertainty:
         -------
         (frames,)
         """
-        sums = [phi.sum(axis=0) for phi in self.features(frames)]
-        rows = np.reshape(sums, (-1, len(self.spread)))
-        return self.scales["energy"] * np.linalg.norm(rows @ self.spread, axis=1)
+        bars = [
+            np.hypot(self._deviations(phi.sum(axis=0)), self._spread("energy", terms).sum())
+            for _, phi, terms in self.atoms(frames)
+        ]
+        return np.array(bars, dtype=np.float64)
 
     def energies(self, frames: Sequence[Frame]) -> list[Array]:
         """Standard deviation of the energy of every atom, eV.
@@ -143,9 +159,18 @@ class Uncertainty:
         list of (atoms,)
         """
         return [
-            self.scales["energy"] * np.linalg.norm(phi @ self.spread, axis=1)
-            for phi in self.features(frames)
+            np.hypot(self._deviations(phi), self._spread("energy", terms))
+            for _, phi, terms in self.atoms(frames)
         ]
+
+    def _deviations(self, phi: Array) -> Array:
+        """Deviations of energies from the posterior, (..., P) to (...)."""
+        return np.asarray(self.scales["energy"] * np.linalg.norm(phi @ self.spread, axis=-1))
+
+    def _spread(self, kind: str, terms: Array) -> Array:
+        """Deviations for what the training data did not show, (atoms,)."""
+        share = ignorance(terms)
+        return share if self.coverage is None else self.coverage.spread[kind] * share
 
     def forces(self, frames: Sequence[Frame], *, limits: BatchLimits = DEFAULT) -> list[Array]:
         """Standard deviation of every force component, eV/Å.
@@ -177,7 +202,10 @@ class Uncertainty:
                 left = left_environment(self.chain.cores[:-1], samples, jacobian=True)
                 rows = design.rows(samples, left, right_environment([], samples, jacobian=True))
                 deviations[atoms] = np.linalg.norm(rows @ spread, axis=1).reshape(-1, 3)
-            deviations *= self.scales["forces"]
+            terms = self._terms(pairs)
+            deviations = np.hypot(
+                self.scales["forces"] * deviations, self._spread("forces", terms)[:, None]
+            )
             found += np.split(deviations, np.cumsum([frame.n_atoms for frame in batch])[:-1])
         return found
 
@@ -190,19 +218,35 @@ class Uncertainty:
         -------
         list of (atoms, P)
         """
+        return [phi for _, phi, _ in self.atoms(frames)]
+
+    def atoms(self, frames: Sequence[Frame]) -> Iterator[tuple[NDArray[np.int64], Array, Array]]:
+        """What is known of the atoms of every frame, frame by frame.
+
+        Yields
+        ------
+        element : (atoms,) int
+        features : (atoms, P)
+            As :meth:`features` has them.
+        terms : (atoms, T)
+            Those of :meth:`Coverage.terms`; none without a coverage.
+        """
         basis = self.basis
-        found: list[Array] = []
         for batch in join_frames(frames, basis):
             pairs = Pairs.find(batch, basis.elements, basis.r_max)
-            parts = []
+            found = np.empty((pairs.n_atoms, len(self.spread)))
             for part in sample_parts(pairs):
-                phi = _last_features(
-                    self.chain, basis.start_values(part), basis.expand(part).values
-                )
-                parts.append(phi - self._vacuum[part.element[part.sample]])
-            sizes = [frame.n_atoms for frame in batch]
-            found += np.split(np.concatenate(parts), np.cumsum(sizes)[:-1])
-        return found
+                start, site = basis.start_values(part), basis.expand(part).values
+                vacuum = self._vacuum[part.element[part.sample]]
+                found[part.sample] = _last_features(self.chain, start, site) - vacuum
+            ends = np.cumsum([frame.n_atoms for frame in batch])[:-1]
+            each = (pairs.element, found, self._terms(pairs))
+            yield from zip(*(np.split(values, ends) for values in each), strict=True)
+
+    def _terms(self, pairs: Pairs) -> Array:
+        return (
+            np.empty((pairs.n_samples, 0)) if self.coverage is None else self.coverage.terms(pairs)
+        )
 
     @cached_property
     def _vacuum(self) -> Array:
@@ -213,7 +257,11 @@ class Uncertainty:
         """Header and arrays for a model file; :meth:`from_arrays` is the inverse."""
         header, arrays = chain_to_arrays(self.chain, name="posterior")
         arrays |= {"uncertainty.spread": self.spread, "uncertainty.inverse": self.inverse}
-        return {"chain": header, "scales": dict(self.scales)}, arrays
+        described = {"chain": header, "scales": dict(self.scales)}
+        if self.coverage is not None:
+            described["coverage"], more = self.coverage.to_arrays()
+            arrays |= more
+        return described, arrays
 
     @classmethod
     def from_arrays(
@@ -222,7 +270,10 @@ class Uncertainty:
         """What :meth:`to_arrays` described; arrays of other names are ignored."""
         chain = chain_from_arrays(header["chain"], arrays, name="posterior")
         spread, inverse = arrays["uncertainty.spread"], arrays["uncertainty.inverse"]
-        return cls(basis, chain, spread, inverse, dict(header["scales"]))
+        coverage = None
+        if "coverage" in header:
+            coverage = Coverage.from_arrays(header["coverage"], arrays)
+        return cls(basis, chain, spread, inverse, dict(header["scales"]), coverage)
 
     def __repr__(self) -> str:
         return f"Uncertainty({len(self.spread)} unknowns of the last core)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations, permutations
 
 import numpy as np
@@ -12,11 +13,13 @@ from etn.potential import (
     Baseline,
     Basis,
     Dataset,
+    Frame,
     PolynomialPotential,
     fit,
     select,
     with_uncertainty,
 )
+from etn.potential.features.pairs import Pairs
 from etn.sweep import Schedule
 
 
@@ -43,7 +46,12 @@ def information(model, frames):
     total = np.eye(len(inverse))
     for phi in model.uncertainty.features(frames):
         total += (phi @ inverse).T @ (phi @ inverse)
-    return np.linalg.slogdet(total)[1]
+    beyond = np.zeros(3)  # one element: nearest, neighbours of it and in all
+    for frame in frames:
+        pairs = Pairs.find([frame], model.elements, model.r_max)
+        excess = model.uncertainty.coverage.terms(pairs) - 1
+        beyond += np.sum(np.where(excess > 0, excess, 0) ** 2, axis=0)
+    return np.linalg.slogdet(total)[1] + np.linalg.slogdet(np.diag(1 + beyond))[1]
 
 
 def test_every_choice_is_the_best_next_one(model, pool):
@@ -82,6 +90,25 @@ def test_the_order_of_the_pool_does_not_matter(model, pool):
     for order in list(permutations(range(len(pool))))[::17000]:
         turned = pool[list(order)]
         assert {turned[int(k)].name for k in select(model, turned, 3).indices} == names
+
+
+def test_frames_of_what_was_never_seen_come_first():
+    """W without neighbours has no features: only the coverage knows that its crystal is new."""
+    crystals = Dataset.read("etn:Mo/train", index="::40")
+    lone = Frame([74], np.zeros((1, 3)), np.zeros((3, 3)), [False] * 3, energy=-1.0)
+    train = Dataset([*crystals, replace(lone, forces=np.zeros((1, 3)))])
+    basis = Basis.for_dataset(train, r_max=4.0, n_max=3, l_max=1)
+    start = PolynomialPotential(basis, body_order=3, max_bond=2, baseline=Baseline.fit(train))
+    model = fit(start, train, schedule=Schedule(max_sweeps=1)).model
+    tungsten = Frame([74], np.zeros((1, 3)), 3.165 * (np.ones((3, 3)) / 2 - np.eye(3)), [True] * 3)
+    assert np.abs(model.uncertainty.features([tungsten])[0]).max() < 1e-6
+    pool = Dataset([*crystals, tungsten, tungsten])
+    selection = select(model, pool, 3)
+    assert selection.indices[0] in (len(crystals), len(crystals) + 1)
+    assert selection.gamma[-1] > 1000
+    # Its copy has little to add.
+    assert len(crystals) + 1 not in selection.indices[1:]
+    assert np.all(np.isfinite(selection.gains))
 
 
 def test_copies_of_a_chosen_frame_come_last(model, pool):

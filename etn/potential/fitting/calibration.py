@@ -21,6 +21,7 @@ from etn.data.weights import Weights, count_rows
 from etn.errors import SettingsError
 from etn.network import Chain
 from etn.network.design import CoreDesign
+from etn.potential.coverage import Coverage
 from etn.potential.features.batching import BatchLimits
 from etn.potential.fitting.rows import Rows
 from etn.potential.polynomial import PolynomialPotential
@@ -41,6 +42,8 @@ COPIES, FEWEST = 5, 4
 UNSEEN = 1e-4
 # Below this fraction of the largest, an error bar is the rounding error of zero.
 ZERO = 1e-8
+# Energies (eV) and forces (eV/Å) that spread less than this are taken to spread by 1.
+FLAT = 1e-6
 
 
 def with_uncertainty(
@@ -108,7 +111,22 @@ def calibrate(
     parts = _parts(rows.dataset, max(most, FEWEST * len(spread)))
     new = replace(new, inverse=_active_inverse(new, parts))
     data = rows.dataset if valid is None else valid
-    return replace(new, scales=_scales(new, model, data, rows.memory.batch))
+    new = replace(new, scales=_scales(new, model, data, rows.memory.batch))
+    coverage = Coverage.of(rows.dataset, model.elements, model.r_max)
+    return replace(new, coverage=replace(coverage, spread=_spread(model, rows.dataset)))
+
+
+def _spread(model: PolynomialPotential, data: Dataset) -> dict[str, float]:
+    """Root mean squares of the energies of atoms without their E0, and of force components."""
+    some = data[:: math.ceil(data.n_atoms / CALIBRATION_FORCES)]
+    found = model.predict(some)
+    e0 = np.array([model.baseline.e0[symbol] for frame in some for symbol in frame.symbols])
+    sizes = {
+        "energy": _size(np.concatenate([p.energies for p in found]) - e0),
+        "forces": _size(np.concatenate([p.forces for p in found])),
+    }
+    # Some data have none, such as the forces of perfect crystals.
+    return {kind: size if size > FLAT else 1.0 for kind, size in sizes.items()}
 
 
 def _scales(
@@ -181,7 +199,12 @@ def _active_inverse(uncertainty: Uncertainty, parts: Sequence[Sequence[Frame]]) 
 def _ratio(errors: Array, deviations: Array) -> float:
     """Root mean square of errors / deviations; 1 where there is nothing to compare."""
     here = deviations > ZERO * deviations.max(initial=0.0)
-    return float(np.sqrt(np.mean((errors[here] / deviations[here]) ** 2))) if here.any() else 1.0
+    return _size(errors[here] / deviations[here]) if here.any() else 1.0
+
+
+def _size(values: Array) -> float:
+    """Root mean square."""
+    return float(np.sqrt(np.mean(values**2)))
 
 
 def _lengths(vectors: Sequence[Array]) -> Array:

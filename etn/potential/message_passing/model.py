@@ -66,6 +66,7 @@ class MessagePassingPotential(Potential):
 
     KIND = "message passing potential"
     is_local = False
+    has_stresses = True
 
     def __init__(
         self,

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from etn import errors
-from etn.errors import EtnError, ToleranceError
+from etn.errors import EtnError, EtnWarning, ToleranceError
 
-CLASSES = [
-    c for _, c in inspect.getmembers(errors, inspect.isclass) if c.__module__ == "etn.errors"
-]
+OWN = [c for _, c in inspect.getmembers(errors, inspect.isclass) if c.__module__ == "etn.errors"]
+WARNINGS = [c for c in OWN if issubclass(c, Warning)]
+CLASSES = [c for c in OWN if c not in WARNINGS]
 # What others want to catch: Python of attributes, types and abstract methods, pydantic of readers
 # of one value, ASE of properties that a calculator lacks.
 OF_OTHERS = {
@@ -30,6 +30,13 @@ def test_all_errors_have_one_base_and_are_values_errors_too(error):
     assert issubclass(error, EtnError)
     assert error is EtnError or issubclass(error, ValueError)
     assert error.__doc__.endswith((".", "\n    "))
+
+
+@pytest.mark.parametrize("warning", WARNINGS)
+def test_all_warnings_have_one_base(warning):
+    assert issubclass(warning, EtnWarning)
+    assert not issubclass(warning, EtnError)
+    assert issubclass(warning, UserWarning)  # shown by default
 
 
 def test_a_solver_that_falls_short_hands_over_its_best():

@@ -57,7 +57,8 @@ class Coverage:
     r_max : float
         Å.
     closest : (elements, elements)
-        Shortest distance, Å; infinite where two elements never met.
+        Shortest distance, Å; zero where two elements never met, of which the numbers of
+        neighbours tell.
     most : (elements, elements)
         Largest q_Z by the element of the central atom and Z.
     numbers : (elements, 284) bool
@@ -94,6 +95,7 @@ class Coverage:
             bonded = counts.any(axis=1)
             place = np.rint(_place(counts[bonded].sum(axis=1))).astype(np.int64)
             numbers[pairs.element[bonded], place] = True
+        closest[np.isinf(closest)] = 0.0
         return cls(r_max, closest, most, numbers, {})
 
     def terms(self, pairs: Pairs) -> Array:
@@ -107,17 +109,15 @@ class Coverage:
         size = len(self.closest)
         own = pairs.element[pairs.sample]
         two = _elements(pairs)[1]
-        # Where two elements never met the numbers of neighbours say so.
-        closest = np.where(np.isfinite(self.closest), self.closest, 0.0)
         inverse = np.full((pairs.n_samples, size), 1 / self.r_max)
         np.maximum.at(inverse, (pairs.center, two), 1 / pairs.distance)
-        at_end = (closest / self.r_max) ** DISTANCE_POWER
+        at_end = (self.closest / self.r_max) ** DISTANCE_POWER
         counts = _counts(pairs, size, self.r_max)
         number = counts.sum(axis=1)
         unlike = self._unlike(own, number)
         leaving = number * self._unlike(own, np.ones_like(number))
         parts = (
-            (closest[own] * inverse) ** DISTANCE_POWER - at_end[own],
+            (self.closest[own] * inverse) ** DISTANCE_POWER - at_end[own],
             counts / np.maximum(self.most, UNSEEN)[own],
             np.where(number < 1, np.minimum(unlike, leaving), unlike)[:, None],
         )
@@ -146,7 +146,8 @@ class Coverage:
     @classmethod
     def from_arrays(cls, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Coverage:
         """What :meth:`to_arrays` described; arrays of other names are ignored."""
-        return cls(**header, **{name: arrays[f"coverage.{name}"] for name in _ARRAYS})
+        closest, most, numbers = (arrays[f"coverage.{name}"] for name in _ARRAYS)
+        return cls(header["r_max"], closest, most, numbers, dict(header["spread"]))
 
 
 def ignorance(terms: Array) -> Array:

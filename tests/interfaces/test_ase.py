@@ -6,16 +6,33 @@ import numpy as np
 import pytest
 from ase import Atoms, units
 from ase.build import bulk, molecule
-from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.calculator import PropertyNotImplementedError, all_properties
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
-from ase.io import read
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import read, write
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
 
 import etn
-from etn.errors import DataError, ExtrapolationError, ModelFileError, SettingsError
+from etn.errors import (
+    DataError,
+    ExtrapolationError,
+    ExtrapolationWarning,
+    ModelFileError,
+    SettingsError,
+)
 from etn.interfaces.ase import EtnCalculator
-from etn.potential import Baseline, Basis, Dataset, Frame, PolynomialPotential, fit
+from etn.potential import (
+    Baseline,
+    Basis,
+    Dataset,
+    Frame,
+    PolynomialPotential,
+    Potential,
+    Response,
+    Uncertainty,
+    fit,
+)
 from etn.sweep import Schedule
 
 
@@ -75,6 +92,89 @@ def test_forces_and_stress_are_finite_differences(alloy, name):
     np.testing.assert_allclose(stress, numerical, atol=1e-6 * abs(stress).max())
 
 
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_stresses_of_atoms_are_finite_differences_of_their_energies(alloy, name):
+    """(1/V) dE_i / d epsilon; as ASE has it they sum to the stress."""
+    atoms = STRUCTURES[name].copy()
+    atoms.calc = EtnCalculator(alloy)
+    stresses = atoms.get_stresses()
+    assert stresses.shape == (len(atoms), 6)
+    np.testing.assert_allclose(stresses.sum(axis=0), atoms.get_stress(), rtol=1e-10, atol=1e-14)
+    step = 1e-5
+    for row, (a, b) in enumerate([(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]):
+        energies = []
+        for sign in (1, -1):
+            strain = np.eye(3)
+            strain[a, b] += sign * step / 2
+            strain[b, a] += sign * step / 2
+            moved = atoms.copy()
+            moved.set_cell(atoms.cell.array @ strain)
+            moved.set_positions(atoms.positions @ strain)
+            moved.calc = atoms.calc
+            energies.append(moved.get_potential_energies())
+        slope = (energies[0] - energies[1]) / (2 * step) / atoms.get_volume()
+        np.testing.assert_allclose(stresses[:, row], slope, atol=1e-6 * abs(stresses).max())
+
+
+def test_stresses_of_atoms_are_those_of_lennard_jones_in_ase():
+    """The same potential in ASE: pairs whose energy and virial are shared by halves."""
+    from ase.calculators.lj import LennardJones
+
+    class Pairwise(Potential):
+        elements, r_max = ("Mo", "W"), 4.0
+
+        def _respond(self, pairs):
+            r = pairs.distance
+            c6 = (2.4 / r) ** 6
+            # Half of 4 epsilon (c6^2 - c6) for each end of a pair, with epsilon 0.5 eV.
+            energy, slope = c6**2 - c6, -6 * (2 * c6**2 - c6) / r
+            energies = np.bincount(pairs.center, energy, pairs.n_samples)
+            pull = (slope / r)[:, None] * pairs.vector
+            forces = np.zeros((pairs.n_atoms, 3))
+            np.add.at(forces, pairs.sample[pairs.center], pull)
+            np.add.at(forces, pairs.neighbor, -pull)
+            strain = np.zeros((pairs.n_frames, 3, 3))
+            moment = pull[:, :, None] * pairs.vector[:, None, :]
+            np.add.at(strain, pairs.sample_frame[pairs.center], moment)
+            return Response(energies, forces, strain)
+
+        def to_arrays(self):
+            return {}, {}
+
+        @classmethod
+        def from_arrays(cls, header, arrays, baseline):
+            return cls(baseline)
+
+    # A tetrahedron and an atom at its center: all pairs are within r_max.
+    corners = 1.2 * np.array([[0, 0, 0], [1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
+    corners += 0.1 * np.random.default_rng(2).normal(size=corners.shape)
+    atoms = Atoms("MoWMo3", corners, cell=[20] * 3, pbc=True)
+    other = atoms.copy()
+    atoms.calc = EtnCalculator(Pairwise(Baseline({"Mo": 0.0, "W": 0.0})))
+    other.calc = LennardJones(sigma=2.4, epsilon=0.5, rc=10.0, ro=9.0, smooth=True)
+    np.testing.assert_allclose(atoms.get_forces(), other.get_forces(), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(atoms.get_stress(), other.get_stress(), rtol=1e-9, atol=1e-14)
+    np.testing.assert_allclose(atoms.get_stresses(), other.get_stresses(), rtol=1e-9, atol=1e-14)
+
+
+@pytest.mark.parametrize("options", [{}, {"gamma_stop": 1e9}, {"gamma_warn": 1e9}])
+def test_results_can_be_frozen(molybdenum, tmp_path, options):
+    """ASE allows its own properties only in results."""
+    atoms = strained()
+    atoms.calc = EtnCalculator(molybdenum, **options)
+    forces = atoms.get_forces()
+    atoms.calc.get_gamma(atoms)
+    assert set(atoms.calc.results) <= set(all_properties)
+    frozen = atoms.copy()
+    frozen.calc = SinglePointCalculator(frozen, **atoms.calc.results)
+    np.testing.assert_array_equal(frozen.get_forces(), forces)
+    np.testing.assert_array_equal(frozen.get_stresses(), atoms.get_stresses())
+    assert atoms.calc.export_properties()["energy"] == atoms.get_potential_energy()
+    for name in ("frozen.traj", "frozen.xyz", "frozen.json", "frozen.db"):
+        write(tmp_path / name, atoms)
+        np.testing.assert_allclose(read(tmp_path / name).get_forces(), forces, atol=1e-7)
+
+
 def test_forces_without_a_cell(alloy):
     atoms = crystal(False)
     atoms.cell = None
@@ -88,10 +188,11 @@ def test_stress_needs_a_volume(alloy):
     atoms.cell = None
     atoms.calc = EtnCalculator(alloy)
     for _ in range(2):  # also when all else is known
-        with pytest.raises(
-            PropertyNotImplementedError, match="cell of the structure has no volume"
-        ):
-            atoms.get_stress()
+        for get in (atoms.get_stress, atoms.get_stresses):
+            with pytest.raises(
+                PropertyNotImplementedError, match="cell of the structure has no volume"
+            ):
+                get()
         assert np.isfinite(atoms.get_potential_energy())
 
 
@@ -199,35 +300,41 @@ def strained(squeeze=1.0) -> Atoms:
 
 def test_grades_are_those_of_the_model_and_cost_no_second_prediction(molybdenum, monkeypatch):
     atoms = strained(0.7)
-    atoms.calc = EtnCalculator(molybdenum)
-    assert "gamma" not in atoms.calc.results
+    atoms.calc = EtnCalculator(molybdenum, gamma_warn=None)
     forces = atoms.get_forces()
     monkeypatch.setattr(PolynomialPotential, "predict", None)
     gamma = atoms.calc.get_gamma(atoms)
     frame = Frame(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
     np.testing.assert_array_equal(gamma, molybdenum.uncertainty.gamma([frame])[0])
-    np.testing.assert_array_equal(atoms.calc.results["gamma"], gamma)
+    np.testing.assert_array_equal(atoms.calc.get_gamma(), gamma)
     np.testing.assert_array_equal(atoms.get_forces(), forces)
     assert gamma.argmax() in (0, 1)
 
 
 def test_grades_follow_the_structure(molybdenum):
     atoms = strained(0.7)
-    atoms.calc = EtnCalculator(molybdenum)
+    atoms.calc = EtnCalculator(molybdenum, gamma_warn=None)
     far = atoms.calc.get_gamma(atoms).max()
     atoms.positions[0] = 0
-    assert atoms.calc.get_gamma(atoms).max() < far
+    near = atoms.calc.get_gamma(atoms)
+    assert near.max() < far
     assert "energy" not in atoms.calc.results
     atoms.get_potential_energy()
-    assert "gamma" in atoms.calc.results
+    np.testing.assert_array_equal(atoms.calc.get_gamma(), near)
+    near += 1.0
+    assert not np.array_equal(atoms.calc.get_gamma(), near)
+    atoms.positions[0] = 0.3 * atoms.positions[1]
+    atoms.get_potential_energy()
+    assert atoms.calc.get_gamma().max() == pytest.approx(far)
 
 
 def test_dynamics_stop_where_the_potential_extrapolates(molybdenum, tmp_path):
     path = tmp_path / "far.xyz"
     atoms = strained()
-    atoms.calc = EtnCalculator(molybdenum, gamma_stop=5.0, gamma_save=(5.0, path))
+    options = {"gamma_warn": None, "gamma_stop": 5.0, "gamma_save": (5.0, path)}
+    atoms.calc = EtnCalculator(molybdenum, **options)
     assert np.isfinite(atoms.get_potential_energy())
-    assert atoms.calc.results["gamma"].max() < 5
+    assert atoms.calc.get_gamma().max() < 5
     assert not path.exists()
     stop = r"atom [01] \(Mo\) has .* above gamma_stop = 5:"
     for squeeze in (0.95, 0.9):
@@ -247,11 +354,65 @@ def test_dynamics_stop_where_the_potential_extrapolates(molybdenum, tmp_path):
 def test_every_structure_above_the_threshold_is_saved_once(molybdenum, tmp_path):
     path = tmp_path / "far.xyz"
     atoms = strained()
-    atoms.calc = EtnCalculator(molybdenum, gamma_save=(5.0, path))
+    atoms.calc = EtnCalculator(molybdenum, gamma_warn=None, gamma_save=(5.0, path))
     for squeeze in (1.0, 0.6, 1.0, 0.5):
         atoms.positions[0] = (1 - squeeze) * atoms.positions[1]
         atoms.get_forces(), atoms.get_stress(), atoms.calc.get_gamma(atoms)
     assert len(read(path, index=":")) == 2
+
+
+def test_a_structure_that_leaves_the_data_is_told_of_once(molybdenum):
+    atoms = strained()
+    atoms.calc = EtnCalculator(molybdenum)
+    atoms.get_forces()  # no warning, which would be an error
+    atoms.positions[0] = 0.5 * atoms.positions[1]
+    with pytest.warns(
+        ExtrapolationWarning, match=r"atom [01] \(Mo\) has .* gamma_warn = 2:"
+    ) as got:
+        forces = atoms.get_forces()
+    assert len(got) == 1
+    assert np.isfinite(forces).all()
+    atoms.positions[0] = 0.6 * atoms.positions[1]
+    atoms.get_forces()
+    atoms.calc = EtnCalculator(molybdenum, gamma_warn=None)
+    atoms.get_forces()
+    atoms.calc = EtnCalculator(molybdenum, gamma_warn=1e9)
+    atoms.get_forces()
+    # A run that is stopped ends with its reason alone.
+    atoms.calc = EtnCalculator(molybdenum, gamma_stop=2.0)
+    with pytest.raises(ExtrapolationError):
+        atoms.get_forces()
+
+
+def test_a_dimer_of_an_element_seen_in_crystals_only_is_told_of(molybdenum):
+    atoms = Atoms("Mo2", [[0, 0, 0], [0, 0, 2.2]])
+    atoms.calc = EtnCalculator(molybdenum)
+    with pytest.warns(ExtrapolationWarning):
+        atoms.get_potential_energy()
+    atoms = Atoms("Mo")
+    atoms.calc = EtnCalculator(molybdenum)
+    atoms.get_potential_energy()
+
+
+def test_grades_are_watched_for_the_time_of_few_steps(molybdenum, monkeypatch):
+    """Anew where an atom, the cell or the elements have changed, and not otherwise."""
+    looks = []
+    gamma = Uncertainty.gamma
+    monkeypatch.setattr(Uncertainty, "gamma", lambda *args: looks.append(1) or gamma(*args))
+    atoms = strained()
+    atoms.calc = EtnCalculator(molybdenum, gamma_warn=1e9)
+    for expected, change in (
+        (1, lambda: None),
+        (1, lambda: atoms.rattle(0.01, seed=1)),
+        (1, lambda: atoms.rattle(0.01, seed=2)),
+        (2, lambda: atoms.translate([0.11, 0, 0])),
+        (2, lambda: atoms.set_cell(atoms.cell.array + 0.05)),
+        (3, lambda: atoms.set_cell(atoms.cell.array + 0.06)),
+        (4, lambda: atoms.append("Mo") or atoms.positions.__setitem__(-1, [1.5, 1.5, 0.1])),
+    ):
+        change()
+        atoms.get_forces(), atoms.get_stress()
+        assert len(looks) == expected
 
 
 def test_grades_need_an_uncertainty(alloy):
@@ -260,6 +421,7 @@ def test_grades_need_an_uncertainty(alloy):
             EtnCalculator(alloy, **options)
     atoms = crystal()
     atoms.calc = EtnCalculator(alloy)
+    atoms.get_forces()  # nothing to watch
     with pytest.raises(SettingsError, match="with_uncertainty"):
         atoms.calc.get_gamma(atoms)
 
@@ -268,5 +430,7 @@ def test_grades_need_an_uncertainty(alloy):
 def test_thresholds_are_positive(molybdenum, threshold):
     with pytest.raises(SettingsError, match="gamma_stop: expected a threshold above zero"):
         EtnCalculator(molybdenum, gamma_stop=threshold)
+    with pytest.raises(SettingsError, match="gamma_warn: expected a threshold above zero"):
+        EtnCalculator(molybdenum, gamma_warn=threshold)
     with pytest.raises(SettingsError, match="gamma_save: expected a threshold and a file"):
         EtnCalculator(molybdenum, gamma_save=5.0)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from ase.calculators.calculator import PropertyNotImplementedError
 
 from etn.errors import DataError, ModelFileError, SettingsError
 from etn.potential import Baseline, Dataset, Frame, Potential, load
@@ -62,6 +63,25 @@ def frames_of(rng):
               [bool(periodic)] * 3)
         for periodic in (0, 1)
     ]  # fmt: skip
+
+
+def test_stresses_of_atoms_sum_to_the_stress(rng):
+    frames = frames_of(rng)
+    for prediction, frame in zip(Springs(BASELINE).predict(frames), frames, strict=True):
+        if frame.volume == 0:
+            assert prediction.stresses is prediction.stress is None
+        else:
+            np.testing.assert_allclose(prediction.stresses.sum(axis=0), prediction.stress)
+    # One that may need whole frames is not told that atoms are frames, unless it says so.
+    (whole,) = Whole(BASELINE).predict(frames[1:])
+    assert whole.stresses is None
+    np.testing.assert_allclose(whole.stress, Springs(BASELINE).predict(frames[1:])[0].stress)
+    atoms = frames[1].to_atoms()
+    atoms.calc = Whole(BASELINE).calculator()
+    with pytest.raises(
+        PropertyNotImplementedError, match=r"stresses: a springs of a test .* has no"
+    ):
+        atoms.get_stresses()
 
 
 class TestSprings(PotentialLaws):

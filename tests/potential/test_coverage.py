@@ -111,7 +111,7 @@ def test_ordinary_test_sets_are_covered():
 def test_an_element_without_neighbours_and_a_pair_that_never_met_are_far(seen):
     lone = [Atoms("W"), *alloys(4, symbols=("Mo",))]
     coverage = Coverage.of(of(lone), ELEMENTS, R_MAX)
-    assert np.isinf(coverage.closest[1]).all()
+    assert not coverage.closest[1].any()
     for r in (0.5, 2.5, 3.5):
         found = grades(coverage, dimer("W", "W", r))
         assert np.all(found.max(axis=1) > 50)

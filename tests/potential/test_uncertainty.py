@@ -7,12 +7,26 @@ from functools import partialmethod
 
 import numpy as np
 import pytest
+from ase import Atoms
 
 import etn
 from etn.errors import SettingsError
 from etn.o3.rotation import random_rotation
-from etn.potential import Dataset, Frame, Uncertainty, response, with_uncertainty
+from etn.potential import (
+    Baseline,
+    Basis,
+    Dataset,
+    Frame,
+    PolynomialPotential,
+    Uncertainty,
+    fit,
+    response,
+    select,
+    with_uncertainty,
+)
 from etn.potential.features import batching
+from etn.potential.features.pairs import Pairs
+from etn.sweep import Schedule
 
 RIDGE = 1e-2
 
@@ -118,6 +132,90 @@ def test_an_isolated_atom_is_certain(alloy_model):
     u = alloy_model.uncertainty
     assert u.energy([atom]) == u.gamma([atom])[0] == 0
     np.testing.assert_array_equal(u.forces([atom])[0], 0)
+
+
+@pytest.fixture(scope="module")
+def lone_tungsten(crystals):
+    """Molybdenum crystals and one W without neighbours; its fit gives W no weights."""
+    lone = Frame([74], np.zeros((1, 3)), np.zeros((3, 3)), [False] * 3, energy=-12.0)
+    train = Dataset([*crystals[::2], replace(lone, forces=np.zeros((1, 3)))])
+    basis = Basis.for_dataset(train, r_max=4.0, n_max=3, l_max=1)
+    start = PolynomialPotential(basis, body_order=3, max_bond=2, baseline=Baseline.fit(train))
+    return fit(start, train, ridge=RIDGE, schedule=Schedule(max_sweeps=1)).model
+
+
+def molecule(symbols, r):
+    positions = np.arange(len(symbols))[:, None] * [0, 0, r]
+    return Frame(Atoms(symbols).numbers, positions, np.zeros((3, 3)), [False] * 3)
+
+
+def test_an_element_that_never_had_a_neighbour_is_far_and_uncertain(lone_tungsten):
+    u = lone_tungsten.uncertainty
+    crystal = Frame([74], np.zeros((1, 3)), 3.165 * (np.ones((3, 3)) / 2 - np.eye(3)), [True] * 3)
+    frames = [crystal, molecule(["W", "W"], 1.0), molecule(["W", "W"], 2.5)]
+    # The features of the last core say nothing at all.
+    assert max(np.abs(phi).max() for phi in u.features(frames)) < 1e-6
+    for frame, gamma, bars, forces in zip(
+        frames, u.gamma(frames), u.energies(frames), u.forces(frames), strict=True
+    ):
+        assert gamma.min() > 1000
+        np.testing.assert_allclose(bars, u.coverage.spread["energy"], rtol=1e-3)
+        np.testing.assert_allclose(forces, u.coverage.spread["forces"], rtol=1e-3)
+        # All atoms of a kind are wrong together.
+        assert u.energy([frame])[0] == pytest.approx(bars.sum(), rel=1e-3)
+    np.testing.assert_array_equal(u.gamma([molecule(["W"], 0)])[0], 0)
+    assert u.energy([molecule(["W"], 0)])[0] == 0
+
+
+def test_a_pair_of_elements_that_never_met_is_far(lone_tungsten, crystals):
+    u = lone_tungsten.uncertainty
+    alloy = replace(crystals[0], numbers=np.r_[74, crystals[0].numbers[1:]])
+    gamma, pure = u.gamma([alloy])[0], u.gamma([crystals[0]])[0]
+    pairs = Pairs.find([alloy], u.basis.elements, u.basis.r_max)
+    near = np.unique(pairs.center[(pairs.neighbor == 0) & (pairs.distance < 3)])
+    assert pure.max() < 1.05
+    assert gamma[near].min() > 50
+    assert np.all(u.energies([alloy])[0][near] >= u.coverage.spread["energy"])
+
+
+def test_distances_below_the_data_are_graded_whatever_the_features(crystal_model):
+    """As if the features of the last core were held constant there."""
+    u = replace(crystal_model.uncertainty, inverse=0 * crystal_model.uncertainty.inverse)
+    shortest = u.coverage.closest[0, 0]
+    crystal = 3.15 * (1 - 2 * np.eye(3)) / -2
+    pushed = [
+        Frame([42, 42], [[0, 0, 0], [0, 0, x * shortest]], 2 * crystal, [True] * 3)
+        for x in (0.94, 0.8, 0.5)
+    ]
+    nearest = [gamma.max() for gamma in u.gamma(pushed)]
+    assert nearest[0] > 2
+    assert nearest[1] > 14
+    assert nearest[2] > 4000
+
+
+def test_bars_of_what_was_seen_are_those_of_the_last_core(crystal_model, crystals):
+    u = crystal_model.uncertainty
+    bare = replace(u, coverage=None)
+    np.testing.assert_array_equal(u.energy(crystals), bare.energy(crystals))
+    for got, expected in zip(u.forces(crystals[:3]), bare.forces(crystals[:3]), strict=True):
+        np.testing.assert_array_equal(got, expected)
+    grades = zip(u.gamma(crystals), bare.gamma(crystals), strict=True)
+    assert all(np.all(got >= expected) for got, expected in grades)
+
+
+def test_files_without_a_coverage_keep_their_grades(crystal_model, crystals, tmp_path):
+    u = crystal_model.uncertainty
+    old = crystal_model.with_chain(crystal_model.chain, uncertainty=replace(u, coverage=None))
+    old.save(tmp_path / "old.etn")
+    loaded = etn.load(str(tmp_path / "old.etn"))
+    assert loaded.uncertainty.coverage is None
+    for phi, gamma in zip(
+        u.features(crystals[:3]), loaded.uncertainty.gamma(crystals[:3]), strict=True
+    ):
+        np.testing.assert_allclose(gamma, np.abs(phi @ u.inverse).max(axis=1), rtol=1e-12)
+    far = molecule(["Mo", "Mo"], 2.2)
+    assert loaded.uncertainty.gamma([far])[0].max() < u.gamma([far])[0].max()
+    assert len(select(loaded, crystals, 2).indices) == 2
 
 
 def test_batches_do_not_matter(alloy_model, monkeypatch, structures):

@@ -114,6 +114,25 @@ def test_without_ridge_what_the_data_do_not_determine_is_wide(crystal_model, cry
         assert u.energy(crystals[:1])[0] > 10 * u.energy([crystal])[0]
 
 
+def test_the_spread_is_that_of_the_atoms_and_forces_of_the_data(crystal_model, crystals):
+    found = crystal_model.predict(crystals)
+    energies = np.concatenate([p.energies for p in found]) - crystal_model.baseline.e0["Mo"]
+    forces = np.concatenate([p.forces for p in found])
+    spread = crystal_model.uncertainty.coverage.spread
+    assert spread["energy"] == pytest.approx(np.sqrt(np.mean(energies**2)), rel=1e-9)
+    assert spread["forces"] == pytest.approx(np.sqrt(np.mean(forces**2)), rel=1e-9)
+    assert 0.1 < spread["energy"] < 10
+
+
+def test_perfect_crystals_have_no_forces_and_yet_bars(crystal_model):
+    crystal = Frame([42], np.zeros((1, 3)), 3.15 * (1 - 2 * np.eye(3)) / -2, [True] * 3)
+    few = Dataset([replace(crystal, energy=-10.9, forces=np.zeros((1, 3)))])
+    u = with_uncertainty(crystal_model, few, ridge=RIDGE).uncertainty
+    assert u.coverage.spread["forces"] == 1
+    dimer = Frame([42, 42], [[0, 0, 0], [0, 0, 2.2]], np.zeros((3, 3)), [False] * 3)
+    assert u.forces([dimer])[0].min() >= 1
+
+
 def test_scales_make_the_mean_squared_ratio_of_error_to_bar_one(crystal_model, crystals):
     u, found = crystal_model.uncertainty, crystal_model.predict(crystals)
     errors = np.array([p.energy - f.energy for f, p in zip(crystals, found, strict=True)])

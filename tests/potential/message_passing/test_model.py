@@ -86,6 +86,9 @@ def test_ase_calculator_is_the_potential(rng, make_model):
     frame = Frame(atoms.numbers, atoms.positions, np.zeros((3, 3)), [False] * 3)
     assert atoms.get_potential_energy() == model.predict([frame])[0].energy
     np.testing.assert_array_equal(atoms.get_forces(), model.predict([frame])[0].forces)
+    atoms.cell, atoms.pbc = [4.0, 4.2, 4.4], True
+    assert atoms.get_stresses().shape == (3, 6)
+    np.testing.assert_allclose(atoms.get_stresses().sum(axis=0), atoms.get_stress(), rtol=1e-10)
 
 
 def test_files_hold_the_kind_and_settings_are_checked(rng, tmp_path, make_model):

@@ -113,8 +113,8 @@ class Uncertainty:
     def gamma(self, frames: Sequence[Frame]) -> list[Array]:
         """Extrapolation grade of every atom.
 
-        The largest of |(phi_i A^-1)_k| and of the terms of :class:`Coverage`.  About 1 and below:
-        between the training atoms.  Above 2 or so an atom is worth a look, above 10 its
+        The largest of |(phi_i A^-1)_k| and of the terms of
+        :class:`etn.potential.coverage.Coverage`.  About 1 and below: between the training atoms.  Above 2 or so an atom is worth a look, above 10 its
         prediction should not be relied on.  Elements that never had a neighbour, pairs of
         elements that never met, distances shorter than any of the pair and numbers of neighbours
         far from any of the element have large grades; an atom without neighbours has grade 0.
@@ -229,7 +229,7 @@ class Uncertainty:
         features : (atoms, P)
             As :meth:`features` has them.
         terms : (atoms, T)
-            Those of :meth:`Coverage.terms`; none without a coverage.
+            Those of the coverage; without one there are none.
         """
         basis = self.basis
         for batch in join_frames(frames, basis):

@@ -384,6 +384,18 @@ def test_a_structure_that_leaves_the_data_is_told_of_once(molybdenum):
         atoms.get_forces()
 
 
+def test_a_grade_that_is_no_number_is_beyond_all_thresholds(molybdenum, monkeypatch):
+    nan = lambda self, frames: [np.full(f.n_atoms, np.nan) for f in frames]  # noqa: E731
+    monkeypatch.setattr(Uncertainty, "gamma", nan)
+    atoms = strained()
+    atoms.calc = EtnCalculator(molybdenum)
+    with pytest.warns(ExtrapolationWarning, match="grade nan"):
+        atoms.get_forces()
+    atoms.calc = EtnCalculator(molybdenum, gamma_stop=5.0)
+    with pytest.raises(ExtrapolationError, match="grade nan"):
+        atoms.get_forces()
+
+
 def test_a_dimer_of_an_element_seen_in_crystals_only_is_told_of(molybdenum):
     atoms = Atoms("Mo2", [[0, 0, 0], [0, 0, 2.2]])
     atoms.calc = EtnCalculator(molybdenum)

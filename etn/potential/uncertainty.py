@@ -114,10 +114,11 @@ class Uncertainty:
         """Extrapolation grade of every atom.
 
         The largest of |(phi_i A^-1)_k| and of the terms of
-        :class:`etn.potential.coverage.Coverage`.  About 1 and below: between the training atoms.  Above 2 or so an atom is worth a look, above 10 its
-        prediction should not be relied on.  Elements that never had a neighbour, pairs of
-        elements that never met, distances shorter than any of the pair and numbers of neighbours
-        far from any of the element have large grades; an atom without neighbours has grade 0.
+        :class:`etn.potential.coverage.Coverage`.  About 1 and below: between the training atoms.
+        Above 2 or so an atom is worth a look, above 10 its prediction should not be relied on.
+        Elements that never had a neighbour, pairs of elements that never met, distances shorter
+        than any of the pair and numbers of neighbours far from any of the element have large
+        grades; an atom without neighbours has grade 0.
 
         Parameters
         ----------

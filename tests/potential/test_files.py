@@ -116,7 +116,7 @@ def in_memory(arrays, chains):
     return {
         name: [step for step, n in zip(a.strides, a.shape, strict=True) if n > 1]
         for name, a in arrays.items()
-        if chains or name.startswith(("channels.", "uncertainty."))
+        if chains or name.startswith(("channels.", "uncertainty.", "coverage."))
     }
 
 

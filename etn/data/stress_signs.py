@@ -20,7 +20,9 @@ import numpy as np
 
 from etn.backend import FloatArray
 from etn.data.duplicates import linked
-from etn.data.labels import GPA
+from etn.data.labels import LabelKeys
+from etn.data.stress import GPA, STRESS_UNITS
+from etn.surface import option, options
 
 if TYPE_CHECKING:
     from etn.data.frame import Frame
@@ -38,16 +40,6 @@ _MIN_CORRELATION = 0.9
 # Stresses agree with the energies up to this ratio, and are taken for those of another unit up to
 # the other: sparse grids and fixed plane waves cost some percent.
 _AGREES, _NAMED = 1.3, 1.07
-_UNITS = {
-    "eV/Å³": 1.0,
-    "GPa": GPA,
-    "kbar": 10 * GPA,
-    "bar": 1e4 * GPA,
-    "Pa": 1e9 * GPA,
-    "Hartree/Bohr³": 0.529177210903**3 / 27.211386245988,
-    "Ry/Bohr³": 2 * 0.529177210903**3 / 27.211386245988,
-    "eV/Å³ over 160.2, converted as if it had been in GPa": 1 / GPA,
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +95,7 @@ def _copies(frames: Sequence[Frame]) -> Iterator[list[Frame]]:
     """Frames that are, nearly, affine images of each other."""
     alike: dict[bytes, list[Frame]] = defaultdict(list)
     for frame in frames:
-        if frame.energy is not None and frame.stress is not None and frame.pbc.all():
+        if frame.energy is not None and frame.stress is not None:
             alike[frame.numbers.tobytes()].append(frame)
     for members in alike.values():
         phases = []
@@ -144,7 +136,7 @@ def _work(one: Frame, other: Frame) -> tuple[float, float, float] | None:
     return energy, stress, virial
 
 
-def stress_warnings(frames: Sequence[Frame]) -> list[str]:
+def stress_warnings(frames: Sequence[Frame], keys: LabelKeys | None = None) -> list[str]:
     """Warn if the stresses contradict the energies of strained copies, and say what they may be.
 
     Labels of another unit are the true stress times a factor: the slope of the work of the
@@ -154,6 +146,8 @@ def stress_warnings(frames: Sequence[Frame]) -> list[str]:
     Parameters
     ----------
     frames : sequence of Frame, or Dataset
+    keys : LabelKeys, optional
+        How the stresses were read, and so what has to be told otherwise.
 
     Examples
     --------
@@ -172,18 +166,50 @@ def stress_warnings(frames: Sequence[Frame]) -> list[str]:
     factor, correlation = _slope(work.energy, work.stress)
     if 1 / _AGREES < factor < _AGREES or abs(correlation) < _MIN_CORRELATION:
         return []
-    names = [name for name, unit in _UNITS.items() if _near(abs(factor), unit)]
-    sign = "" if factor > 0 else "minus "
-    guesses = [f"{sign}the stress in {name}" for name in names]
-    if _near(abs(_slope(work.energy, work.virial)[0]), 1.0):
-        guesses.append(f"{sign}the virial V sigma in eV")
-    found = " or ".join(guesses) or "the stress in another unit, or not the stress"
+    keys = keys or LabelKeys()
+    found, remedy = _reading(factor, _slope(work.energy, work.virial)[0], keys)
     return [
         f"train: the stresses contradict the energies of strained copies of structures: they are "
         f"{factor:.4g} times the derivative of the energy (correlation {correlation:.2f} over "
-        f"{len(work.energy)} pairs), so they are probably {found}; expected eV/Å³, tension "
-        "positive: convert them, or set the weight of stress to 0"
+        f"{len(work.energy)} pairs), so what was read is probably {found}; expected "
+        f"{'-V·stress in eV' if keys.virial else 'eV/Å³, tension positive'}: "
+        f"{remedy or 'convert it'}, or leave it out "
+        f"({option('virial_key' if keys.virial else 'stress_key', None)})"
     ]
+
+
+def _reading(factor: float, virial_factor: float, keys: LabelKeys) -> tuple[str, str]:
+    """What labels are that came out as so many times the stress, and how to have them read."""
+    if keys.virial:
+        if _near(abs(factor), 1.0):
+            return "a virial of the other sign", _give(stress_convention=keys.opposite)
+        return "not the virial, or in another unit", ""
+    # What the file says, over the stress and over V sigma.
+    raw, raw_virial = factor / keys.stress_factor, virial_factor / keys.stress_factor
+    changes: dict[str, object] = {}
+    if (raw < 0) != (keys.stress_factor < 0):
+        changes["stress_convention"] = keys.opposite
+    sign = "" if raw > 0 else "minus "
+    guesses = []
+    for unit, size in STRESS_UNITS.items():
+        if _near(abs(raw), size):
+            guesses.append(f"{sign}the stress in {unit}")
+            changes |= {} if unit == keys.stress_unit else {"stress_unit": unit}
+    if _near(abs(raw), 1 / GPA):
+        guesses.append(f"{sign}the stress in eV/Å³ over 160.2, converted as if it had been in GPa")
+        changes = {}
+    if _near(abs(raw_virial), 1.0):
+        guesses.append(f"{sign}the virial V·stress in eV")
+        changes = {"virial_key": keys.stress, "stress_key": None}
+        if raw * keys.virial_sign < 0:
+            changes["stress_convention"] = "tension" if raw > 0 else "compression"
+    if not guesses:
+        return "the stress in another unit, or not the stress", ""
+    return " or ".join(guesses), _give(**changes) if len(guesses) == 1 and changes else ""
+
+
+def _give(**changes: object) -> str:
+    return f"read it with {options(**changes)}"
 
 
 def _slope(energy: FloatArray, work: FloatArray) -> tuple[float, float]:

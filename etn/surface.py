@@ -7,8 +7,9 @@ name each, that of :class:`etn.run.settings.FitSettings`, and :func:`option` spe
 
 from __future__ import annotations
 
+import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Literal
@@ -66,8 +67,12 @@ def option(setting: str, value: object) -> str:
         flag = setting.replace("_", "-")
         if isinstance(value, bool):
             return f"--{flag}" if value else f"--no-{flag}"
+        if isinstance(value, Mapping):
+            value = ",".join(f"{key}={number}" for key, number in value.items())
         return f"--{flag} {'none' if value is None else shlex.quote(str(value))}"
-    text = f'"{value}"' if isinstance(value, str) else repr(value)
+    text = (
+        json.dumps(value, ensure_ascii=False) if isinstance(value, str | Mapping) else repr(value)
+    )
     if surface is None and setting in _WEIGHTS:
         return f'weights={{"{_WEIGHTS[setting]}": {text}}}'
     return f"{name_of(setting)}={text}"

@@ -86,8 +86,11 @@ def evaluate(
     )
     if suffix not in _PREDICTIONS:
         check_some_label(dataset, then="or predict with --out predictions.csv")
-    for text in dataset.summary().warnings:
-        typer.echo(f"warning: {text}", err=True)
+    if any(dataset.labels.values()):
+        for text in dataset.summary().warnings:
+            typer.echo(f"warning: {text}", err=True)
+    else:
+        typer.echo("etn: no labels under these keys (--energy-key ...): predictions only", err=True)
     predictions = potential.predict(dataset)
     metrics = compute_metrics(predictions, dataset)
     text = json.dumps(metrics.to_dict(), indent=1, ensure_ascii=False)

@@ -90,12 +90,11 @@ def check_constants(train: Dataset, energy_weight: float) -> list[str]:
         return []
     elements = train.elements
     own = dict.fromkeys(elements[:1], -4.2)
-    given = option("e0", ",".join(f"{k}={v}" for k, v in own.items()))
     return [
         "train: no energies are fitted: forces and stress determine the energy up to a constant "
         f"for each element ({', '.join(elements)}); differences of energy between frames of one "
         "composition have a meaning, others only with constants of your own, such as "
-        f"{given}"
+        f"{option('e0', own)}"
     ]
 
 

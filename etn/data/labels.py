@@ -144,7 +144,7 @@ class LabelKeys:
         >>> copper = bulk("Cu")
         >>> copper.info["virial"] = -0.5 * copper.get_volume() * np.eye(3)
         >>> LabelKeys(virial="virial").read(copper, "copper")["stress"]
-        array([ 0.5,  0.5,  0.5, -0. , -0. , -0. ])
+        array([0.5, 0.5, 0.5, 0. , 0. , 0. ])
         """
         used = self.used()
         refuse_stale_results(atoms, (key for keys in used.values() for key in keys), where)
@@ -207,7 +207,7 @@ def unread_labels(atoms: Atoms, keys: LabelKeys) -> tuple[tuple[str, str], ...]:
     """
     used = keys.used()
     periodic = bool(all(atoms.pbc))
-    found = {}
+    found: dict[tuple[str, str], None] = {}
     for key, value in _values(atoms):
         label = _shape_of(value, len(atoms), key)
         if label not in used or "weight" in key.lower():

@@ -120,14 +120,14 @@ def list_keys(counts: dict[str, int]) -> str:
     return ", ".join(shown[:_MOST_KEYS] + ([f"and {more} more"] if more > 0 else []))
 
 
-def check_some_label(dataset: Dataset, *, then: str) -> None:
-    """Check that there is something to test on.
+def check_some_label(dataset: Dataset, *, what: str = "nothing to test on", then: str) -> None:
+    """Check that there is something to compare with.
 
     Parameters
     ----------
     dataset : Dataset
-    then : str
-        What else could be done.
+    what, then : str
+        What is wrong without, and what else could be done.
 
     Raises
     ------
@@ -147,6 +147,4 @@ def check_some_label(dataset: Dataset, *, then: str) -> None:
             hints.append(f"no frame has {LABEL_NAMES[label]} ({keys.describe(label)}), {hint}")
     if not hints:
         hints = ["all labels are left out, or stresses without periodicity"]
-    raise DataError(
-        f"{dataset.source or 'the data'}: nothing to test on: {'; '.join(hints)}; {then}"
-    )
+    raise DataError(f"{dataset.source or 'the data'}: {what}: {'; '.join(hints)}; {then}")

@@ -27,8 +27,8 @@ _STRESS_LARGE = 10.0  # eV/Å³
 _SIGN_FRAMES = 10  # frames of one composition before the sign of the stress is judged
 _SIGN_SPREAD = 0.01  # relative spread of their volumes
 _SIGN_WINDOW = 0.15  # around the median volume
-# Energies per atom leave this fraction of what total energies leave to sums over the atoms.
-_PER_ATOM = 0.1
+# Means over the atoms describe energies per atom this much better than sums do.
+_PER_ATOM = 0.5
 _PER_ATOM_FRAMES = 4  # beyond the number of elements
 
 
@@ -140,21 +140,21 @@ def _residual(design: FloatArray, values: FloatArray) -> FloatArray:
 
 def _per_atom(counts: FloatArray, energies: FloatArray, frames: Sequence[Frame]) -> list[str]:
     """Energies that depend on the composition, but not on the number of atoms."""
+    several = counts.sum(axis=1) > 1  # of one atom both are the same
+    counts, energies = counts[several], energies[several]
+    frames = [frame for frame in frames if frame.n_atoms > 1]
     sizes = counts.sum(axis=1)
     if len(np.unique(sizes)) < 2 or len(frames) < counts.shape[1] + _PER_ATOM_FRAMES:
         return []
-    mean = _residual(counts / sizes[:, None], energies)
-    # Sums over the atoms, weighed as if they were right: large frames may be off by more.
-    scale = 1 / np.sqrt(sizes / sizes.mean())
-    total = _residual(counts * scale[:, None], energies * scale)
-    rms_mean, rms_total = np.sqrt(np.mean(mean**2)), np.sqrt(np.mean(total**2))
-    if rms_mean >= _PER_ATOM * rms_total:
+    mean = np.linalg.norm(_residual(counts / sizes[:, None], energies))
+    total = np.linalg.norm(_residual(counts, energies))
+    if mean >= _PER_ATOM * total:
         return []
     small, large = frames[int(sizes.argmin())], frames[int(sizes.argmax())]
     return [
-        f"energy: equal for frames of different sizes ({energies[sizes.argmin()]:.4g} eV for "
-        f"{small.n_atoms} atom{'' if small.n_atoms == 1 else 's'} in {small.name or 'one'}, "
-        f"{energies[sizes.argmax()]:.4g} eV for {large.n_atoms} in {large.name or 'another'}): "
+        f"energy: equal for frames of different sizes ({energies[sizes.argmin()]:.4g} eV for the "
+        f"{small.n_atoms} atoms of {small.name or 'one'}, {energies[sizes.argmax()]:.4g} eV for "
+        f"the {large.n_atoms} of {large.name or 'another'}): "
         "probably energies per atom; the total energy of each frame is expected: multiply by the "
         "number of atoms, or name the key of the total energy "
         f"({option('energy_key', 'NAME')})"
@@ -229,10 +229,17 @@ def _stress_sign(frames: Sequence[Frame], keys: LabelKeys) -> list[str]:
     correlation = np.corrcoef(volume, tension)[0, 1]
     if correlation > -0.5:
         return []
+    order = (
+        ""
+        if keys.opposite == "tension"
+        else (
+            f" (six numbers in the order xx yy zz xy yz zx: {option('stress_convention', 'vasp')})"
+        )
+    )
     return [
         f"stress: falls as the volume grows (correlation {correlation:.2f} over {len(volume)} "
-        "frames of one composition): probably of the opposite sign, as VASP prints it; read it "
-        f"with {option('stress_convention', keys.opposite)}"
+        f"frames of one composition): probably of the opposite sign, as VASP prints it; read it "
+        f"with {option('stress_convention', keys.opposite)}{order}"
     ]
 
 

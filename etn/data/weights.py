@@ -114,6 +114,11 @@ class Weights:
         """
         keys = dataset.label_keys
         faults, some = [], False
+        if self.stress and "stress" not in keys.used():
+            faults.append(
+                f"the stress is left out ({option('stress_key', None)}), but "
+                f"{option('stress_weight', self.stress)} demands one of every frame"
+            )
         for label in keys.used():  # what was left out in reading is not fitted
             if not getattr(self, label):
                 continue

@@ -92,7 +92,13 @@ class Plan:
         check_reach(everything, settings.r_max)
         held_out = settings.valid if isinstance(settings.valid, float) else valid
         train, valid = settings.objective().hold_out(everything, held_out, settings.seed)
-        if settings.energy_key is None and e0 in ("auto", "lstsq", "cohesive"):
+        n_rows = count_rows(train, settings.weights())
+        if not n_rows:
+            check_some_label(train, what="nothing to fit", then="or choose other data")
+            raise SettingsError("weights: no label of the training set has a weight above zero")
+        if e0 in ("auto", "lstsq", "cohesive") and not everything.labels["energy"]:
+            if settings.energy_key is not None and settings.energy_weight:
+                settings.weights().require(train, what="training set")
             e0 = dict.fromkeys(everything.elements, 0.0)  # forces say nothing about constants
         settings, size = settings.sized_for(train)
         basis = settings.basis(everything)
@@ -101,7 +107,6 @@ class Plan:
                 Pairs.find([frame], basis.elements, basis.r_max)
         model = settings.potential(basis, Baseline.fit(everything, e0=e0, zbl=settings.zbl))
         plan = cls(settings, train, valid, test, model, size)
-        n_rows = count_rows(train, settings.weights())
         n_unknowns = count_unknowns(len(basis.elements), dict(settings))
         warnings = (
             *check_data(plan.datasets),

@@ -18,6 +18,7 @@ from etn.cli.fit import fit, with_settings
 from etn.cli.options import INPUT_ERROR, INTERRUPTED, Debug
 from etn.cli.select import select
 from etn.errors import EtnError
+from etn.surface import speaking
 
 __all__ = ["app", "main"]
 
@@ -29,7 +30,8 @@ class _Group(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with speaking("command"):
+                return super().invoke(ctx)
         except BrokenPipeError:
             raise
         except (EtnError, OSError) as error:

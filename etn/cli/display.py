@@ -133,6 +133,8 @@ class Display(Callback):
         for name, dataset in plan.datasets.items():
             if name != "train":
                 self.print(f"{name:<15}{dataset!r}")
+                for text in dataset.summary().warnings:
+                    self.print(_wrapped("warning", f"{name}: {text}"))
         for text in plan.warnings:
             self.print(_wrapped("warning", text))
         self.print(_wrapped("size", plan.size))

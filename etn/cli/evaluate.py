@@ -15,9 +15,27 @@ from etn.cli.options import Debug
 if TYPE_CHECKING:
     from etn.potential import Dataset, Prediction
 
+# What ``--out`` may be, and of these what holds predictions, which need no labels.
+_OUT, _PREDICTIONS = (".json", ".csv"), (".csv",)
+
 EnergyKey = Annotated[str, typer.Option(metavar="NAME", help="Key of the total energy, eV.")]
 ForcesKey = Annotated[str, typer.Option(metavar="NAME", help="Key of the forces, eV/Å.")]
-StressKey = Annotated[str, typer.Option(metavar="NAME", help="Key of the stress, eV/Å³.")]
+StressKey = Annotated[str, typer.Option(metavar="NAME", help="Key of the stress.")]
+VirialKey = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="Key of the virial -V·stress in eV, read as the stress."),
+]
+StressUnit = Annotated[
+    str, typer.Option(metavar="UNIT", help="Unit of the stress in the files, such as GPa or kbar.")
+]
+StressConvention = Annotated[
+    str,
+    typer.Option(
+        metavar="tension|compression|vasp",
+        help="Sign of stresses and virials in the files; vasp: compression, six numbers in the "
+        "order xx yy zz xy yz zx. none: tension for a stress, compression for a virial.",
+    ),
+]
 
 
 def evaluate(
@@ -30,6 +48,9 @@ def evaluate(
     energy_key: EnergyKey = "energy",
     forces_key: ForcesKey = "forces",
     stress_key: StressKey = "stress",
+    virial_key: VirialKey = "none",
+    stress_unit: StressUnit = "eV/Å³",
+    stress_convention: StressConvention = "none",
     out: Annotated[
         str | None,
         typer.Option(
@@ -44,28 +65,38 @@ def evaluate(
     debug: Debug = False,
 ) -> None:
     """Print the errors of a potential on data."""
+    from etn.data.missing import check_some_label
     from etn.errors import SettingsError
     from etn.io import write_atomic
     from etn.potential import Dataset, compute_metrics, load
+    from etn.run.parsing import to_optional
 
     suffix = "" if out is None else Path(out).suffix
-    if out is not None and suffix not in (".json", ".csv"):
+    if out is not None and suffix not in _OUT:
         raise SettingsError(f"--out: expected a file that ends in .json or .csv, got {out}")
     potential = load(model)
-    keys = {"energy": energy_key, "forces": forces_key, "stress": stress_key}
-    used = {label: None if key.lower() == "none" else key for label, key in keys.items()}
-    dataset = Dataset.read(data, **used)  # type: ignore[arg-type]
+    dataset = Dataset.read(
+        data,
+        energy=to_optional(energy_key),
+        forces=to_optional(forces_key),
+        stress=to_optional(stress_key),
+        virial=to_optional(virial_key),
+        stress_unit=stress_unit,
+        stress_convention=to_optional(stress_convention),
+    )
+    if suffix not in _PREDICTIONS:
+        check_some_label(dataset, then="or predict with --out predictions.csv")
+    if any(dataset.labels.values()):
+        for text in dataset.summary().warnings:
+            typer.echo(f"warning: {text}", err=True)
+    else:
+        typer.echo("etn: no labels under these keys (--energy-key ...): predictions only", err=True)
     predictions = potential.predict(dataset)
     metrics = compute_metrics(predictions, dataset)
     text = json.dumps(metrics.to_dict(), indent=1, ensure_ascii=False)
     if out is not None:
         write_atomic(out, text + "\n" if suffix == ".json" else _frame_table(dataset, predictions))
-    if as_json:
-        typer.echo(text)
-        return
-    typer.echo(f"{model} on {dataset.source}\n{metrics}")
-    if not any(dataset.labels.values()):
-        typer.echo("etn: the data have no labels under these keys (--energy-key ...)", err=True)
+    typer.echo(text if as_json else f"{model} on {dataset.source}\n{metrics}")
 
 
 def info(

@@ -18,12 +18,13 @@ import numpy as np
 from etn.data.duplicates import find_duplicates
 from etn.data.stress_signs import stress_warnings
 from etn.errors import DataError
+from etn.surface import name_of, option
 
 if TYPE_CHECKING:
     from etn.data.dataset import Dataset
     from etn.data.frame import Frame
 
-__all__ = ["check_data", "check_unknowns"]
+__all__ = ["check_constants", "check_data", "check_unknowns"]
 
 # Energies of one structure, eV/atom: beyond the first the level of theory differs.
 _CONTRADICTION = 0.1
@@ -67,9 +68,33 @@ def check_data(datasets: Mapping[str, Dataset]) -> list[str]:
     train = datasets["train"]
     return [
         *_duplicate_warnings(datasets),
-        *stress_warnings(train),
+        *stress_warnings(train, train.label_keys),
         *_element_warnings(train),
         *_energy_warnings(train),
+    ]
+
+
+def check_constants(train: Dataset, energy_weight: float) -> list[str]:
+    """Say what a fit without energies leaves open.
+
+    Examples
+    --------
+    >>> from etn.data import Dataset
+    >>> train = Dataset.read("etn:Mo/test", energy=None)
+    >>> print(check_constants(train, energy_weight=30.0)[0])
+    train: no energies are fitted: forces and stress determine the energy up to a constant for
+    each element (Mo); differences of energy between frames of one composition have a meaning,
+    others only with constants of your own, such as e0={"Mo": -4.2}
+    """
+    if energy_weight and any(frame.energy is not None for frame in train):
+        return []
+    elements = train.elements
+    own = dict.fromkeys(elements[:1], -4.2)
+    return [
+        "train: no energies are fitted: forces and stress determine the energy up to a constant "
+        f"for each element ({', '.join(elements)}); differences of energy between frames of one "
+        "composition have a meaning, others only with constants of your own, such as "
+        f"{option('e0', own)}"
     ]
 
 
@@ -82,14 +107,14 @@ def check_unknowns(n_rows: int, n_unknowns: int) -> list[str]:
     []
     >>> print(check_unknowns(900, 3575)[0])
     train: 900 data rows for 3575 unknowns in one core: what the data leave open the ridge decides;
-    add frames, or choose a smaller size (--size auto or small) or smaller max_bond, l_max or n_max
+    add frames, or choose a smaller size (size="small") or smaller max_bond, l_max or n_max
     """
     if n_rows >= n_unknowns:
         return []
     return [
         f"train: {n_rows} data rows for {n_unknowns} unknowns in one core: what the data leave "
-        "open the ridge decides; add frames, or choose a smaller size (--size auto or small) or "
-        "smaller max_bond, l_max or n_max"
+        f"open the ridge decides; add frames, or choose a smaller size ({option('size', 'small')}) "
+        f"or smaller {name_of('max_bond')}, {name_of('l_max')} or {name_of('n_max')}"
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -14,7 +14,7 @@ import numpy as np
 from etn.data.embedded import PREFIX, embedded_path
 from etn.data.extxyz import read_extxyz
 from etn.data.frame import Frame
-from etn.data.labels import LabelKeys, OtherKeys
+from etn.data.labels import LabelKeys
 from etn.data.split import stratified_choice
 from etn.data.summary import DatasetSummary, count_labels, summarize
 from etn.errors import DataError, SettingsError
@@ -81,6 +81,9 @@ class Dataset(Sequence[Frame]):
         energy: str | None = "energy",
         forces: str | None = "forces",
         stress: str | None = "stress",
+        virial: str | None = None,
+        stress_unit: str = "eV/Å³",
+        stress_convention: str | None = None,
         index: str | int | slice = ":",
     ) -> Dataset:
         """Read extended XYZ files.
@@ -90,9 +93,16 @@ class Dataset(Sequence[Frame]):
         source : path-like or sequence of them
             A file (plain or ``.gz``), or the name of an embedded set such as ``"etn:Mo/train"``.
         energy, forces, stress : str or None
-            The key under which the file has each label: total energy (eV), forces (eV/Å), stress
-            (eV/Å³, tension positive). None leaves the label out. A frame may lack a label; the
-            summary counts how many do.
+            The key under which the file has each label: total energy (eV), forces (eV/Å), stress.
+            None leaves the label out. A frame may lack a label; the summary counts how many do.
+            A stress is read only of frames that are periodic in all three directions.
+        virial : str or None
+            The key of the virial in eV, -V·stress, which is then read as the stress.
+        stress_unit : str
+            "eV/Å³", "GPa", "kbar" or another of :data:`etn.data.stress.STRESS_UNITS`.
+        stress_convention : {"tension", "compression", "vasp"}, optional
+            Which sign stresses and virials have, see :class:`LabelKeys`; by default a stress is
+            positive under tension and a virial under compression.
         index : str, int or slice
             Which frames of each file: ``":"``, ``"::10"``, ``"-100:"``, ``5``.
 
@@ -100,24 +110,25 @@ class Dataset(Sequence[Frame]):
         ------
         DataError
             If a file is missing, empty, truncated or malformed; if a key stands twice in a frame;
-            if a number is not finite, a species unknown, or a shape wrong. The message names the
-            frame.
+            if a number is not finite, a species unknown, or a shape wrong; if a stress and a
+            virial contradict each other. The message names the frame.
         SettingsError
-            If `index` is malformed.
+            If `index` is malformed, or the unit or convention of the stress unknown.
 
         Examples
         --------
         >>> Dataset.read("etn:Mo/test", index=":5", stress=None).labels
         {'energy': 5, 'forces': 5, 'stress': 0}
         """
-        keys = LabelKeys(energy, forces, stress)
+        keys = LabelKeys(energy, forces, stress, virial, stress_unit, stress_convention)
+        once = tuple(key for names in keys.used().values() for key in names)
         sources = [source] if isinstance(source, str | os.PathLike) else list(source)
         titles = _titles([os.fspath(one) for one in sources])
         named = (
             (f"{title}:{number}", atoms)
             for one, title in zip(sources, titles, strict=True)
             for number, atoms in read_extxyz(
-                _as_path(one), index=index, keys=tuple(keys.used().values()), title=title
+                _as_path(one), index=index, keys=once, order=keys.order, title=title
             )
         )
         return cls._collect(named, ", ".join(titles), keys)
@@ -130,6 +141,9 @@ class Dataset(Sequence[Frame]):
         energy: str | None = "energy",
         forces: str | None = "forces",
         stress: str | None = "stress",
+        virial: str | None = None,
+        stress_unit: str = "eV/Å³",
+        stress_convention: str | None = None,
         name: str = "atoms",
     ) -> Dataset:
         """Take over ASE structures and their stored labels; see :meth:`Frame.from_atoms`.
@@ -146,20 +160,13 @@ class Dataset(Sequence[Frame]):
         ('Al', 'Cu')
         """
         named = ((f"{name}:{number}", atoms) for number, atoms in enumerate(images))
-        return cls._collect(named, name, LabelKeys(energy, forces, stress))
+        keys = LabelKeys(energy, forces, stress, virial, stress_unit, stress_convention)
+        return cls._collect(named, name, keys)
 
     @classmethod
     def _collect(cls, named: Iterable[tuple[str, Atoms]], source: str, keys: LabelKeys) -> Dataset:
-        frames = []
-        others = OtherKeys(keys)
-        for name, atoms in named:
-            frames.append(
-                Frame.from_atoms(
-                    atoms, name=name, energy=keys.energy, forces=keys.forces, stress=keys.stress
-                )
-            )
-            others.count(atoms)
-        return cls(frames, source=source, keys=others.keys())
+        frames = [Frame.from_atoms(atoms, name=name, **asdict(keys)) for name, atoms in named]
+        return cls(frames, source=source, keys=keys)
 
     def write(self, path: _Path) -> None:
         """Write the frames as extended XYZ with the keys ``energy``, ``forces`` and ``stress``.
@@ -303,8 +310,7 @@ class Dataset(Sequence[Frame]):
                 raise TypeError(f"expected integers or a mask as index, came {chosen.dtype}")
             positions = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
             frames = tuple(self._frames[int(position)] for position in positions)
-        # What else the whole source holds says nothing about a part of it.
-        return Dataset(frames, source=self._source, keys=replace(self._keys, others={}))
+        return Dataset(frames, source=self._source, keys=self._keys)
 
     def __repr__(self) -> str:
         labels = ", ".join(f"{label} {count}" for label, count in self.labels.items())

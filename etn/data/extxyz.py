@@ -14,9 +14,7 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-import numpy as np
-
-from etn.data.labels import voigt_stress
+from etn.data.stress import full_stress, voigt_stress
 from etn.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
@@ -42,6 +40,7 @@ def read_extxyz(
     *,
     index: str | int | slice = ":",
     keys: Sequence[str] = (),
+    order: Sequence[int] = range(6),
     title: str | None = None,
 ) -> Iterator[tuple[int, Atoms]]:
     """Yield the index and the ASE structure of each selected frame.
@@ -54,6 +53,8 @@ def read_extxyz(
         Which frames: ``":"``, ``"::10"``, ``"-100:"``, ``5``.
     keys : sequence of str
         Keys that may stand only once in a frame: those of the labels.
+    order : sequence of int
+        Where xx, yy, zz, yz, xz, xy stand among the six numbers of a stress or virial.
     title : str, optional
         What to call the file in messages; its name by default.
 
@@ -97,7 +98,7 @@ def read_extxyz(
             index=slice(selected.start, selected.stop, selected.step),
             format="extxyz",
             parallel=False,
-            properties_parser=lambda line: _parse_comment(line, "stress" in keys),
+            properties_parser=lambda line: _parse_comment(line, "stress" in keys, order),
         )
         for frame in selected:
             try:
@@ -232,20 +233,20 @@ def _check_comment(line: str, where: str, number: int, keys: Sequence[str]) -> i
     return columns
 
 
-def _parse_comment(line: str, check_stress: bool) -> dict[str, Any]:
+def _parse_comment(line: str, check_stress: bool, order: Sequence[int]) -> dict[str, Any]:
     """Let ASE parse the comment line; keep of the stress what ASE would drop or refuse."""
     from ase.io.extxyz import key_val_str_to_dict
 
-    # ASE insists on nine numbers under these two keys: widen six in Voigt order.
-    wide = _SIX_NUMBERS.sub(_widen, line)
+    # ASE insists on nine numbers under these two keys: widen six.
+    wide = _SIX_NUMBERS.sub(lambda match: _widen(match, order), line)
     info: dict[str, Any] = key_val_str_to_dict(wide)
     if check_stress and "stress" in info:
         # ASE goes on with the upper triangle alone, so symmetry must be checked here.
-        xx, yy, zz, yz, xz, xy = voigt_stress(info["stress"])
-        info["stress"] = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+        info["stress"] = full_stress(voigt_stress(info["stress"]))
     return info
 
 
-def _widen(match: re.Match[str]) -> str:
-    xx, yy, zz, yz, xz, xy = re.findall(_NUMBER, match[2])
+def _widen(match: re.Match[str], order: Sequence[int]) -> str:
+    numbers = re.findall(_NUMBER, match[2])
+    xx, yy, zz, yz, xz, xy = (numbers[place] for place in order)
     return f'{match[1]}="{xx} {xy} {xz} {xy} {yy} {yz} {xz} {yz} {zz}"'

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from etn.backend import FloatArray
-from etn.data.labels import LABELS, find_label, refuse_stale_results, show, voigt_stress
+from etn.data.labels import LABELS, LabelKeys, unread_labels
+from etn.data.stress import show
 from etn.errors import DataError
 
 if TYPE_CHECKING:
@@ -42,19 +43,23 @@ class Frame:
     forces : (A, 3) float64, optional
         Forces in eV/Å.
     stress : (6,) float64, optional
-        Stress (1/V) ∂E/∂ε in eV/Å³, tension positive, in the Voigt order xx, yy, zz, yz, xz, xy.
+        Stress (1/V) ∂E/∂ε in eV/Å³, tension positive, in the Voigt order xx, yy, zz, yz, xz, xy;
+        only where all three directions are periodic: nothing else has a volume.
     config_type : str
         What sort of configuration it is, for stratified splits and error tables; may be empty.
     weight : float
         How many times the frame counts in a fit; zero leaves it out.
     name : str
         Where the frame comes from, for messages: ``"train.xyz:17"`` (frame index from 0).
+    unread : tuple of (str, str)
+        Pairs of label and key of what may be that label but was not read, for messages.
 
     Raises
     ------
     DataError
-        If there is no atom, a species is unknown, a shape is wrong, a number is not finite, or a
-        periodic direction has no cell vector of its own.
+        If there is no atom, a species is unknown, a shape is wrong, a number is not finite, a
+        periodic direction has no cell vector of its own, or there is a stress and a direction
+        that is not periodic.
 
     Examples
     --------
@@ -75,6 +80,7 @@ class Frame:
     config_type: str = ""
     name: str = ""
     weight: float = 1.0
+    unread: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         numbers = np.array(self.numbers, dtype=np.int64)
@@ -109,6 +115,11 @@ class Frame:
             self._set("forces", self._floats("forces", self.forces, (numbers.size, 3)))
         if self.stress is not None:
             self._set("stress", self._floats("stress", self.stress, (6,)))
+            if not pbc.all():
+                raise self._error(
+                    "a stress needs a volume, but the frame is not periodic in all three "
+                    "directions; leave the stress out (stress=None) or set pbc"
+                )
         try:
             weight = float(self.weight)
         except (TypeError, ValueError):
@@ -146,11 +157,15 @@ class Frame:
         energy: str | None = "energy",
         forces: str | None = "forces",
         stress: str | None = "stress",
+        virial: str | None = None,
+        stress_unit: str = "eV/Å³",
+        stress_convention: str | None = None,
     ) -> Frame:
         """Take over an ASE structure and its stored labels; nothing is calculated.
 
         Labels are looked for among the results of the attached calculator, in ``atoms.arrays``
-        and in ``atoms.info``. A stress may be 3x3, its nine numbers in a row, or in Voigt order.
+        and in ``atoms.info``. A stress may be 3x3, its nine numbers in a row, or in Voigt order;
+        it is read only where all three directions are periodic.
         ``atoms.info`` may have a ``config_type`` and a ``config_weight``, the frame's `weight`.
 
         Parameters
@@ -159,13 +174,18 @@ class Frame:
             The structure.
         name : str
             The name of the frame in messages.
-        energy, forces, stress : str or None
+        energy, forces, stress, virial : str or None
             The key of each label; None leaves the label out.
+        stress_unit, stress_convention : str
+            How stresses are written, see :class:`LabelKeys`.
 
         Raises
         ------
         DataError
-            If a label is stored twice, belongs to other positions, or has the wrong shape.
+            If a label is stored twice, belongs to other positions, or has the wrong shape, or a
+            stress and a virial contradict each other.
+        SettingsError
+            If the unit or convention is unknown.
 
         Examples
         --------
@@ -175,25 +195,19 @@ class Frame:
         Frame(H2, energy)
         """
         where = name or "frame"
-        keys = [key for key in (energy, forces, stress) if key is not None]
-        refuse_stale_results(atoms, keys, where)
-        raw_stress = find_label(atoms, stress, where)
-        try:
-            voigt = None if raw_stress is None else voigt_stress(raw_stress)
-        except ValueError as error:
-            raise DataError(f"{where}: {error}") from error
+        keys = LabelKeys(energy, forces, stress, virial, stress_unit, stress_convention)
+        labels = keys.read(atoms, where)
         config_type = atoms.info.get("config_type", "")
         return cls(
             numbers=atoms.numbers,
             positions=atoms.positions,
             cell=atoms.cell.array,
             pbc=atoms.pbc,
-            energy=find_label(atoms, energy, where),
-            forces=find_label(atoms, forces, where),
-            stress=voigt,
+            **labels,
             config_type=str(config_type),
             name=name,
             weight=atoms.info.get("config_weight", 1.0),
+            unread=unread_labels(atoms, keys),
         )
 
     def to_atoms(self) -> Atoms:

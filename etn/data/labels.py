@@ -2,95 +2,261 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from etn.backend import FloatArray
-from etn.errors import DataError
+from etn.data.stress import CONVENTIONS, STRESS_UNITS, VASP_ORDER, known_unit, voigt_stress
+from etn.errors import DataError, SettingsError
+from etn.surface import name_of, option
 
 if TYPE_CHECKING:
     from ase import Atoms
-    from numpy.typing import ArrayLike
 
 __all__ = [
-    "GPA",
     "LABELS",
-    "VOIGT",
     "LabelKeys",
-    "OtherKeys",
     "find_label",
+    "looks_like",
     "refuse_stale_results",
-    "show",
-    "voigt",
-    "voigt_stress",
+    "unread_labels",
 ]
 
 LABELS = ("energy", "forces", "stress")
 """What a structure may be labelled with, in eV, eV/Å and eV/Å³ (tension positive)."""
 
-VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
-"""Cartesian components of the Voigt order xx, yy, zz, yz, xz, xy."""
-
-GPA = 160.21766208
-"""One eV/Å³ in GPa."""
+# What parts of a key sound like each label.
+_NAMES = {"energy": ("energy",), "forces": ("force",), "stress": ("stress", "virial")}
 
 
 @dataclass(frozen=True)
 class LabelKeys:
-    """Under which key each label was looked for, and which other keys look like that label.
+    """Under which key each label is looked for, and how stresses are written.
+
+    Parameters
+    ----------
+    energy, forces, stress : str or None
+        Keys of the total energy (eV), the forces (eV/Å) and the stress; None leaves one out.
+    virial : str or None
+        Key of the virial in eV, -V·stress, read as the stress: of frames that have both, the two
+        must agree.
+    stress_unit : str
+        Unit of the stress: one of :data:`~etn.data.stress.STRESS_UNITS`.
+    stress_convention : {"tension", "compression", "vasp"}, optional
+        Which sign stresses and virials have: positive under tension, as in ASE; positive under
+        compression; or that of VASP, positive under compression and, where six numbers are
+        written, in the order xx, yy, zz, xy, yz, zx. By default a stress is positive under
+        tension and a virial under compression.
+
+    Raises
+    ------
+    SettingsError
+        If unit or convention is unknown.
 
     Examples
     --------
-    >>> LabelKeys(energy="REF_energy").energy
-    'REF_energy'
+    >>> LabelKeys(energy="REF_energy", virial="virial").used()
+    {'energy': ('REF_energy',), 'forces': ('forces',), 'stress': ('virial', 'stress')}
     """
 
     energy: str | None = "energy"
     forces: str | None = "forces"
     stress: str | None = "stress"
-    others: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    """For each label, the other keys that may hold it and the number of frames that have them."""
+    virial: str | None = None
+    stress_unit: str = "eV/Å³"
+    stress_convention: str | None = None
 
-    def used(self) -> dict[str, str]:
-        """Return the keys by label, without the labels that were left out."""
-        keys = {"energy": self.energy, "forces": self.forces, "stress": self.stress}
-        return {label: key for label, key in keys.items() if key is not None}
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stress_unit", known_unit(self.stress_unit))
+        if self.stress_convention not in (None, *CONVENTIONS):
+            raise SettingsError(
+                f"{name_of('stress_convention')}: expected one of {', '.join(CONVENTIONS)}, "
+                f"got {self.stress_convention!r}"
+            )
 
+    def used(self) -> dict[str, tuple[str, ...]]:
+        """Return the keys of each label, without the labels that are left out."""
+        keys = {
+            "energy": (self.energy,),
+            "forces": (self.forces,),
+            "stress": (self.virial, self.stress),
+        }
+        found = {label: tuple(k for k in names if k is not None) for label, names in keys.items()}
+        return {label: names for label, names in found.items() if names}
 
-class OtherKeys:
-    """Counts the keys that look like a label but were not asked for."""
+    def describe(self, label: str) -> str:
+        """Say under which key a label is looked for and, unless it is that of etn, in which form.
 
-    def __init__(self, keys: LabelKeys) -> None:
-        self._keys = keys
-        self._used = frozenset(keys.used().values())
-        self._counts = {label: Counter[str]() for label in keys.used()}
+        Examples
+        --------
+        >>> LabelKeys(stress_unit="kbar", stress_convention="vasp").describe("stress")
+        'key "stress", kbar, vasp'
+        """
+        parts = [" or ".join(f'"{key}"' for key in self.used()[label])]
+        if label == "stress":
+            parts += [self.stress_unit] if self.stress_unit != "eV/Å³" and self.stress else []
+            parts += [self.stress_convention] if self.stress_convention else []
+            parts += ["-V·stress in eV"] if self.virial and not self.stress_convention else []
+        return f"key {', '.join(parts)}"
 
-    def count(self, atoms: Atoms) -> None:
-        """Look through the calculator, the info and the arrays of one structure."""
+    @property
+    def order(self) -> Sequence[int]:
+        """Where xx, yy, zz, yz, xz, xy stand among six numbers."""
+        return VASP_ORDER if self.stress_convention == "vasp" else range(6)
+
+    @property
+    def stress_factor(self) -> float:
+        """What turns a stress as it is written into eV/Å³, tension positive."""
+        sign = 1.0 if self.stress_convention in (None, "tension") else -1.0
+        return sign / STRESS_UNITS[self.stress_unit]
+
+    @property
+    def virial_sign(self) -> float:
+        """What turns a virial as it is written into V·stress."""
+        return 1.0 if self.stress_convention == "tension" else -1.0
+
+    @property
+    def opposite(self) -> str:
+        """The convention with the other sign than what is read now."""
+        tension = self.stress_convention == "tension"
+        by_default = self.stress_convention is None and self.virial is None
+        return "compression" if tension or by_default else "tension"
+
+    def read(self, atoms: Atoms, where: str) -> dict[str, Any]:
+        """Return the labels of a structure in the units of etn, by name; None where one is missing.
+
+        A stress or virial is read only where all three directions are periodic: nothing else has
+        a volume.
+
+        Raises
+        ------
+        DataError
+            If a label is stored twice, belongs to other positions, has the wrong shape, or a
+            stress and a virial contradict each other.
+
+        Examples
+        --------
+        >>> from ase.build import bulk
+        >>> copper = bulk("Cu")
+        >>> copper.info["virial"] = -0.5 * copper.get_volume() * np.eye(3)
+        >>> LabelKeys(virial="virial").read(copper, "copper")["stress"]
+        array([0.5, 0.5, 0.5, 0. , 0. , 0. ])
+        """
+        used = self.used()
+        refuse_stale_results(atoms, (key for keys in used.values() for key in keys), where)
+        return {
+            "energy": find_label(atoms, self.energy, where),
+            "forces": find_label(atoms, self.forces, where),
+            "stress": self._read_stress(atoms, where) if all(atoms.pbc) else None,
+        }
+
+    def _read_stress(self, atoms: Atoms, where: str) -> FloatArray | None:
+        stress = self._components(atoms, self.stress, where)
+        virial = self._components(atoms, self.virial, where)
+        stress = None if stress is None else self.stress_factor * stress
+        if virial is None:
+            return stress
+        volume = atoms.cell.volume
+        if not volume:  # Frame refuses the cell with a better message
+            return None
+        virial = self.virial_sign * virial / volume
+        if stress is not None:
+            size = max(np.abs(stress).max(), np.abs(virial).max())
+            # Digits of a file; a wrong sign, order or unit lies far beyond.
+            if np.abs(stress - virial).max() > 1e-4 + 0.02 * size:
+                raise DataError(
+                    f"{where}: the stress under {self.stress!r} and that of the virial under "
+                    f"{self.virial!r} contradict each other: {_numbers(stress)} and "
+                    f"{_numbers(virial)} eV/Å³; leave one out ({option('stress_key', None)} or "
+                    f"{option('virial_key', None)}), or tell unit and sign "
+                    f"({name_of('stress_unit')}, {name_of('stress_convention')})"
+                )
+        return virial
+
+    def _components(self, atoms: Atoms, key: str | None, where: str) -> FloatArray | None:
+        value = find_label(atoms, key, where)
+        if value is None:
+            return None
+        # The results of a calculator have the order of ASE, whatever file they came from.
         results = getattr(atoms.calc, "results", {})
-        for key, value in (*results.items(), *atoms.info.items(), *atoms.arrays.items()):
-            if key in self._used or "weight" in (lowered := key.lower()):
-                continue
-            shape = np.shape(value) if isinstance(value, np.ndarray | float | int) else None
-            if "energy" in lowered and shape == ():
-                label = "energy"
-            elif "force" in lowered and shape == (len(atoms), 3):
-                label = "forces"
-            elif ("stress" in lowered or "virial" in lowered) and shape in ((3, 3), (6,), (9,)):
-                label = "stress"
-            else:
-                continue
-            if label in self._counts:
-                self._counts[label][key] += 1
+        order = range(6) if results.get(key) is not None else self.order
+        try:
+            return voigt_stress(value, order)
+        except ValueError as error:
+            raise DataError(f"{where}: {error}") from error
 
-    def keys(self) -> LabelKeys:
-        """Return the keys with what was counted."""
-        others = {label: dict(counts) for label, counts in self._counts.items() if counts}
-        return replace(self._keys, others=others)
+
+def _numbers(values: FloatArray) -> str:
+    return "(" + " ".join(f"{value:.4g}" for value in values) + ")"
+
+
+def unread_labels(atoms: Atoms, keys: LabelKeys) -> tuple[tuple[str, str], ...]:
+    """Pairs of label and key of all that has the shape of a label and is not read.
+
+    A stress that is not read for want of periodicity is among them, under its own key.
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> unread_labels(Atoms("H2", info={"REF_energy": -31.7, "note": "triplet"}), LabelKeys())
+    (('energy', 'REF_energy'),)
+    """
+    used = keys.used()
+    periodic = bool(all(atoms.pbc))
+    found: dict[tuple[str, str], None] = {}
+    for key, value in _values(atoms):
+        label = _shape_of(value, len(atoms), key)
+        if label not in used or "weight" in key.lower():
+            continue
+        is_read = key in used[label]
+        # Without periodicity no stress is read, and none is missed.
+        if is_read != periodic if label == "stress" else not is_read:
+            found[label, key] = None
+    return _shared(tuple(found))
+
+
+def _values(atoms: Atoms) -> Iterator[tuple[str, Any]]:
+    """What may be a label, by key."""
+    yield from getattr(atoms.calc, "results", {}).items()
+    yield from atoms.info.items()
+    yield from ((k, v) for k, v in atoms.arrays.items() if k not in ("numbers", "positions"))
+
+
+def _shape_of(value: object, n_atoms: int, key: str) -> str:
+    """The label whose shape this value has, by the name of its key where that is open."""
+    if isinstance(value, bool) or not isinstance(value, np.ndarray | np.number | float | int):
+        return ""
+    shape = np.shape(value)
+    # Whole numbers count steps and atoms, unless the name says otherwise.
+    is_float = np.asarray(value).dtype.kind == "f"
+    fits = {
+        "energy": shape == (),
+        "forces": shape == (n_atoms, 3),
+        "stress": shape in ((3, 3), (6,), (9,)),
+    }
+    named = [label for label in LABELS if fits[label] and looks_like(label, key)]
+    return next(iter(named or [label for label in LABELS if fits[label] and is_float]), "")
+
+
+def looks_like(label: str, key: str) -> bool:
+    """Whether a key sounds like that of a label.
+
+    Examples
+    --------
+    >>> looks_like("stress", "REF_virial"), looks_like("energy", "E")
+    (True, False)
+    """
+    return any(part in key.lower() for part in _NAMES[label])
+
+
+@lru_cache(maxsize=1024)
+def _shared(pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """One copy of what most frames of a file have in common."""
+    return pairs
 
 
 def find_label(atoms: Atoms, key: str | None, where: str) -> Any:
@@ -158,49 +324,3 @@ def refuse_stale_results(atoms: Atoms, keys: Iterable[str], where: str) -> None:
             f"{where}: the calculator's {stored[0]!r} belongs to another structure "
             f"({', '.join(changed)} changed since); calculate it again or detach the calculator"
         )
-
-
-def voigt_stress(value: ArrayLike) -> FloatArray:
-    """Return a stress given as 3x3, as nine numbers or in Voigt order as xx, yy, zz, yz, xz, xy.
-
-    Raises
-    ------
-    ValueError
-        If the shape is another or the 3x3 tensor is not symmetric to 1e-3 of its largest entry.
-
-    Examples
-    --------
-    >>> voigt_stress([[1, 6, 5], [6, 2, 4], [5, 4, 3]])
-    array([1., 2., 3., 4., 5., 6.])
-    """
-    try:
-        array = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"the stress must be numbers, came {show(value)}") from error
-    if array.shape == (6,):
-        return array
-    if array.shape not in ((3, 3), (9,)):
-        raise ValueError(
-            f"expected a stress of shape (3, 3), (9,) or (6,) (Voigt), came {array.shape}"
-        )
-    tensor = array.reshape(3, 3)
-    if not np.isfinite(tensor).all():  # passes here; Frame refuses it with a better message
-        return tensor[tuple(zip(*VOIGT, strict=True))]
-    asymmetry = np.abs(tensor - tensor.T).max()
-    if asymmetry > 1e-6 + 1e-3 * np.abs(tensor).max():
-        raise ValueError(
-            f"the stress tensor must be symmetric, but mirrored entries differ by "
-            f"{asymmetry:.3g} eV/Å³; check the order of the nine numbers"
-        )
-    return voigt(tensor)
-
-
-def show(value: object) -> str:
-    """Return the `repr` of what came instead of a label, cut to fit a message."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def voigt(tensor: FloatArray) -> FloatArray:
-    """Voigt components of symmetric 3 x 3 tensors (..., 3, 3): (..., 6)."""
-    return np.stack([(tensor[..., a, b] + tensor[..., b, a]) / 2 for a, b in VOIGT], axis=-1)

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn.backend import FloatArray
-from etn.data.labels import GPA, LABELS
+from etn.data.labels import LABELS
+from etn.data.stress import GPA
 from etn.errors import DataError
 
 if TYPE_CHECKING:

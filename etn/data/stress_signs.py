@@ -20,7 +20,9 @@ import numpy as np
 
 from etn.backend import FloatArray
 from etn.data.duplicates import linked
-from etn.data.labels import GPA
+from etn.data.labels import LabelKeys
+from etn.data.stress import GPA, STRESS_UNITS, VASP_ORDER
+from etn.surface import option, options
 
 if TYPE_CHECKING:
     from etn.data.frame import Frame
@@ -38,16 +40,8 @@ _MIN_CORRELATION = 0.9
 # Stresses agree with the energies up to this ratio, and are taken for those of another unit up to
 # the other: sparse grids and fixed plane waves cost some percent.
 _AGREES, _NAMED = 1.3, 1.07
-_UNITS = {
-    "eV/Å³": 1.0,
-    "GPa": GPA,
-    "kbar": 10 * GPA,
-    "bar": 1e4 * GPA,
-    "Pa": 1e9 * GPA,
-    "Hartree/Bohr³": 0.529177210903**3 / 27.211386245988,
-    "Ry/Bohr³": 2 * 0.529177210903**3 / 27.211386245988,
-    "eV/Å³ over 160.2, converted as if it had been in GPa": 1 / GPA,
-}
+# Scatter from which the order of the six numbers is doubted, and what the right one leaves of it.
+_SCATTER, _REORDERED = 0.01, 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,11 +56,14 @@ class StrainWork:
         (V_a sigma_a + V_b sigma_b) : H / 2, in eV if sigma is in eV/Å³, tension positive.
     virial : (pairs,)
         The same without the volumes: what equals the energy if the labels are V sigma.
+    reordered : (pairs,)
+        That of the stress if its six numbers had been in the order of VASP.
     """
 
     energy: FloatArray
     stress: FloatArray
     virial: FloatArray
+    reordered: FloatArray
 
 
 def strain_work(frames: Sequence[Frame]) -> StrainWork:
@@ -95,7 +92,7 @@ def strain_work(frames: Sequence[Frame]) -> StrainWork:
         for group in _copies(frames)
         for one, other in combinations(group[:_MAX_COPIES], 2)
     ]
-    found = np.array([row for row in rows if row is not None]).reshape(-1, 3)
+    found = np.array([row for row in rows if row is not None]).reshape(-1, 4)
     return StrainWork(*found.T)
 
 
@@ -103,7 +100,7 @@ def _copies(frames: Sequence[Frame]) -> Iterator[list[Frame]]:
     """Frames that are, nearly, affine images of each other."""
     alike: dict[bytes, list[Frame]] = defaultdict(list)
     for frame in frames:
-        if frame.energy is not None and frame.stress is not None and frame.pbc.all():
+        if frame.energy is not None and frame.stress is not None:
             alike[frame.numbers.tobytes()].append(frame)
     for members in alike.values():
         phases = []
@@ -115,8 +112,8 @@ def _copies(frames: Sequence[Frame]) -> Iterator[list[Frame]]:
             yield [members[i] for i in group]
 
 
-def _work(one: Frame, other: Frame) -> tuple[float, float, float] | None:
-    """Energy, work of the stress and of the virial from one frame to the other."""
+def _work(one: Frame, other: Frame) -> tuple[float, float, float, float] | None:
+    """Energy, and the work of the stress, of the virial and of the stress in another order."""
     assert one.energy is not None
     assert one.stress is not None
     assert other.energy is not None
@@ -140,11 +137,11 @@ def _work(one: Frame, other: Frame) -> tuple[float, float, float] | None:
             np.sum((one.forces @ one.cell.T + other.forces @ other.cell.T) * moved)
         )
     virial = 0.5 * float(strain @ (one.stress + other.stress))
-    stress = 0.5 * float(strain @ (one.volume * one.stress + other.volume * other.stress))
-    return energy, stress, virial
+    tau = 0.5 * (one.volume * one.stress + other.volume * other.stress)
+    return energy, float(strain @ tau), virial, float(strain @ tau[list(VASP_ORDER)])
 
 
-def stress_warnings(frames: Sequence[Frame]) -> list[str]:
+def stress_warnings(frames: Sequence[Frame], keys: LabelKeys | None = None) -> list[str]:
     """Warn if the stresses contradict the energies of strained copies, and say what they may be.
 
     Labels of another unit are the true stress times a factor: the slope of the work of the
@@ -154,6 +151,8 @@ def stress_warnings(frames: Sequence[Frame]) -> list[str]:
     Parameters
     ----------
     frames : sequence of Frame, or Dataset
+    keys : LabelKeys, optional
+        How the stresses were read, and so what has to be told otherwise.
 
     Examples
     --------
@@ -170,20 +169,62 @@ def stress_warnings(frames: Sequence[Frame]) -> list[str]:
     if len(work.energy) < _FEWEST_PAIRS:
         return []
     factor, correlation = _slope(work.energy, work.stress)
-    if 1 / _AGREES < factor < _AGREES or abs(correlation) < _MIN_CORRELATION:
+    keys = keys or LabelKeys()
+    # What six numbers in another order leave unexplained, and what they leave in this one.
+    swapped, better = _slope(work.energy, work.reordered)
+    scatter = 1 - correlation**2
+    reordered = scatter > _SCATTER and 1 - better**2 < _REORDERED * scatter
+    if reordered:
+        factor, correlation = swapped, better
+    agrees = 1 / _AGREES < factor < _AGREES and not reordered
+    if agrees or abs(correlation) < _MIN_CORRELATION:
         return []
-    names = [name for name, unit in _UNITS.items() if _near(abs(factor), unit)]
-    sign = "" if factor > 0 else "minus "
-    guesses = [f"{sign}the stress in {name}" for name in names]
-    if _near(abs(_slope(work.energy, work.virial)[0]), 1.0):
-        guesses.append(f"{sign}the virial V sigma in eV")
-    found = " or ".join(guesses) or "the stress in another unit, or not the stress"
+    virial_factor = _slope(work.energy, work.virial)[0]
+    found, changes = _reading(factor, virial_factor, keys, reordered=reordered)
+    remedy = f"read it with {options(**changes)}" if changes else "convert it"
     return [
         f"train: the stresses contradict the energies of strained copies of structures: they are "
         f"{factor:.4g} times the derivative of the energy (correlation {correlation:.2f} over "
-        f"{len(work.energy)} pairs), so they are probably {found}; expected eV/Å³, tension "
-        "positive: convert them, or set the weight of stress to 0"
+        f"{len(work.energy)} pairs), so what was read is probably {found}; expected "
+        f"{'-V·stress in eV' if keys.virial else 'eV/Å³, tension positive'}: "
+        f"{remedy}, or leave it out "
+        f"({option('virial_key' if keys.virial else 'stress_key', None)})"
     ]
+
+
+def _reading(
+    factor: float, virial_factor: float, keys: LabelKeys, *, reordered: bool
+) -> tuple[str, dict[str, object]]:
+    """What labels are that came out as so many times the stress, and settings that read them."""
+    if keys.virial:
+        if _near(abs(factor), 1.0) and not reordered:
+            return "a virial of the other sign", {"stress_convention": keys.opposite}
+        return "not the virial, or in another unit or order", {}
+    # What the file says, over the stress and over V sigma.
+    raw, raw_virial = factor / keys.stress_factor, virial_factor / keys.stress_factor
+    sign = "" if raw > 0 else "minus "
+    convention = "tension" if raw > 0 else "vasp" if reordered else "compression"
+    found: list[tuple[str, dict[str, object]]] = []
+    for unit, size in STRESS_UNITS.items():
+        if _near(abs(raw), size):
+            changes: dict[str, object] = {} if unit == keys.stress_unit else {"stress_unit": unit}
+            if reordered or raw * keys.stress_factor < 0:
+                changes["stress_convention"] = convention
+            found.append((f"{sign}the stress in {unit}", changes))
+    if _near(abs(raw), 1 / GPA):
+        text = f"{sign}the stress in eV/Å³ over 160.2, converted as if it had been in GPa"
+        found.append((text, {}))
+    if _near(abs(raw_virial), 1.0):
+        changes = {"virial_key": keys.stress, "stress_key": None}
+        if reordered or raw * keys.virial_sign < 0:
+            changes["stress_convention"] = convention
+        found.append((f"{sign}the virial V·stress in eV", changes))
+    what = " or ".join(text for text, _ in found) or "the stress in another unit, or not the stress"
+    if reordered:
+        what += ", its six numbers in the order xx yy zz xy yz zx of VASP"
+        # No convention has that order with the sign of a tension.
+        found = [] if raw > 0 else found
+    return what, found[0][1] if len(found) == 1 else {}
 
 
 def _slope(energy: FloatArray, work: FloatArray) -> tuple[float, float]:

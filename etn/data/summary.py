@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from etn.backend import FloatArray
-from etn.data.labels import GPA, LABELS, LabelKeys
+from etn.data.labels import LABELS, LabelKeys
+from etn.data.missing import list_keys, named_keys, unperiodic
+from etn.data.plausibility import label_warnings
+from etn.data.stress import GPA
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,15 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DatasetSummary", "LabelCount", "count_labels", "summarize"]
 
-# Beyond these a label is more likely in another unit, or wrong, than physical.
-_NET_FORCE = 1e-2  # eV/Å
-_LARGE_FORCE = 100.0  # eV/Å
-_ENERGY_SPREAD = 20.0  # eV/atom around the best sum of atomic energies
-_STRESS_RMS = 1.0  # eV/Å³, 160 GPa
-_STRESS_LARGE = 10.0  # eV/Å³
-_SIGN_FRAMES = 10  # frames of one composition before the sign of the stress is judged
-_SIGN_SPREAD = 0.01  # relative spread of their volumes
-_SIGN_WINDOW = 0.15  # around the median volume
 _MAX_TYPES = 20  # config types listed before "and n more"
 
 _NAME_WIDTH = 15
@@ -45,6 +39,10 @@ class LabelCount:
     missing: int
     others: dict[str, int] = field(default_factory=dict)
     """Other keys that may hold this label, and how many frames have them; they are not read."""
+    unperiodic: int = 0
+    """How many frames have a stress that is not read, for want of three periodic directions."""
+    form: str = ""
+    """The key, or keys, with the form of the label where it is not that of etn."""
 
 
 @dataclass(frozen=True)
@@ -110,11 +108,13 @@ class DatasetSummary:
         count = self.labels[label]
         if count.key is None:
             return "left out"
-        others = f"; not read: {_list_keys(count.others)}" if count.others else ""
+        others = f"; not read: {list_keys(count.others)}" if count.others else ""
+        if count.unperiodic:
+            others += f"; not read, as not periodic: {count.unperiodic}"
         if count.present == 0:
-            return f'not found (key "{count.key}"{others})'
+            return f"not found ({count.form}{others})"
         missing = f", {count.missing} without" if count.missing else ""
-        found = f'{count.present} of {self.n_frames} frames{missing} (key "{count.key}"{others})'
+        found = f"{count.present} of {self.n_frames} frames{missing} ({count.form}{others})"
         return f"{found}, {_UNITS[label]}"
 
 
@@ -127,14 +127,6 @@ def _wrap(name: str, text: str) -> str:
         break_long_words=False,
         break_on_hyphens=False,
     )
-
-
-def _list_keys(counts: dict[str, int]) -> str:
-    return ", ".join(f"{key} ({_frames(count)})" for key, count in counts.items())
-
-
-def _frames(count: int) -> str:
-    return f"{count} frame{'' if count == 1 else 's'}"
 
 
 def count_labels(frames: Sequence[Frame]) -> dict[str, int]:
@@ -176,7 +168,7 @@ def summarize(
     sizes = np.array([frame.n_atoms for frame in frames])
     numbers = np.concatenate([frame.numbers for frame in frames])
     elements, counts = np.unique(numbers, return_counts=True)
-    used, others = keys.used(), keys.others
+    used = keys.used()
     energies = np.array(
         [frame.energy / frame.n_atoms for frame in frames if frame.energy is not None]
     )
@@ -196,8 +188,15 @@ def summarize(
         config_types=dict(Counter(frame.config_type for frame in frames).most_common()),
         labels={
             label: LabelCount(
-                used.get(label), count, len(frames) - count, dict(others.get(label, {}))
+                used[label][0],
+                count,
+                len(frames) - count,
+                named_keys(frames, label, keys),
+                len(unperiodic(frames, keys)) if label == "stress" else 0,
+                keys.describe(label),
             )
+            if label in used
+            else LabelCount(None, count, len(frames) - count)
             for label, count in count_labels(frames).items()
         },
         energy_per_atom=_range(energies),
@@ -205,124 +204,9 @@ def summarize(
         rms_force=float(np.sqrt(np.mean(components**2))) if forces else None,
         stress=_range(stresses),
         volume_per_atom=_range(volumes),
-        warnings=(
-            *_label_warnings(frames, keys),
-            *_energy_warnings(frames),
-            *_force_warnings(frames),
-            *_stress_warnings(frames),
-        ),
+        warnings=tuple(label_warnings(frames, keys)),
     )
 
 
 def _range(values: FloatArray) -> tuple[float, float] | None:
     return (float(values.min()), float(values.max())) if values.size else None
-
-
-def _label_warnings(frames: Sequence[Frame], keys: LabelKeys) -> list[str]:
-    """Labels that no frame or not every frame has, and other keys that may hold them."""
-    warnings = []
-    periodic = any(frame.pbc.any() for frame in frames)
-    counts = count_labels(frames)
-    for label, key in keys.used().items():
-        missing = len(frames) - counts[label]
-        others = dict(keys.others.get(label, {}))
-        if missing == 0 or (label == "stress" and not periodic and not others):
-            continue
-        what = f"{label}: {missing} of {_frames(len(frames))} have no {key!r}"
-        if others:
-            what += f", but there is {_list_keys(others)}"
-            what += f': to use it, pass {label}="{next(iter(others))}"'
-        elif missing == len(frames):
-            what += ": nothing can be fitted to it or tested on it"
-        warnings.append(what)
-    return warnings
-
-
-def _energy_warnings(frames: Sequence[Frame]) -> list[str]:
-    labelled = [frame for frame in frames if frame.energy is not None]
-    if not labelled:
-        return []
-    elements = np.unique(np.concatenate([frame.numbers for frame in labelled]))
-    composition = np.array([[np.sum(f.numbers == number) for number in elements] for f in labelled])
-    composition = composition / composition.sum(axis=1, keepdims=True)
-    energies = np.array([(frame.energy or 0.0) / frame.n_atoms for frame in labelled])
-    atomic = np.linalg.lstsq(composition, energies, rcond=None)[0]
-    residual = np.abs(energies - composition @ atomic)
-    worst = int(residual.argmax())
-    if residual[worst] <= _ENERGY_SPREAD:
-        return []
-    return [
-        f"energy: {labelled[worst].name or worst} lies {residual[worst]:.3g} eV/atom from the "
-        "best sum of atomic energies: total energies in eV expected, of one level of theory"
-    ]
-
-
-def _force_warnings(frames: Sequence[Frame]) -> list[str]:
-    labelled = [frame for frame in frames if frame.forces is not None]
-    forces = [frame.forces for frame in labelled if frame.forces is not None]
-    net = np.array([np.linalg.norm(force.sum(axis=0)) for force in forces])
-    largest = np.array([np.linalg.norm(force, axis=1).max() for force in forces])
-    warnings = []
-    if np.any(net > _NET_FORCE):
-        worst = int(net.argmax())
-        warnings.append(
-            f"forces: {_frames(int(np.sum(net > _NET_FORCE)))} with a net force above "
-            f"{_NET_FORCE} eV/Å ({labelled[worst].name or worst}: {net[worst]:.3g}): atoms held "
-            "fixed, an external field, or forces not converged"
-        )
-    if np.any(largest > _LARGE_FORCE):
-        worst = int(largest.argmax())
-        warnings.append(
-            f"forces: {_frames(int(np.sum(largest > _LARGE_FORCE)))} with a force above "
-            f"{_LARGE_FORCE:g} eV/Å ({labelled[worst].name or worst}: {largest[worst]:.4g}): atoms "
-            "too close, or another unit than eV/Å"
-        )
-    return warnings
-
-
-def _stress_warnings(frames: Sequence[Frame]) -> list[str]:
-    labelled = [frame for frame in frames if frame.stress is not None]
-    if not labelled:
-        return []
-    warnings = []
-    isolated = [frame for frame in labelled if not frame.pbc.all() or frame.volume == 0]
-    if isolated:
-        warnings.append(
-            f"stress: {_frames(len(isolated))} with a stress but not periodic in all directions "
-            f"({isolated[0].name or 'the first'}): a stress means nothing without a volume"
-        )
-    stress = np.array([frame.stress for frame in labelled])
-    rms, largest = float(np.sqrt(np.mean(stress**2))), float(np.abs(stress).max())
-    if rms > _STRESS_RMS or largest > _STRESS_LARGE:
-        warnings.append(
-            f"stress: rms {rms:.3g} and largest {largest:.3g} eV/Å³ are implausible: probably in "
-            f"GPa, kbar or a virial (1 eV/Å³ = {GPA:.1f} GPa = {10 * GPA:.0f} kbar)"
-        )
-    warnings += _stress_sign_warnings(frames)
-    return warnings
-
-
-def _stress_sign_warnings(frames: Sequence[Frame]) -> list[str]:
-    """Tension positive: stretching a structure must raise the mean of its diagonal stress."""
-    groups: dict[bytes, list[tuple[float, float]]] = {}
-    for frame in frames:
-        if frame.stress is not None and frame.pbc.all():
-            composition = np.bincount(frame.numbers, minlength=119) / frame.n_atoms
-            row = (frame.volume / frame.n_atoms, float(frame.stress[:3].mean()))
-            groups.setdefault(composition.tobytes(), []).append(row)
-    if not groups:
-        return []
-    volume, tension = np.array(max(groups.values(), key=len)).T
-    # Slabs are large because of their vacuum, not because they are stretched.
-    bulk = np.abs(volume / np.median(volume) - 1) < _SIGN_WINDOW
-    volume, tension = volume[bulk], tension[bulk]
-    spread = volume.std() / volume.mean()
-    if len(volume) < _SIGN_FRAMES or spread < _SIGN_SPREAD or tension.std() == 0:
-        return []
-    correlation = np.corrcoef(volume, tension)[0, 1]
-    if correlation > -0.5:
-        return []
-    return [
-        f"stress: falls as the volume grows (correlation {correlation:.2f} over {len(volume)} "
-        "frames of one composition): probably the opposite sign, as VASP prints it"
-    ]

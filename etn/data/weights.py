@@ -11,7 +11,9 @@ import numpy as np
 
 from etn.data.dataset import Dataset
 from etn.data.frame import Frame
+from etn.data.missing import LABEL_NAMES, key_hint, lacks
 from etn.errors import DataError, SettingsError
+from etn.surface import option
 
 
 @dataclass(frozen=True)
@@ -101,29 +103,45 @@ class Weights:
         return cls(**given)
 
     def require(self, dataset: Dataset, *, what: str) -> None:
-        """Check that every label with a weight is there.
+        """Check that every label with a weight is there, but for those left out in reading.
+
+        A stress is asked of frames that are periodic in all three directions alone.
 
         Raises
         ------
         DataError
             With the frames that lack one.
         """
-        for label in ("energy", "forces", "stress"):
+        keys = dataset.label_keys
+        faults, some = [], False
+        if self.stress and "stress" not in keys.used():
+            faults.append(
+                f"the stress is left out ({option('stress_key', None)}), but "
+                f"{option('stress_weight', self.stress)} demands one of every frame"
+            )
+        for label in keys.used():  # what was left out in reading is not fitted
             if not getattr(self, label):
                 continue
-            missing = [
-                frame.name
-                for frame in dataset
-                if getattr(frame, label) is None and self.count(frame)
-            ]
-            if missing:
-                names = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
-                raise DataError(
-                    f"{what}: {len(missing)} of {len(dataset)} frames have no {label} "
-                    f"({names}), but its weight is {getattr(self, label):g}: give the key under "
-                    f"which the file has it, remove these frames, set the weight of {label} to "
-                    '0, or allow frames without it with missing="skip"'
-                )
+            missing = [frame for frame in dataset if lacks(frame, label) and self.count(frame)]
+            if not missing:
+                continue
+            if len(missing) == len(dataset):
+                what_lacks = f"none of the {len(dataset)} frames has {LABEL_NAMES[label]} ("
+            else:
+                names = ", ".join(frame.name for frame in missing[:3])
+                names += ", ..." if len(missing) > 3 else ""
+                what_lacks = f"{len(missing)} of {len(dataset)} frames have no {label} ({names}; "
+                some = True
+            faults.append(
+                f"{what_lacks}{keys.describe(label)}), {key_hint(missing, label, keys)}; to fit "
+                f"without, set {option(f'{label}_weight', 0)}"
+            )
+        if faults:
+            remedy = "remove these frames, or " if some else ""
+            raise DataError(
+                f"{what}: {'. '.join(faults)}. Or {remedy}allow that labels are missing with "
+                f"{option('missing', 'skip')}"
+            )
 
 
 def count_rows(dataset: Dataset, weights: Weights) -> int:
@@ -141,6 +159,5 @@ def count_rows(dataset: Dataset, weights: Weights) -> int:
             continue
         rows += frame.energy is not None and weights.energy > 0
         rows += 3 * frame.n_atoms * (frame.forces is not None and weights.forces > 0)
-        has_stress = frame.stress is not None and frame.volume > 0
-        rows += 6 * (has_stress and weights.stress != 0)
+        rows += 6 * (frame.stress is not None and weights.stress != 0)
     return rows

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from etn import io
 from etn.data.dataset import Dataset
 from etn.data.frame import Frame
-from etn.data.labels import voigt
 from etn.data.metrics import Metrics, Prediction, compute_metrics
+from etn.data.stress import voigt
 from etn.errors import ModelFileError, SettingsError
 from etn.potential.baseline import Baseline
 from etn.potential.features.batching import frame_batches, sample_parts

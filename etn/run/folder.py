@@ -26,6 +26,7 @@ from etn.run.layered import load_settings
 from etn.run.plan import Plan
 from etn.run.provenance import jsonable, machine, versions
 from etn.run.settings import CommonSettings
+from etn.surface import option
 from etn.sweep import Callback, Checkpoint, State, Step, Sweepable
 
 if TYPE_CHECKING:
@@ -212,14 +213,14 @@ def _open(
         if existing and not force:
             raise RunFolderError(
                 f"{out}: this folder already holds a run ({', '.join(existing)}); continue it with "
-                "--resume (resume=True), replace it with --force (force=True), or choose another "
-                "folder"
+                f"{option('resume', True)}, replace it with {option('force', True)}, or choose "
+                "another folder"
             )
         return settings.resolved()
     if SETTINGS not in existing:
         raise RunFolderError(
             f"{out}: there is no run to resume here (no {SETTINGS}); check the folder, or start a "
-            "run without --resume"
+            f"run without {option('resume', True)}"
         )
     stored = load_settings(out / SETTINGS)
     if settings is not None:

@@ -9,15 +9,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from etn.data.checks import check_data, check_unknowns
+from etn.data.checks import check_constants, check_data, check_unknowns
 from etn.data.dataset import Dataset
+from etn.data.missing import check_some_label
 from etn.data.weights import count_rows
-from etn.errors import DataError, SettingsError
+from etn.errors import SettingsError
 from etn.potential.base import Potential
 from etn.potential.baseline import Baseline
 from etn.potential.features.pairs import Pairs
 from etn.run.settings import CommonSettings
 from etn.run.sizes import count_unknowns
+from etn.surface import speaking
 
 __all__ = ["Plan", "check_reach"]
 
@@ -74,20 +76,30 @@ class Plan:
         >>> len(plan.train), len(plan.valid), len(plan.test)
         (175, 19, 23)
         """
+        with speaking("settings"):
+            return cls._read(settings)
+
+    @classmethod
+    def _read(cls, settings: CommonSettings) -> Plan:
         everything = settings.read(settings.train)
         valid = settings.read(settings.valid) if isinstance(settings.valid, str) else None
         test = settings.read(settings.test) if settings.test else None
         e0: str | Mapping[str, float] | Dataset = settings.e0
         if settings.e0_path is not None:
             e0 = settings.read(settings.e0_path)
-        if test is not None and not any(test.labels.values()):
-            raise DataError(
-                f"{test.source}: no frame has an energy, forces or stress to test against; give "
-                "their keys, or leave out the test set"
-            )
+        if test is not None:
+            check_some_label(test, then="or leave out the test set")
         check_reach(everything, settings.r_max)
         held_out = settings.valid if isinstance(settings.valid, float) else valid
         train, valid = settings.objective().hold_out(everything, held_out, settings.seed)
+        n_rows = count_rows(train, settings.weights())
+        if not n_rows:
+            check_some_label(train, what="nothing to fit", then="or choose other data")
+            raise SettingsError("weights: no label of the training set has a weight above zero")
+        if e0 in ("auto", "lstsq", "cohesive") and not everything.labels["energy"]:
+            if settings.energy_key is not None and settings.energy_weight:
+                settings.weights().require(train, what="training set")
+            e0 = dict.fromkeys(everything.elements, 0.0)  # forces say nothing about constants
         settings, size = settings.sized_for(train)
         basis = settings.basis(everything)
         for other in (valid, test):
@@ -95,9 +107,12 @@ class Plan:
                 Pairs.find([frame], basis.elements, basis.r_max)
         model = settings.potential(basis, Baseline.fit(everything, e0=e0, zbl=settings.zbl))
         plan = cls(settings, train, valid, test, model, size)
-        n_rows = count_rows(train, settings.weights())
         n_unknowns = count_unknowns(len(basis.elements), dict(settings))
-        warnings = (*check_data(plan.datasets), *check_unknowns(n_rows, n_unknowns))
+        warnings = (
+            *check_data(plan.datasets),
+            *check_constants(train, settings.energy_weight),
+            *check_unknowns(n_rows, n_unknowns),
+        )
         return replace(plan, warnings=warnings)
 
     @property

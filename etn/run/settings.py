@@ -14,6 +14,8 @@ from pydantic import BeforeValidator, model_validator
 
 from etn.data.dataset import Dataset
 from etn.data.embedded import PREFIX
+from etn.data.labels import LabelKeys
+from etn.data.stress import STRESS_UNITS
 from etn.data.weights import Weights, count_rows
 from etn.potential.base import Potential
 from etn.potential.baseline import Baseline
@@ -62,9 +64,27 @@ class CommonSettings(Options):
     )
     stress_key: Key = option(
         default_of(Dataset.read, "stress"),
-        "Key of the stress (tension positive) in the files; none leaves stress out.",
-        unit="eV/Å³",
+        "Key of the stress in the files; none leaves stress out. It is read of frames that are "
+        "periodic in all three directions.",
         form="NAME",
+    )
+    virial_key: Key = option(
+        default_of(Dataset.read, "virial"),
+        "Key of the virial, -V·stress, which is read as the stress.",
+        unit="eV",
+        form="NAME",
+    )
+    stress_unit: str = option(
+        default_of(Dataset.read, "stress_unit"),
+        f"Unit of the stress in the files: {', '.join(STRESS_UNITS)}.",
+        form="UNIT",
+    )
+    stress_convention: Annotated[str | None, BeforeValidator(parsing.to_optional)] = option(
+        default_of(Dataset.read, "stress_convention"),
+        "Sign of stresses and virials in the files: positive under tension or under compression, "
+        "or as VASP writes them: compression, six numbers in the order xx yy zz xy yz zx. none: "
+        "tension for a stress, compression for a virial.",
+        form="tension|compression|vasp",
     )
     missing: Literal["error", "skip"] = option(
         default_of(fit, "missing"),
@@ -250,6 +270,7 @@ class CommonSettings(Options):
         """Let the objects that the settings are for check what they check together."""
         self.objective()
         self.schedule()
+        LabelKeys(**self._label_keys())
         return self
 
     def weights(self) -> Weights:
@@ -291,9 +312,18 @@ class CommonSettings(Options):
 
     def read(self, source: str | tuple[str, ...]) -> Dataset:
         """Read data with the label keys of these settings."""
-        return Dataset.read(
-            source, energy=self.energy_key, forces=self.forces_key, stress=self.stress_key
-        )
+        return Dataset.read(source, **self._label_keys())
+
+    def _label_keys(self) -> dict[str, Any]:
+        """Where the labels stand, and how stresses are written: arguments of ``Dataset.read``."""
+        return {
+            "energy": self.energy_key,
+            "forces": self.forces_key,
+            "stress": self.stress_key,
+            "virial": self.virial_key,
+            "stress_unit": self.stress_unit,
+            "stress_convention": self.stress_convention,
+        }
 
     def basis(self, dataset: Dataset) -> Basis:
         """Features of the data."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 
+import ase.io
 import numpy as np
 import pytest
+from ase.stress import voigt_6_to_full_3x3_stress
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
@@ -46,6 +48,38 @@ def test_evaluate_without_labels(finished, tmp_path, invoke):
     (row,) = csv.DictReader(table.read_text().splitlines())
     assert row["energy_eV"] == row["forces_mae_eV_per_A"] == ""
     assert float(row["predicted_energy_eV"]) < 0
+
+
+def test_evaluate_reads_stresses_as_told(finished, data, tmp_path, invoke):
+    out, _ = finished
+    expected = load(out / "model.etn").evaluate(Dataset.read(data / "test.xyz"))
+    images = [frame.to_atoms() for frame in Dataset.read(data / "test.xyz")]
+    for atoms in images:
+        stress = atoms.calc.results.pop("stress")
+        atoms.info["W"] = -atoms.get_volume() * voigt_6_to_full_3x3_stress(stress)
+        atoms.info["S"] = -1602.1766208 * stress[[0, 1, 2, 5, 3, 4]]
+    ase.io.write(tmp_path / "other.xyz", images, format="extxyz")
+    for keys in (
+        ("--virial-key", "W"),
+        ("--stress-key", "S", "--stress-unit", "kbar", "--stress-convention", "vasp"),
+    ):
+        result = invoke("evaluate", out / "model.etn", tmp_path / "other.xyz", "--json", *keys)
+        assert result.exit_code == 0
+        found = json.loads(result.stdout)["stress"]
+        assert found["mae"] == pytest.approx(expected.stress.mae, rel=1e-5)
+        assert found["count"] == expected.stress.count
+
+
+def test_evaluate_says_what_it_did_not_read(finished, data, tmp_path, invoke):
+    out, _ = finished
+    images = [frame.to_atoms() for frame in Dataset.read(data / "test.xyz")]
+    for atoms in images:
+        atoms.info["virial"] = np.eye(3)
+        del atoms.calc.results["stress"]
+    ase.io.write(tmp_path / "other.xyz", images, format="extxyz")
+    result = invoke("evaluate", out / "model.etn", tmp_path / "other.xyz")
+    assert result.exit_code == 0
+    assert "give --virial-key virial" in result.stderr
 
 
 def test_info_describes_the_model(finished, invoke):
@@ -114,7 +148,37 @@ def evaluate_to_unknown_format(folder):
     return ["evaluate", model, folder / "test.xyz", "--out", folder / "a.pdf"], ".json or .csv"
 
 
+def nothing_to_test_on(folder):
+    atoms = Dataset.read(folder / "test.xyz")[0].to_atoms()
+    atoms.info["REF_energy"] = atoms.calc.results["energy"]
+    atoms.arrays["force"] = atoms.calc.results["forces"]
+    atoms.calc = None
+    ase.io.write(folder / "ref.xyz", atoms, format="extxyz")
+    command = ["evaluate", folder / "run" / "model.etn", folder / "ref.xyz"]
+    return command, (
+        'ref.xyz: nothing to test on: no frame has an energy (key "energy"), but there is '
+        "REF_energy (1 frame): if it holds the total energy in eV, give --energy-key REF_energy; "
+        'no frame has forces (key "forces"), but there is force (1 frame): if it holds the forces '
+        "in eV/Å, give --forces-key force; or predict with --out predictions.csv"
+    )
+
+
+def only_statistics_of_nothing(folder):
+    command, _ = nothing_to_test_on(folder)
+    return [*command, "--out", folder / "errors.json"], "nothing to test on"
+
+
+def unit_that_is_none(folder):
+    model = folder / "run" / "model.etn"
+    return ["evaluate", model, folder / "test.xyz", "--stress-unit", "psi"], (
+        "--stress-unit: expected one of eV/Å³, GPa,"
+    )
+
+
 BAD_INPUT = [
+    nothing_to_test_on,
+    only_statistics_of_nothing,
+    unit_that_is_none,
     newer_model,
     damaged_model,
     cut_model,

@@ -119,7 +119,7 @@ def test_more_unknowns_than_rows():
     assert check_unknowns(100, 100) == []
     (text,) = check_unknowns(99, 100)
     assert text.startswith("train: 99 data rows for 100 unknowns in one core")
-    assert "--size" in text
+    assert 'size="small"' in text
 
 
 def test_a_plan_tells_what_is_wrong(tmp_path):

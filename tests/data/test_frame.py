@@ -214,3 +214,8 @@ def test_the_weight_of_a_frame_is_read_written_and_checked(tmp_path):
     for value in (-1.0, np.nan, "much"):
         with pytest.raises(DataError, match=r"made:0: the weight \(config_weight\) must be"):
             Frame.from_atoms(Atoms("H", info={"config_weight": value}), name="made:0")
+
+
+def test_a_stress_without_periodicity_is_refused():
+    with pytest.raises(DataError, match=r"x:1: a stress needs a volume, .* \(stress=None\) or set"):
+        Frame([29], [[0, 0, 0]], 9 * np.eye(3), [True, True, False], stress=np.zeros(6), name="x:1")

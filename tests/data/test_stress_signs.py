@@ -12,6 +12,7 @@ from etn.data import Dataset, Frame
 from etn.data.checks import check_data
 from etn.data.stress_signs import strain_work, stress_warnings
 from etn.o3 import random_rotation
+from etn.surface import options, speaking
 
 GPA = 160.21766208
 CUBE = 6.0 * np.eye(3)
@@ -85,29 +86,114 @@ def test_the_error_is_of_third_order(moduli):
 
 
 @pytest.mark.parametrize(
-    ("factor", "name"),
+    ("factor", "name", "remedy"),
     [
-        (-1.0, "minus the stress in eV/Å³"),
-        (GPA, "the stress in GPa"),
-        (-GPA, "minus the stress in GPa"),
-        (10 * GPA, "the stress in kbar"),
-        (-10 * GPA, "minus the stress in kbar"),
-        (1e4 * GPA, "the stress in bar"),
-        (1 / 183.631, "the stress in Hartree/Bohr³"),
-        (1 / GPA, "the stress in eV/Å³ over 160.2"),
-        (7.0, "the stress in another unit"),
+        (-1.0, "minus the stress in eV/Å³", {"stress_convention": "compression"}),
+        (GPA, "the stress in GPa", {"stress_unit": "GPa"}),
+        (-GPA, "minus the stress in GPa", {"stress_unit": "GPa",
+                                           "stress_convention": "compression"}),
+        (10 * GPA, "the stress in kbar", {"stress_unit": "kbar"}),
+        (-10 * GPA, "minus the stress in kbar", {"stress_unit": "kbar",
+                                                 "stress_convention": "compression"}),
+        (1e4 * GPA, "the stress in bar", {"stress_unit": "bar"}),
+        (1 / 183.631, "the stress in Hartree/Bohr³", {"stress_unit": "Hartree/Bohr³"}),
+        (1 / GPA, "the stress in eV/Å³ over 160.2", {}),
+        (7.0, "the stress in another unit", {}),
+    ],
+)  # fmt: skip
+def test_other_units_and_signs_are_named_with_what_mends_them(elastic, factor, name, remedy):
+    written = [replace(f, stress=factor * f.stress).to_atoms() for f in elastic]
+    found = Dataset.from_atoms(written)
+    (text,) = stress_warnings(found, found.label_keys)
+    assert f"so what was read is probably {name}" in text
+    if not remedy:
+        assert "tension positive: convert it, or leave it out (stress=None)" in text
+        return
+    assert f"read it with {options(**remedy)}, or leave it out (stress=None)" in text
+    mended = Dataset.from_atoms(written, **remedy)
+    assert stress_warnings(mended, mended.label_keys) == []
+    np.testing.assert_allclose(mended[0].stress, elastic[0].stress, rtol=1e-3)
+
+
+def test_remedies_are_those_of_the_command_to_who_types(elastic):
+    with speaking("command"):
+        (text,) = stress_warnings([replace(f, stress=-GPA * f.stress) for f in elastic])
+    assert "read it with --stress-unit GPa --stress-convention compression, or leave" in text
+    assert "(--stress-key none)" in text
+
+
+@pytest.mark.parametrize(
+    ("told", "remedy"),
+    [
+        ({"stress_unit": "GPa"}, {"stress_unit": "kbar", "stress_convention": "compression"}),
+        ({"stress_unit": "GPa", "stress_convention": "compression"}, {"stress_unit": "kbar"}),
+        ({"stress_unit": "kbar"}, {"stress_convention": "compression"}),
     ],
 )
-def test_other_units_and_signs_are_named(elastic, factor, name):
-    (text,) = stress_warnings([replace(f, stress=factor * f.stress) for f in elastic])
-    assert f"so they are probably {name}" in text
-    assert "convert them" in text
+def test_what_was_told_wrong_is_named(elastic, told, remedy):
+    written = [replace(f, stress=-10 * GPA * f.stress).to_atoms() for f in elastic]
+    found = Dataset.from_atoms(written, **told)
+    (text,) = stress_warnings(found, found.label_keys)
+    assert "probably minus the stress in kbar" in text
+    assert f"read it with {options(**remedy)}, or" in text
+
+
+def vasp_order(stress):
+    """xx, yy, zz, xy, yz, zx from xx, yy, zz, yz, xz, xy."""
+    return stress[[0, 1, 2, 5, 3, 4]]
+
+
+def sheared(moduli, write, factor=-10 * GPA, **keys):
+    """Frames of a sheared crystal, and what is read of them as they are written."""
+    rng = np.random.default_rng(7)
+    frames, images = [], []
+    for _ in range(8):
+        shear = 0.01 * np.triu(rng.normal(size=(3, 3)), 1)
+        frames.append(strained(shear + shear.T, moduli))
+        images.append(replace(frames[-1], stress=None).to_atoms())
+        images[-1].info["stress"] = write(factor * frames[-1].stress)
+    return frames, Dataset.from_atoms(images, **keys)
+
+
+def test_six_numbers_in_the_order_of_vasp_are_recognised(moduli):
+    keys = {"stress_unit": "kbar", "stress_convention": "compression"}
+    _, found = sheared(moduli, vasp_order, **keys)
+    (text,) = stress_warnings(found, found.label_keys)
+    assert "its six numbers in the order xx yy zz xy yz zx of VASP" in text
+    assert 'read it with stress_convention="vasp", or leave' in text
+    frames, mended = sheared(moduli, vasp_order, **keys | {"stress_convention": "vasp"})
+    assert stress_warnings(mended, mended.label_keys) == []
+    np.testing.assert_allclose(mended[3].stress, frames[3].stress, rtol=1e-12)
+
+
+def test_the_order_of_the_six_numbers_is_not_doubted_without_cause(moduli):
+    keys = {"stress_unit": "kbar", "stress_convention": "compression"}
+    _, right = sheared(moduli, lambda stress: stress, **keys)
+    assert stress_warnings(right, right.label_keys) == []
+    # With the sign of a tension there is no such convention.
+    _, found = sheared(moduli, vasp_order, 1.0)
+    (text,) = stress_warnings(found, found.label_keys)
+    assert "of VASP; expected eV/Å³, tension positive: convert it" in text
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_the_virial_is_named(elastic, sign):
-    (text,) = stress_warnings([replace(f, stress=sign * f.volume * f.stress) for f in elastic])
-    assert f"{'' if sign > 0 else 'minus '}the virial V sigma in eV" in text
+    written = [replace(f, stress=sign * f.volume * f.stress).to_atoms() for f in elastic]
+    found = Dataset.from_atoms(written)
+    (text,) = stress_warnings(found, found.label_keys)
+    assert f"{'' if sign > 0 else 'minus '}the virial V·stress in eV" in text
+    right, wrong = ("tension", "compression")[:: int(sign)]
+    given = 'virial="stress", stress=None'
+    given += ', stress_convention="tension"' if sign > 0 else ""
+    assert f"read it with {given}, or leave" in text
+    keys = {"virial": "stress", "stress": None}
+    mended = Dataset.from_atoms(written, **keys, stress_convention=right)
+    assert stress_warnings(mended, mended.label_keys) == []
+    np.testing.assert_allclose(mended[0].stress, elastic[0].stress, rtol=1e-12)
+    found = Dataset.from_atoms(written, **keys, stress_convention=wrong)
+    (text,) = stress_warnings(found, found.label_keys)
+    assert "a virial of the other sign; expected -V·stress in eV" in text
+    assert f'read it with stress_convention="{right}", or leave it out (virial=None)' in text
 
 
 def test_stresses_that_agree_are_left_in_peace(elastic):

@@ -39,15 +39,33 @@ def test_missing_labels_are_named(rng, make_frame):
     frames = [replace(make_frame(rng, n), forces=None) for n in (2, 3, 4, 5)]
     data = Dataset([*frames, make_frame(rng, 6)])
     with pytest.raises(
-        DataError, match=r"train: 4 of 5 frames have no forces \(made:2, .*\.\.\.\)"
+        DataError, match=r"train: 4 of 5 frames have no forces \(made:2, .*\.\.\.; key \"forces\"\)"
     ):
         Weights().require(data, what="train")
     Weights(forces=0.0).require(data, what="train")
     Weights().require(Dataset([make_frame(rng, 6)]), what="train")
     no_stress = Dataset([replace(make_frame(rng, 6), stress=None)])
     Weights().require(no_stress, what="train")
-    with pytest.raises(DataError, match="no stress"):
+    with pytest.raises(DataError, match="has a stress"):
         Weights(stress=1.0).require(no_stress, what="train")
+
+
+def test_labels_that_were_left_out_in_reading_are_not_missed(rng, make_frame):
+    image = replace(make_frame(rng, 4), forces=None).to_atoms()
+    Weights().require(Dataset.from_atoms([image], forces=None), what="train")
+    bare = Dataset.from_atoms([image], forces=None, stress=None)
+    Weights().require(bare, what="train")
+    # The weight of a stress has no default: a number is a wish.
+    with pytest.raises(DataError, match=r"left out \(stress=None\), but weights=.* demands one"):
+        Weights(stress=1.0).require(bare, what="train")
+    with pytest.raises(DataError, match=r'none of the 1 frames has forces \(key "forces"\)'):
+        Weights().require(Dataset.from_atoms([image]), what="train")
+
+
+def test_a_stress_is_asked_of_crystals_alone(rng, make_frame):
+    whole = make_frame(rng, 4)
+    cluster = replace(whole, cell=np.zeros((3, 3)), pbc=np.zeros(3, bool), stress=None)
+    Weights(stress=1.0).require(Dataset([whole, cluster]), what="train")
 
 
 def test_an_unknown_kind_is_named_with_those_that_there_are(rng, make_frame):
@@ -63,7 +81,7 @@ def test_an_unknown_kind_is_named_with_those_that_there_are(rng, make_frame):
 def test_rows_are_counted_label_by_label(make_frame, rng):
     frames = [make_frame(rng, n) for n in (3, 5, 4)]
     bare = replace(frames[1], energy=None, stress=None)
-    flat = replace(frames[2], cell=np.zeros((3, 3)), pbc=np.zeros(3, bool))
+    flat = replace(frames[2], cell=np.zeros((3, 3)), pbc=np.zeros(3, bool), stress=None)
     data = Dataset([frames[0], bare, flat])
     # 1 + 9 + 6, 15 forces, and 1 + 12 where a stress has no volume.
     assert count_rows(data, Weights()) == 16 + 15 + 13

@@ -168,7 +168,7 @@ def test_damaged_checkpoint_is_reported(settings, tmp_path, contents, stop_after
 
 def test_a_run_is_not_overwritten(finished, settings, contents):
     before = contents(finished)
-    with pytest.raises(RunFolderError, match=r"already holds a run .*--resume.*--force"):
+    with pytest.raises(RunFolderError, match=r"already holds a run .*resume=True.*force=True"):
         run_fit(settings, finished)
     assert contents(finished) == before
 

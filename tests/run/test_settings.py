@@ -19,6 +19,9 @@ SAME_AS = {
     "energy_key": (Dataset.read, "energy"),
     "forces_key": (Dataset.read, "forces"),
     "stress_key": (Dataset.read, "stress"),
+    "virial_key": (Dataset.read, "virial"),
+    "stress_unit": (Dataset.read, "stress_unit"),
+    "stress_convention": (Dataset.read, "stress_convention"),
     "missing": (fit, "missing"),
     "r_max": (Basis.for_dataset, "r_max"),
     "n_max": (Basis.for_dataset, "n_max"),
@@ -75,6 +78,8 @@ def test_every_setting_is_described(name):
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
+        ("stress_unit", "psi", "one of eV/Å³, GPa"),
+        ("stress_convention", "pressure", "one of tension, compression, vasp"),
         ("r_max", 0, "greater than 0"),
         ("r_max", -5, "greater than 0"),
         ("r_max", 25, "less than or equal to 20"),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn.backend import FloatArray as Array
-from etn.data.labels import VOIGT
+from etn.data.stress import VOIGT
 from etn.network.samples import Blocks, Samples
 from etn.o3 import Irrep, spherical_harmonics_with_gradients
 from etn.potential.features.pairs import Pairs

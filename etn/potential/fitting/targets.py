@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from etn.backend import FloatArray as Array
 from etn.data.frame import Frame
-from etn.data.labels import voigt
+from etn.data.stress import voigt
 from etn.data.weights import Weights
 from etn.potential.baseline import Baseline
 from etn.potential.features.pairs import Pairs
@@ -66,7 +66,7 @@ class Targets:
         of_stress = weights.DEFAULT_STRESS if weights.stress is None else weights.stress
         strain, strain_weights = np.zeros((len(frames), 6)), np.zeros(len(frames))
         for k, frame in enumerate(frames):
-            if frame.stress is not None and frame.volume > 0 and factors[k] * of_stress > 0:
+            if frame.stress is not None and factors[k] * of_stress > 0:
                 strain[k] = frame.stress * frame.volume - voigt(base_strain[k])
                 strain_weights[k] = factors[k] * of_stress / n[k]
         return cls(

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from etn.backend import FloatArray as Array
-from etn.data.labels import VOIGT
+from etn.data.stress import VOIGT
 from etn.o3 import spherical_harmonics_with_gradients
 from etn.potential.features.basis import Basis
 from etn.potential.features.pairs import Pairs

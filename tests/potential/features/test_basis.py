@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from etn.data.labels import voigt
+from etn.data.stress import voigt
 from etn.errors import DataError, SettingsError
 from etn.o3 import Irreps
 from etn.potential import Basis, Dataset, Frame

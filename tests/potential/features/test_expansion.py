@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import sph_harm_y
 
-from etn.data.labels import VOIGT
+from etn.data.stress import VOIGT
 from etn.potential import Frame
 from etn.potential.features.pairs import Pairs
 from etn.testing import dense_leg

@@ -126,17 +126,18 @@ def test_labels_that_are_absent_have_no_rows(
     assert rows.measure(chain)["F"] == pytest.approx(metrics.forces.mae, rel=1e-10)
 
 
-def test_a_stress_without_a_volume_has_no_rows(
-    rng, basis, chain, make_frame, weighted_loss, baseline
+@pytest.mark.parametrize("cell", [np.zeros((3, 3)), 15 * np.eye(3)])
+def test_a_stress_without_periodicity_has_no_rows(
+    rng, basis, chain, make_frame, weighted_loss, baseline, cell
 ):
-    # Calculators may hand out a zero stress for a molecule; the model predicts none.
-    molecule = replace(
-        make_frame(rng, 4), cell=np.zeros((3, 3)), pbc=np.zeros(3, bool), stress=np.zeros(6)
-    )
-    data = Dataset([molecule, make_frame(rng, 3)])
+    # Calculators may hand out a zero stress for a molecule, in a box or not.
+    molecule = replace(make_frame(rng, 4), cell=cell, pbc=np.zeros(3, bool), stress=None)
+    image = molecule.to_atoms()
+    image.calc.results["stress"] = np.zeros(6)
+    data = Dataset([*Dataset.from_atoms([image]), make_frame(rng, 3)])
     model = PolynomialPotential(basis, body_order=4, max_bond=2, baseline=baseline, chain=chain)
     loss = Rows(data, basis, baseline, WEIGHTS).measure(chain)["loss"]
-    finite = Dataset([replace(molecule, stress=None), data[1]])
+    finite = Dataset([molecule, data[1]])
     assert loss == pytest.approx(weighted_loss(model, finite, WEIGHTS), rel=1e-10)
 
 

@@ -64,7 +64,7 @@ def test_a_stress_has_its_default_weight_unless_another_is_given(rng):
     for stress, expected in ((None, Weights.DEFAULT_STRESS), (5.0, 5.0), (0.0, 0.0)):
         found = targets([frame], weights=Weights(stress=stress))
         np.testing.assert_allclose(found.strain_weights, [expected / 4])
-    flat = replace(frame, cell=np.zeros((3, 3)), pbc=np.zeros(3, bool))
+    flat = replace(frame, cell=np.zeros((3, 3)), pbc=np.zeros(3, bool), stress=None)
     assert targets([flat]).strain_weights == [0.0]
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from etn.data.labels import VOIGT
+from etn.data.stress import VOIGT
 from etn.potential import Radial
 from etn.potential.features.pairs import Pairs
 from etn.potential.message_passing.edges import Edges, Sources

@@ -24,7 +24,7 @@ def evaluate(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Model file (model.etn).")],
     data: Annotated[
         list[str],
-        typer.Argument(metavar="DATA", help="Extended XYZ files, or an embedded set."),
+        typer.Argument(metavar="DATA", help="Extended XYZ or other files of ASE, or an embedded set."),
     ],
     *,
     energy_key: EnergyKey = "energy",

@@ -39,7 +39,7 @@ class CommonSettings(Options):
     """What can be set in the fit of any kind of potential."""
 
     train: Annotated[tuple[str, ...], BeforeValidator(parsing.to_train)] = option(
-        ..., "Training data: extended XYZ files, or an embedded set.", form="FILE"
+        ..., "Training data: extended XYZ or other files of ASE, or an embedded set.", form="FILE"
     )
     test: Paths = option(None, "Data to test on after the fit; never fitted.", form="FILE")
     valid: Annotated[float | str | None, BeforeValidator(parsing.to_valid)] = option(

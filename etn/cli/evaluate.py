@@ -24,7 +24,9 @@ def evaluate(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Model file (model.etn).")],
     data: Annotated[
         list[str],
-        typer.Argument(metavar="DATA", help="Extended XYZ or other files of ASE, or an embedded set."),
+        typer.Argument(
+            metavar="DATA", help="Extended XYZ or other files of ASE, or an embedded set."
+        ),
     ],
     *,
     energy_key: EnergyKey = "energy",
@@ -34,7 +36,8 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Write the errors too: .json all statistics, .csv one line a frame.",
+            help="Write too: .json all statistics, .csv one line a frame, .xyz the structures "
+            "with predictions, error bars and grades; data without labels are predicted.",
             show_default=False,
         ),
     ] = None,
@@ -43,14 +46,17 @@ def evaluate(
     ] = False,
     debug: Debug = False,
 ) -> None:
-    """Print the errors of a potential on data."""
+    """Print the errors of a potential on data, or predict structures without labels."""
     from etn.errors import SettingsError
     from etn.io import write_atomic
     from etn.potential import Dataset, compute_metrics, load
+    from etn.run.predictions import write_predictions
 
     suffix = "" if out is None else Path(out).suffix
-    if out is not None and suffix not in (".json", ".csv"):
-        raise SettingsError(f"--out: expected a file that ends in .json or .csv, got {out}")
+    if out is not None and suffix not in (".json", ".csv", ".xyz", ".extxyz"):
+        raise SettingsError(f"--out: expected a file that ends in .json, .csv or .xyz, got {out}")
+    if out is not None and Path(out).resolve() in {Path(path).resolve() for path in data}:
+        raise SettingsError(f"--out: {out} is one of the data files; choose another file")
     potential = load(model)
     keys = {"energy": energy_key, "forces": forces_key, "stress": stress_key}
     used = {label: None if key.lower() == "none" else key for label, key in keys.items()}
@@ -58,10 +64,17 @@ def evaluate(
     predictions = potential.predict(dataset)
     metrics = compute_metrics(predictions, dataset)
     text = json.dumps(metrics.to_dict(), indent=1, ensure_ascii=False)
-    if out is not None:
+    if out is not None and suffix in (".xyz", ".extxyz"):
+        write_predictions(out, potential, dataset, predictions)
+    elif out is not None:
         write_atomic(out, text + "\n" if suffix == ".json" else _frame_table(dataset, predictions))
     if as_json:
         typer.echo(text)
+        return
+    if suffix in (".xyz", ".extxyz") and not any(dataset.labels.values()):
+        typer.echo(
+            f"{model} on {dataset.source}: {len(dataset)} frames predicted, written to {out}"
+        )
         return
     typer.echo(f"{model} on {dataset.source}\n{metrics}")
     if not any(dataset.labels.values()):

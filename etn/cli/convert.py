@@ -1,0 +1,45 @@
+"""The command ``etn convert``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from etn.cli.evaluate import EnergyKey, ForcesKey, StressKey
+from etn.cli.options import Debug
+
+
+def convert(
+    data: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DATA", help="Extended XYZ or other files of ASE, or an embedded set."
+        ),
+    ],
+    *,
+    out: Annotated[str, typer.Option(metavar="FILE", help="Write them here, as extended XYZ.")],
+    index: Annotated[
+        str,
+        typer.Option(metavar="SLICE", help="Which frames of each file, such as ::10 or -100:."),
+    ] = ":",
+    energy_key: EnergyKey = "energy",
+    forces_key: ForcesKey = "forces",
+    stress_key: StressKey = "stress",
+    debug: Debug = False,
+) -> None:
+    """Gather structures and labels into one file of extended XYZ, and say what they hold."""
+    from pathlib import Path
+
+    from etn.errors import SettingsError
+    from etn.potential import Dataset
+
+    if Path(out).suffix not in (".xyz", ".extxyz"):
+        raise SettingsError(f"--out: expected a file that ends in .xyz or .extxyz, got {out}")
+    if Path(out).resolve() in {Path(path).resolve() for path in data}:
+        raise SettingsError(f"--out: {out} is one of the data files; choose another file")
+    keys = {"energy": energy_key, "forces": forces_key, "stress": stress_key}
+    used = {label: None if key.lower() == "none" else key for label, key in keys.items()}
+    dataset = Dataset.read(data, index=index, **used)
+    dataset.write(out)
+    typer.echo(f"{dataset}\n\n{len(dataset)} frames written to {out}")

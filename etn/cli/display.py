@@ -135,6 +135,8 @@ class Display(Callback):
                 self.print(f"{name:<15}{dataset!r}")
         for text in plan.warnings:
             self.print(_wrapped("warning", text))
+        if left_out := plan.describe_left_out():
+            self.print(_wrapped("max force", left_out))
         self.print(_wrapped("size", plan.size))
         facts = model.describe()
         for title, name in (("model", "network"), ("basis", "basis"), ("messages", "messages")):

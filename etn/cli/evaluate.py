@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,15 +42,24 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    max_force: Annotated[
+        float | None,
+        typer.Option(
+            metavar="FLOAT",
+            help="Give the errors without the frames in which a force is longer (eV/Å), too.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the statistics as JSON, not as a table.")
     ] = False,
     debug: Debug = False,
 ) -> None:
     """Print the errors of a potential on data, or predict structures without labels."""
+    from etn.data.force_cap import capped_metrics
     from etn.errors import SettingsError
     from etn.io import write_atomic
-    from etn.potential import Dataset, compute_metrics, load
+    from etn.potential import Dataset, load
     from etn.run.predictions import write_predictions
 
     suffix = "" if out is None else Path(out).suffix
@@ -57,13 +67,18 @@ def evaluate(
         raise SettingsError(f"--out: expected a file that ends in .json, .csv or .xyz, got {out}")
     if out is not None and Path(out).resolve() in {Path(path).resolve() for path in data}:
         raise SettingsError(f"--out: {out} is one of the data files; choose another file")
+    if max_force is not None and not 0 < max_force < math.inf:
+        raise SettingsError(f"--max-force: expected a positive number of eV/Å, got {max_force}")
     potential = load(model)
     keys = {"energy": energy_key, "forces": forces_key, "stress": stress_key}
     used = {label: None if key.lower() == "none" else key for label, key in keys.items()}
     dataset = Dataset.read(data, **used)  # type: ignore[arg-type]
     predictions = potential.predict(dataset)
-    metrics = compute_metrics(predictions, dataset)
-    text = json.dumps(metrics.to_dict(), indent=1, ensure_ascii=False)
+    metrics, *within = capped_metrics("", predictions, dataset, max_force).values()
+    statistics = metrics.to_dict()
+    if within:
+        statistics["within_max_force"] = within[0].to_dict()
+    text = json.dumps(statistics, indent=1, ensure_ascii=False)
     if out is not None and suffix in (".xyz", ".extxyz"):
         write_predictions(out, potential, dataset, predictions)
     elif out is not None:
@@ -77,6 +92,8 @@ def evaluate(
         )
         return
     typer.echo(f"{model} on {dataset.source}\n{metrics}")
+    if within:
+        typer.echo(f"\nforces up to {max_force:g} eV/Å\n{within[0]}")
     if not any(dataset.labels.values()):
         typer.echo("etn: the data have no labels under these keys (--energy-key ...)", err=True)
 
@@ -106,11 +123,11 @@ def info(
         for number, line in enumerate(text.split("\n"))
     ]
     note = load_file(model).header["note"]
-    for name in ("train", "valid", "test"):
-        errors = note.get("errors", {}).get(name, {})
+    for title, errors in note.get("errors", {}).items():
         if errors:
             text = ", ".join(f"{key} {value:.4g}" for key, value in errors.items())
-            rows.append((f"{name} errors", text))
+            name, _, part = title.partition(", ")
+            rows.append(("", f"{part}: {text}") if part else (f"{name} errors", text))
     if "created" in note:
         rows.append(("created", note["created"]))
     if "versions" in note:

@@ -71,6 +71,15 @@ class CommonSettings(Options):
         "Whether a frame that lacks a label with a weight is an error, or is fitted without it.",
         form="error|skip",
     )
+    max_force: Annotated[float | None, BeforeValidator(parsing.to_optional)] = option(
+        None,
+        "Frames in which a force is longer are not fitted; errors are shown with and without them. "
+        "none fits all.",
+        unit="eV/Å",
+        form="FLOAT",
+        gt=0,
+        allow_inf_nan=False,
+    )
     size: Literal["small", "medium", "wide", "large", "auto"] = option(
         "auto",
         f"What the settings {', '.join(SIZED)} are unless they are given. "

@@ -49,6 +49,22 @@ def test_evaluate_without_labels(finished, tmp_path, invoke):
     assert float(row["predicted_energy_eV"]) < 0
 
 
+def test_errors_without_the_largest_forces(finished, data, invoke):
+    out, _ = finished
+    given = Dataset.read(data / "test.xyz")
+    largest = np.array([np.linalg.norm(frame.forces, axis=1).max() for frame in given])
+    within = load(out / "model.etn").evaluate(given[largest <= 7.0])
+    command = ("evaluate", out / "model.etn", data / "test.xyz", "--max-force")
+    text = invoke(*command, 7).stdout
+    assert text.endswith(f"\n\nforces up to 7 eV/Å\n{within}\n")
+    statistics = json.loads(invoke(*command, 7, "--json").stdout)
+    assert (statistics["n_frames"], statistics["within_max_force"]["n_frames"]) == (3, 2)
+    assert "up to" not in invoke(*command, 100).stdout
+    refused = invoke(*command, "-1")
+    assert refused.exit_code == 2
+    assert "--max-force: expected a positive number" in refused.stderr
+
+
 @pytest.mark.parametrize("has_labels", [True, False])
 @pytest.mark.parametrize("name", ["predictions.xyz", "predictions.extxyz"])
 def test_predictions_are_written_for_ase(finished, data, tmp_path, invoke, has_labels, name):

@@ -142,7 +142,7 @@ def _near_distances(placed: Sequence[Placed]) -> FloatArray:
         for second in range(first, n_elements):
             rows = [one.distances(first, second) for one in placed]
             # The reach stands for what lies beyond, so that a distance may grow out of it.
-            table = np.full((len(rows), max(map(len, rows))), placed[0].reach)
+            table = np.full((len(rows), 1 + max(map(len, rows))), placed[0].reach)
             for into, row in zip(table, rows, strict=True):
                 into[: len(row)] = row
             columns.append(table)

@@ -161,6 +161,13 @@ def test_frames_that_agree_to_the_bit_are_not_compared(monkeypatch):
     assert find_duplicates([crystal(0), slab(1), crystal(0), crystal(0)]) == [[0, 2, 3]]
 
 
+def test_atoms_far_from_each_other(copied):
+    positions = [[0, 0, 0], [100, 0, 0], [0, 300, 0]]
+    one = Frame([1, 1, 8], positions, np.zeros((3, 3)), [False] * 3)
+    other = Frame([1, 1, 8], 1.01 * np.array(positions), np.zeros((3, 3)), [False] * 3)
+    assert find_duplicates([one, other, copied(one, 1)]) == [[0, 2]]
+
+
 def test_many_displacements_of_one_crystal(copied):
     """Frames of phonon calculations, of which symmetry makes most the same: six are not."""
     atoms = bulk("Si", "diamond", a=5.43, cubic=True) * 2

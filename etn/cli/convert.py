@@ -42,4 +42,5 @@ def convert(
     used = {label: None if key.lower() == "none" else key for label, key in keys.items()}
     dataset = Dataset.read(data, index=index, **used)
     dataset.write(out)
-    typer.echo(f"{dataset}\n\n{len(dataset)} frames written to {out}")
+    frames = f"{len(dataset)} frame{'' if len(dataset) == 1 else 's'}"
+    typer.echo(f"{dataset}\n\n{frames} written to {out}")

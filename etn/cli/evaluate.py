@@ -87,9 +87,8 @@ def evaluate(
         typer.echo(text)
         return
     if suffix in (".xyz", ".extxyz") and not any(dataset.labels.values()):
-        typer.echo(
-            f"{model} on {dataset.source}: {len(dataset)} frames predicted, written to {out}"
-        )
+        frames = f"{len(dataset)} frame{'' if len(dataset) == 1 else 's'}"
+        typer.echo(f"{model} on {dataset.source}: {frames} predicted, written to {out}")
         return
     typer.echo(f"{model} on {dataset.source}\n{metrics}")
     if within:

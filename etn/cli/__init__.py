@@ -1,4 +1,4 @@
-"""The command ``etn``: fit, evaluate and inspect potentials, and select data for them.
+"""The command ``etn``: fit, evaluate and inspect potentials, select and convert data for them.
 
 Importing this module loads typer only; each command loads what it needs.
 """
@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from etn.cli.allocator import keep_freed_memory
+from etn.cli.convert import convert
 from etn.cli.evaluate import evaluate, info
 from etn.cli.fit import fit, with_settings
 from etn.cli.options import INPUT_ERROR, INTERRUPTED, Debug
@@ -81,6 +82,7 @@ def app() -> typer.Typer:
     group.command("evaluate")(evaluate)
     group.command("info")(info)
     group.command("select")(select)
+    group.command("convert")(convert)
     return group
 
 

@@ -137,6 +137,8 @@ class Display(Callback):
                     self.print(_wrapped("warning", f"{name}: {text}"))
         for text in plan.warnings:
             self.print(_wrapped("warning", text))
+        if left_out := plan.describe_left_out():
+            self.print(_wrapped("max force", left_out))
         self.print(_wrapped("size", plan.size))
         facts = model.describe()
         for title, name in (("model", "network"), ("basis", "basis"), ("messages", "messages")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from etn.potential import Dataset, Prediction
 
 # What ``--out`` may be, and of these what holds predictions, which need no labels.
-_OUT, _PREDICTIONS = (".json", ".csv"), (".csv",)
+_STRUCTURES = (".xyz", ".extxyz")
+_PREDICTIONS = (".csv", *_STRUCTURES)
+_OUT = (".json", *_PREDICTIONS)
 
 EnergyKey = Annotated[str, typer.Option(metavar="NAME", help="Key of the total energy, eV.")]
 ForcesKey = Annotated[str, typer.Option(metavar="NAME", help="Key of the forces, eV/Å.")]
@@ -42,7 +45,9 @@ def evaluate(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Model file (model.etn).")],
     data: Annotated[
         list[str],
-        typer.Argument(metavar="DATA", help="Extended XYZ files, or an embedded set."),
+        typer.Argument(
+            metavar="DATA", help="Extended XYZ or other files of ASE, or an embedded set."
+        ),
     ],
     *,
     energy_key: EnergyKey = "energy",
@@ -55,7 +60,16 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Write the errors too: .json all statistics, .csv one line a frame.",
+            help="Write too: .json all statistics, .csv one line a frame, .xyz the structures "
+            "with predictions, error bars and grades; data without labels are predicted.",
+            show_default=False,
+        ),
+    ] = None,
+    max_force: Annotated[
+        float | None,
+        typer.Option(
+            metavar="FLOAT",
+            help="Give the errors without the frames in which a force is longer (eV/Å), too.",
             show_default=False,
         ),
     ] = None,
@@ -64,16 +78,22 @@ def evaluate(
     ] = False,
     debug: Debug = False,
 ) -> None:
-    """Print the errors of a potential on data."""
+    """Print the errors of a potential on data, or predict structures without labels."""
+    from etn.data.force_cap import capped_metrics
     from etn.data.missing import check_some_label
     from etn.errors import SettingsError
     from etn.io import write_atomic
-    from etn.potential import Dataset, compute_metrics, load
+    from etn.potential import Dataset, load
     from etn.run.parsing import to_optional
+    from etn.run.predictions import write_predictions
 
     suffix = "" if out is None else Path(out).suffix
     if out is not None and suffix not in _OUT:
-        raise SettingsError(f"--out: expected a file that ends in .json or .csv, got {out}")
+        raise SettingsError(f"--out: expected a file that ends in .json, .csv or .xyz, got {out}")
+    if out is not None and Path(out).resolve() in {Path(path).resolve() for path in data}:
+        raise SettingsError(f"--out: {out} is one of the data files; choose another file")
+    if max_force is not None and not 0 < max_force < math.inf:
+        raise SettingsError(f"--max-force: expected a positive number of eV/Å, got {max_force}")
     potential = load(model)
     dataset = Dataset.read(
         data,
@@ -85,18 +105,29 @@ def evaluate(
         stress_convention=to_optional(stress_convention),
     )
     if suffix not in _PREDICTIONS:
-        check_some_label(dataset, then="or predict with --out predictions.csv")
-    if any(dataset.labels.values()):
-        for text in dataset.summary().warnings:
-            typer.echo(f"warning: {text}", err=True)
-    else:
-        typer.echo("etn: no labels under these keys (--energy-key ...): predictions only", err=True)
+        check_some_label(dataset, then="or predict with --out predictions.xyz")
+    for text in dataset.summary().warnings if any(dataset.labels.values()) else ():
+        typer.echo(f"warning: {text}", err=True)
     predictions = potential.predict(dataset)
-    metrics = compute_metrics(predictions, dataset)
-    text = json.dumps(metrics.to_dict(), indent=1, ensure_ascii=False)
-    if out is not None:
+    metrics, *within = capped_metrics("", predictions, dataset, max_force).values()
+    statistics = metrics.to_dict()
+    if within:
+        statistics["within_max_force"] = within[0].to_dict()
+    text = json.dumps(statistics, indent=1, ensure_ascii=False)
+    if out is not None and suffix in _STRUCTURES:
+        write_predictions(out, potential, dataset, predictions)
+    elif out is not None:
         write_atomic(out, text + "\n" if suffix == ".json" else _frame_table(dataset, predictions))
-    typer.echo(text if as_json else f"{model} on {dataset.source}\n{metrics}")
+    if as_json:
+        typer.echo(text)
+        return
+    if not any(dataset.labels.values()):
+        frames = f"{len(dataset)} frame{'' if len(dataset) == 1 else 's'}"
+        typer.echo(f"{model} on {dataset.source}: {frames} predicted, written to {out}")
+        return
+    typer.echo(f"{model} on {dataset.source}\n{metrics}")
+    if within:
+        typer.echo(f"\nforces up to {max_force:g} eV/Å\n{within[0]}")
 
 
 def info(
@@ -124,11 +155,11 @@ def info(
         for number, line in enumerate(text.split("\n"))
     ]
     note = load_file(model).header["note"]
-    for name in ("train", "valid", "test"):
-        errors = note.get("errors", {}).get(name, {})
+    for title, errors in note.get("errors", {}).items():
         if errors:
             text = ", ".join(f"{key} {value:.4g}" for key, value in errors.items())
-            rows.append((f"{name} errors", text))
+            name, _, part = title.partition(", ")
+            rows.append(("", f"{part}: {text}") if part else (f"{name} errors", text))
     if "created" in note:
         rows.append(("created", note["created"]))
     if "versions" in note:

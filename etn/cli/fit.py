@@ -78,7 +78,8 @@ def fit(
         list[str] | None,
         typer.Argument(
             metavar="TRAIN",
-            help="Training data: extended XYZ files, or an embedded set (etn:Mo, etn:NbMoTaW).",
+            help="Training data: extended XYZ or other files of ASE, or an embedded set (etn:Mo, "
+            "etn:NbMoTaW).",
             show_default=False,
         ),
     ] = None,
@@ -153,6 +154,7 @@ def fit(
 
 
 def _default_folder(given: Mapping[str, Any]) -> Path:
+    from etn.data.formats import COMPRESSIONS
     from etn.errors import SettingsError
 
     train = given.get("train")
@@ -163,7 +165,8 @@ def _default_folder(given: Mapping[str, Any]) -> Path:
         )
     if first.startswith("etn:"):
         return Path("runs", first.removeprefix("etn:").split("/")[0])
-    return Path("runs", Path(first).name.removesuffix(".gz").rsplit(".", 1)[0])
+    path = Path(first)
+    return Path("runs", Path(path.stem if path.suffix in COMPRESSIONS else path.name).stem)
 
 
 def _modified(path: Path) -> int | None:

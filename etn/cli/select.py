@@ -18,8 +18,8 @@ def select(
         list[str],
         typer.Argument(
             metavar="POOL",
-            help="Structures to choose from, with labels or without: extended XYZ files, or an "
-            "embedded set.",
+            help="Structures to choose from, with labels or without: extended XYZ or other "
+            "files of ASE, or an embedded set.",
         ),
     ],
     *,

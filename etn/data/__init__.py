@@ -1,7 +1,7 @@
 """Reference data: structures with labels, read, checked, weighed and compared.
 
-- :class:`Dataset`, a sequence of :class:`Frame`: read from extended XYZ, from ASE, or one of the
-  sets that ship with etn (:mod:`etn.data.embedded`); written, selected and split.
+- :class:`Dataset`, a sequence of :class:`Frame`: read from extended XYZ and what else ASE reads,
+  or one of the sets that ship with etn (:mod:`etn.data.embedded`); written, selected and split.
 - :class:`LabelKeys`: under which keys labels were looked for; :class:`DatasetSummary`: what was
   found, and what in it looks wrong.
 - :func:`check_data` compares the data sets of a fit, :func:`find_duplicates` finds structures

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from etn.data.embedded import PREFIX, embedded_path
-from etn.data.extxyz import read_extxyz
+from etn.data.formats import read_structures
 from etn.data.frame import Frame
 from etn.data.labels import LabelKeys
 from etn.data.split import stratified_choice
@@ -86,16 +86,21 @@ class Dataset(Sequence[Frame]):
         stress_convention: str | None = None,
         index: str | int | slice = ":",
     ) -> Dataset:
-        """Read extended XYZ files.
+        """Read files of extended XYZ, or of any other format that ASE reads.
 
         Parameters
         ----------
         source : path-like or sequence of them
-            A file (plain or ``.gz``), or the name of an embedded set such as ``"etn:Mo/train"``.
+            A file of extended XYZ (plain, ``.gz``, ``.bz2`` or ``.xz``) or of another format that
+            ASE knows by its name or content (``OUTCAR``, ``vasprun.xml``, ``.traj``, ``.db``,
+            ...), or the name of an embedded set such as ``"etn:Mo/train"``.
         energy, forces, stress : str or None
             The key under which the file has each label: total energy (eV), forces (eV/Å), stress.
             None leaves the label out. A frame may lack a label; the summary counts how many do.
-            A stress is read only of frames that are periodic in all three directions.
+            A stress is read only of frames that are periodic in all three directions. What ASE
+            reads from the output of a program has these names; of VASP and some others the energy
+            extrapolated to no smearing is ``"energy"`` and the one that the forces derive from
+            ``"free_energy"``.
         virial : str or None
             The key of the virial in eV, -V·stress, which is then read as the stress.
         stress_unit : str
@@ -127,7 +132,7 @@ class Dataset(Sequence[Frame]):
         named = (
             (f"{title}:{number}", atoms)
             for one, title in zip(sources, titles, strict=True)
-            for number, atoms in read_extxyz(
+            for number, atoms in read_structures(
                 _as_path(one), index=index, keys=once, order=keys.order, title=title
             )
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import product
@@ -10,14 +11,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from etn.backend import FloatArray
+from etn.data.superposition import Placed, are_superposable
 
 if TYPE_CHECKING:
     from etn.data.frame import Frame
 
 __all__ = ["find_duplicates", "linked"]
 
-# Two structures are the same if no distance differs by more than this, Å: files keep at least
-# five decimals, and the smallest displacements of phonon calculations are hundred times larger.
+# Two structures are the same if they can be laid on each other with every atom this close, Å: files
+# keep at least five decimals, and the smallest displacements of phonon calculations are hundred
+# times larger.
 _SAME = 1e-4
 # Fingerprints of the same structure differ by less than this.
 _SIMILAR = 1e-3
@@ -47,20 +50,42 @@ def find_duplicates(frames: Sequence[Frame]) -> list[list[int]]:
     >>> find_duplicates([one, Dataset.read("etn:Mo/test")[1], other])
     [[0, 2]]
     """
-    alike: dict[bytes, list[int]] = defaultdict(list)
+    copies: dict[bytes, list[int]] = defaultdict(list)
     for index, frame in enumerate(frames):
-        alike[np.sort(frame.numbers).tobytes() + frame.pbc.tobytes()].append(index)
-    found = []
+        copies[_digest(frame)].append(index)
+    alike: dict[bytes, list[int]] = defaultdict(list)
+    for first, *_ in copies.values():
+        frame = frames[first]
+        alike[np.sort(frame.numbers).tobytes() + frame.pbc.tobytes()].append(first)
+    merged: dict[int, int] = {}
     for members in alike.values():
-        similar = linked([_fingerprint(frames[i]) for i in members], _SIMILAR)
-        for group in similar:
-            chosen = [members[i] for i in group]
-            same = linked([_geometry(frames[i]) for i in chosen], _SAME)
-            found += [[chosen[i] for i in part] for part in same]
-    return sorted(found)
+        for later, earlier in _merged(frames, members):
+            merged[later] = earlier
+    found: dict[int, list[int]] = defaultdict(list)
+    for first, *others in copies.values():
+        found[merged.get(first, first)] += [first, *others]
+    return sorted(sorted(group) for group in found.values() if len(group) > 1)
 
 
-def linked(points: Sequence[FloatArray], tolerance: float) -> Iterator[list[int]]:
+def _merged(frames: Sequence[Frame], members: list[int]) -> Iterator[tuple[int, int]]:
+    """Pairs of a frame and the first one that is the same structure, from the cheap to the sure."""
+    if len(members) < 2:
+        return
+    for group in linked([_fingerprint(frames[i]) for i in members], _SIMILAR):
+        placed = {members[i]: Placed(frames[members[i]]) for i in group}
+        chosen = list(placed)
+        for part in linked(_near_distances(list(placed.values())), _SAME):
+            different: list[int] = []
+            for index in (chosen[i] for i in part):
+                for first in different:
+                    if are_superposable(placed[first], placed[index], _SAME):
+                        yield index, first
+                        break
+                else:
+                    different.append(index)
+
+
+def linked(points: Sequence[FloatArray] | FloatArray, tolerance: float) -> Iterator[list[int]]:
     """Groups of points that are linked by steps of at most the tolerance in any component."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -75,6 +100,14 @@ def linked(points: Sequence[FloatArray], tolerance: float) -> Iterator[list[int]
     for group in np.split(order, np.flatnonzero(np.diff(label[order])) + 1):
         if len(group) > 1:
             yield [int(i) for i in group]
+
+
+def _digest(frame: Frame) -> bytes:
+    """A hash of the structure as it stands: of copies to the bit."""
+    digest = hashlib.sha256(frame.pbc.tobytes())
+    for array in (frame.cell, frame.numbers, frame.positions):
+        digest.update(array.tobytes())
+    return digest.digest()
 
 
 def _fingerprint(frame: Frame) -> FloatArray:
@@ -101,30 +134,19 @@ def _fingerprint(frame: Frame) -> FloatArray:
     return np.concatenate(parts)
 
 
-def _geometry(frame: Frame) -> FloatArray:
-    """The cell, all distances sorted within each pair of elements, and their spectrum, Å.
-
-    Alloys on one lattice often share all distances and yet differ in who has which; the
-    eigenvalues of the distance matrix, weighted by element, tell such structures apart.
-    """
-    shifts = np.array(list(product(*((-1, 0, 1) if p else (0,) for p in frame.pbc)))) @ frame.cell
-    inverse = np.linalg.pinv(frame.cell[frame.pbc])
-    vectors = frame.positions[:, None] - frame.positions
-    vectors = vectors - np.rint(vectors @ inverse) @ frame.cell[frame.pbc]
-    squares = np.min(
-        [np.einsum("ijx,ijx->ij", v, v) for v in (vectors + s for s in shifts)], axis=0
-    )
-    # An exact symmetry, which the eigenvalues need and rounding at the cell's border may break.
-    distances = np.sqrt(np.minimum(squares, squares.T))
-    elements, which = np.unique(frame.numbers, return_inverse=True)
-    weights = (1.0 + which) / len(elements)
-    spectrum = np.linalg.eigvalsh(weights[:, None] * distances * weights) / frame.n_atoms
-    blocks = [
-        np.sort(distances[np.ix_(which == one, which == other)], axis=None)
-        for one in range(len(elements))
-        for other in range(one, len(elements))
-    ]
-    return np.concatenate([_cell(frame), spectrum, *blocks])
+def _near_distances(placed: Sequence[Placed]) -> FloatArray:
+    """Distances between near atoms, sorted within each pair of elements, a row a structure."""
+    n_elements = placed[0].n_elements
+    columns = []
+    for first in range(n_elements):
+        for second in range(first, n_elements):
+            rows = [one.distances(first, second) for one in placed]
+            # The reach stands for what lies beyond, so that a distance may grow out of it.
+            table = np.full((len(rows), 1 + max(map(len, rows))), placed[0].reach)
+            for into, row in zip(table, rows, strict=True):
+                into[: len(row)] = row
+            columns.append(table)
+    return np.concatenate(columns, axis=1)
 
 
 def _cell(frame: Frame) -> FloatArray:

@@ -6,13 +6,15 @@ ends the reading early, columns that the comment line does not name, and a key t
 
 from __future__ import annotations
 
+import bz2
 import difflib
 import gzip
 import io
+import lzma
 import re
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import IO, TYPE_CHECKING, Any
 
 from etn.data.stress import full_stress, voigt_stress
 from etn.errors import DataError, SettingsError
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
     from ase import Atoms
 
-__all__ = ["read_extxyz"]
+__all__ = ["as_slice", "open_file", "read_extxyz", "selected_frames"]
 
 _QUOTED = r'"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'|\{[^}]*\}|\[[^\]]*\]'
 _PAIR = re.compile(rf"([^\s=\"'{{\[]+)\s*=\s*({_QUOTED}|\S*)|{_QUOTED}")
@@ -48,7 +50,7 @@ def read_extxyz(
     Parameters
     ----------
     path : path-like
-        An extended XYZ file, plain or gzipped (``.gz``).
+        An extended XYZ file in UTF-8, plain or compressed (``.gz``, ``.bz2``, ``.xz``).
     index : str, int or slice
         Which frames: ``":"``, ``"::10"``, ``"-100:"``, ``5``.
     keys : sequence of str
@@ -77,20 +79,14 @@ def read_extxyz(
 
     path = Path(path)
     title = title or path.name
-    wanted = _as_slice(index)
-    with _open(path) as stream:
+    wanted = as_slice(index)
+    with open_file(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig") as stream:
         try:
             lines = _scan(stream, title, keys)
         except UnicodeDecodeError as error:
-            raise DataError(
-                f"{title}: expected text in extended XYZ format, found other bytes ({error})"
-            ) from error
-        selected = range(len(lines))[wanted]
-        if not selected:
-            raise DataError(
-                f"{title}: index {index!r} selects none of the {len(lines)} frames; "
-                "frames count from 0"
-            )
+            file.seek(0)
+            raise _not_utf8(file.read(), title) from error
+        selected = selected_frames(wanted, len(lines), title, index)
         stream.seek(0)
         images = ase.io.iread(
             stream,
@@ -112,7 +108,19 @@ def read_extxyz(
             yield frame, atoms
 
 
-def _as_slice(index: str | int | slice) -> slice:
+def as_slice(index: str | int | slice) -> slice:
+    """Read which frames are wanted: ``":"``, ``"::10"``, ``"-100:"``, ``5``.
+
+    Raises
+    ------
+    SettingsError
+        If it is neither a number nor a slice with a positive step.
+
+    Examples
+    --------
+    >>> as_slice("-100:"), as_slice(-1)
+    (slice(-100, None, None), slice(-1, None, None))
+    """
     try:
         if isinstance(index, str) and ":" in index:
             parts = [int(part) if part.strip() else None for part in index.split(":")]
@@ -130,27 +138,73 @@ def _as_slice(index: str | int | slice) -> slice:
     return slice(first, first + 1 or None)
 
 
-def _open(path: Path) -> TextIO:
+def selected_frames(wanted: slice, n_frames: int, title: str, index: str | int | slice) -> range:
+    """The numbers of the wanted frames among all.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+
+    Examples
+    --------
+    >>> selected_frames(slice(-2, None), 10, "train.xyz", "-2:")
+    range(8, 10)
+    """
+    selected = range(n_frames)[wanted]
+    if not selected:
+        raise DataError(
+            f"{title}: index {index!r} selects none of the {n_frames} frames; frames count from 0"
+        )
+    return selected
+
+
+def open_file(path: Path) -> IO[bytes]:
+    """Open a file to read bytes from, compressed or not.
+
+    Raises
+    ------
+    DataError
+        If it is missing or cannot be read.
+    """
+    unpack = {".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": lzma.decompress}
     try:
-        if path.suffix == ".gz":  # in memory: ASE seeks, which is slow inside a gzip stream
-            data = gzip.decompress(path.read_bytes())
-            stream: TextIO = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8")
-        else:
-            stream = path.open(encoding="utf-8")
+        if path.suffix in unpack:  # in memory: ASE seeks, which is slow inside a compressed stream
+            return io.BytesIO(unpack[path.suffix](path.read_bytes()))
+        return path.open("rb")
     except FileNotFoundError as error:
         near = difflib.get_close_matches(path.name, _siblings(path), n=1)
         hint = f"did you mean {near[0]}?" if near else "check the path"
         raise DataError(f"{path}: there is no such file; {hint}") from error
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
         raise DataError(f"{path}: cannot be read ({error})") from error
-    return stream
+
+
+def _not_utf8(data: bytes, title: str) -> DataError:
+    """What to say of bytes that are no text in UTF-8."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data:
+        return DataError(
+            f"{title}: expected text in extended XYZ format and UTF-8, found other bytes: a binary "
+            "file, or UTF-16; name a file of another format by the ending that ASE knows "
+            "(.traj, .db), or save the text as UTF-8"
+        )
+    number, line = next(
+        (number, line)
+        for number, line in enumerate(data.split(b"\n"), start=1)
+        if line.decode("utf-8", "ignore").encode() != line
+    )
+    wrong = next(word for word in line.split() if word.decode("utf-8", "ignore").encode() != word)
+    return DataError(
+        f"{title}: line {number} has {wrong[:60].decode('latin-1')!r}, which is not UTF-8 (is it "
+        f"Latin-1?); save the file as UTF-8: iconv -f latin1 -t utf-8 {title}"
+    )
 
 
 def _siblings(path: Path) -> list[str]:
     return [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
 
 
-def _scan(stream: TextIO, name: str, keys: Sequence[str]) -> list[int]:
+def _scan(stream: io.TextIOWrapper, name: str, keys: Sequence[str]) -> list[int]:
     """Check the layout of the whole file and return the first line (from 1) of each frame."""
     starts: list[int] = []
     lines = enumerate(stream, start=1)
@@ -166,8 +220,8 @@ def _scan(stream: TextIO, name: str, keys: Sequence[str]) -> list[int]:
             raise DataError(
                 f"{where}: expected a number of atoms in line {number}, came "
                 f"{line.strip()[:60]!r}; is the file extended XYZ, and is the frame before it "
-                "complete? Read other formats with ase.io.read and pass the structures to "
-                "Dataset.from_atoms"
+                "complete? Files of other formats need the names that they usually have (OUTCAR, "
+                "vasprun.xml, .traj, ...)"
             ) from error
         if n_atoms < 1:
             raise DataError(f"{where}: line {number} announces {n_atoms} atoms; remove the frame")

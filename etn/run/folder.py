@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from etn.data.metrics import Metrics, Prediction, compute_metrics
+from etn.data.force_cap import capped_metrics
+from etn.data.metrics import Metrics, Prediction
 from etn.errors import RunFolderError, SettingsError
 from etn.io import atomic_path, write_atomic
 from etn.machine import peak_memory
@@ -51,7 +52,8 @@ class RunResult:
     report : FitReport or None
         None if the run had been finished before.
     metrics : dict of str to Metrics
-        Errors on "train", "valid" and "test", as far as there are such data.
+        Errors on "train", "valid" and "test", as far as there are such data; where ``max_force``
+        divides one, also on its frames within, as "train, forces up to 30 eV/Å".
     seconds : dict of str to float
         Wall time of the parts of the run.
     """
@@ -156,10 +158,10 @@ def run_fit(
     )
     clock.lap("fit")
     model = report.model
-    predictions = {name: model.predict(dataset) for name, dataset in plan.datasets.items()}
-    metrics = {
-        name: compute_metrics(predictions[name], dataset) for name, dataset in plan.datasets.items()
-    }
+    predictions = {name: model.predict(dataset) for name, dataset in plan.evaluated.items()}
+    metrics: dict[str, Metrics] = {}
+    for name, dataset in plan.evaluated.items():
+        metrics |= capped_metrics(name, predictions[name], dataset, settings.max_force)
     clock.lap("predict")
     result = RunResult(out, model, report, metrics, clock.seconds)
     _write(result, plan, predictions, clock)
@@ -270,7 +272,10 @@ def _write(
         },
     )
     write_atomic(out / ERRORS, result.errors() + "\n")
-    results = {name: (plan.datasets[name], found) for name, found in predictions.items()}
+    results = {
+        name: (dataset, predictions[name][: len(dataset)])
+        for name, dataset in plan.datasets.items()
+    }
     _save_figure(parity(results), out / PARITY)
     _save_figure(convergence(report), out / CONVERGENCE)
     clock.lap("write")
@@ -287,6 +292,7 @@ def _summary(result: RunResult, plan: Plan) -> dict[str, Any]:
             name: {"source": data.source, "frames": len(data), "atoms": data.n_atoms}
             for name, data in plan.datasets.items()
         },
+        "left_out": {name: [f.name for f in frames] for name, frames in plan.left_out.items()},
         "warnings": [*plan.warnings, *result.report.warnings],
         "model": repr(result.model),
         "ridge": result.report.ridge,

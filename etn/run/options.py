@@ -59,8 +59,8 @@ class Options(BaseModel):
         Examples
         --------
         >>> from etn.run.settings import FitSettings
-        >>> print(FitSettings(train="etn:Mo").dump()[:128])
-        # Training data: extended XYZ files, or an embedded set.
+        >>> print(FitSettings(train="etn:Mo").dump()[:144])
+        # Training data: extended XYZ or other files of ASE, or an embedded set.
         train: ['etn:Mo/train']
         <BLANKLINE>
         # Data to test on after the fit; never fitted.

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from etn.data.checks import check_constants, check_data, check_unknowns
 from etn.data.dataset import Dataset
+from etn.data.force_cap import describe_left_out, split_by_force
 from etn.data.missing import check_some_label
 from etn.data.weights import count_rows
 from etn.errors import SettingsError
@@ -39,7 +40,7 @@ class Plan:
     settings : CommonSettings
         With every number decided that the size leaves to the data.
     train : Dataset
-        Without the frames that are held out.
+        Without the frames that are held out, or left out for their forces.
     valid, test : Dataset or None
     model : Potential
         Basis and baseline, not fitted.
@@ -47,6 +48,8 @@ class Plan:
         Which size the potential has, and why.
     warnings : tuple of str
         What may be wrong with the data, see :mod:`etn.data.checks`.
+    left_out : mapping of str to Dataset
+        Frames of "train" and "valid" with forces above ``max_force``.
     """
 
     settings: CommonSettings
@@ -56,6 +59,7 @@ class Plan:
     model: Potential
     size: str = ""
     warnings: tuple[str, ...] = ()
+    left_out: Mapping[str, Dataset] = field(default_factory=dict)
 
     @classmethod
     def read(cls, settings: CommonSettings) -> Plan:
@@ -89,6 +93,10 @@ class Plan:
             e0 = settings.read(settings.e0_path)
         if test is not None:
             check_some_label(test, then="or leave out the test set")
+        everything, above = split_by_force(everything, settings.max_force)
+        left_out = {"train": above}
+        if valid is not None:
+            valid, left_out["valid"] = split_by_force(valid, settings.max_force)
         check_reach(everything, settings.r_max)
         held_out = settings.valid if isinstance(settings.valid, float) else valid
         train, valid = settings.objective().hold_out(everything, held_out, settings.seed)
@@ -102,7 +110,7 @@ class Plan:
             e0 = dict.fromkeys(everything.elements, 0.0)  # forces say nothing about constants
         settings, size = settings.sized_for(train)
         basis = settings.basis(everything)
-        for other in (valid, test):
+        for other in (valid, test, *left_out.values()):
             for frame in other or ():
                 Pairs.find([frame], basis.elements, basis.r_max)
         model = settings.potential(basis, Baseline.fit(everything, e0=e0, zbl=settings.zbl))
@@ -113,13 +121,28 @@ class Plan:
             *check_constants(train, settings.energy_weight),
             *check_unknowns(n_rows, n_unknowns),
         )
-        return replace(plan, warnings=warnings)
+        found = {name: frames for name, frames in left_out.items() if frames is not None}
+        return replace(plan, warnings=warnings, left_out=found)
 
     @property
     def datasets(self) -> dict[str, Dataset]:
         """The data sets by name."""
         named = {"train": self.train, "valid": self.valid, "test": self.test}
         return {name: dataset for name, dataset in named.items() if dataset is not None}
+
+    @property
+    def evaluated(self) -> dict[str, Dataset]:
+        """What errors are given on: the data sets by name, each followed by what is left out."""
+        return {
+            name: Dataset([*dataset, *self.left_out.get(name, ())], source=dataset.source)
+            for name, dataset in self.datasets.items()
+        }
+
+    def describe_left_out(self) -> str:
+        """Which frames are left out for their forces; empty if none is."""
+        if not self.left_out or self.settings.max_force is None:
+            return ""
+        return describe_left_out(self.settings.max_force, self.datasets, self.left_out)
 
     def fingerprint(self) -> str:
         """SHA-256 of the numbers that the fit uses: a continued fit must have the same."""

@@ -41,7 +41,7 @@ class CommonSettings(Options):
     """What can be set in the fit of any kind of potential."""
 
     train: Annotated[tuple[str, ...], BeforeValidator(parsing.to_train)] = option(
-        ..., "Training data: extended XYZ files, or an embedded set.", form="FILE"
+        ..., "Training data: extended XYZ or other files of ASE, or an embedded set.", form="FILE"
     )
     test: Paths = option(None, "Data to test on after the fit; never fitted.", form="FILE")
     valid: Annotated[float | str | None, BeforeValidator(parsing.to_valid)] = option(
@@ -90,6 +90,15 @@ class CommonSettings(Options):
         default_of(fit, "missing"),
         "Whether a frame that lacks a label with a weight is an error, or is fitted without it.",
         form="error|skip",
+    )
+    max_force: Annotated[float | None, BeforeValidator(parsing.to_optional)] = option(
+        None,
+        "Frames in which a force is longer are not fitted; errors are shown with and without them. "
+        "none fits all.",
+        unit="eV/Å",
+        form="FLOAT",
+        gt=0,
+        allow_inf_nan=False,
     )
     size: Literal["small", "medium", "wide", "large", "auto"] = option(
         "auto",

@@ -44,7 +44,7 @@ def test_evaluate_without_labels(finished, tmp_path, invoke):
     table = tmp_path / "energies.csv"
     result = invoke("evaluate", out / "model.etn", tmp_path / "bare.xyz", "--out", table)
     assert result.exit_code == 0
-    assert "no labels under these keys" in result.stderr
+    assert "1 frame predicted, written to" in result.stdout
     (row,) = csv.DictReader(table.read_text().splitlines())
     assert row["energy_eV"] == row["forces_mae_eV_per_A"] == ""
     assert float(row["predicted_energy_eV"]) < 0
@@ -80,6 +80,63 @@ def test_evaluate_says_what_it_did_not_read(finished, data, tmp_path, invoke):
     result = invoke("evaluate", out / "model.etn", tmp_path / "other.xyz")
     assert result.exit_code == 0
     assert "give --virial-key virial" in result.stderr
+
+
+def test_errors_without_the_largest_forces(finished, data, invoke):
+    out, _ = finished
+    given = Dataset.read(data / "test.xyz")
+    largest = np.array([np.linalg.norm(frame.forces, axis=1).max() for frame in given])
+    within = load(out / "model.etn").evaluate(given[largest <= 7.0])
+    command = ("evaluate", out / "model.etn", data / "test.xyz", "--max-force")
+    text = invoke(*command, 7).stdout
+    assert text.endswith(f"\n\nforces up to 7 eV/Å\n{within}\n")
+    statistics = json.loads(invoke(*command, 7, "--json").stdout)
+    assert (statistics["n_frames"], statistics["within_max_force"]["n_frames"]) == (3, 2)
+    assert "up to" not in invoke(*command, 100).stdout
+    refused = invoke(*command, "-1")
+    assert refused.exit_code == 2
+    assert "--max-force: expected a positive number" in refused.stderr
+
+
+@pytest.mark.parametrize("has_labels", [True, False])
+@pytest.mark.parametrize("name", ["predictions.xyz", "predictions.extxyz"])
+def test_predictions_are_written_for_ase(finished, data, tmp_path, invoke, has_labels, name):
+    out, _ = finished
+    model, given = load(out / "model.etn"), Dataset.read(data / "test.xyz")
+    source = data / "test.xyz"
+    if not has_labels:
+        source = tmp_path / "bare.traj"
+        bare = [Frame(f.numbers, f.positions, f.cell, f.pbc).to_atoms() for f in given]
+        ase.io.write(source, bare)
+    result = invoke("evaluate", out / "model.etn", source, "--out", tmp_path / name)
+    assert result.exit_code == 0
+    assert ("energy MAE" in result.stdout) is has_labels
+    assert (f"{len(given)} frames predicted, written to" in result.stdout) is not has_labels
+    assert result.stderr == ""
+    images = ase.io.read(tmp_path / name, ":")
+    expected = model.predict(given)
+    for atoms, frame, found in zip(images, given, expected, strict=True):
+        assert atoms.get_potential_energy() == pytest.approx(found.energy, abs=1e-8)
+        np.testing.assert_allclose(atoms.get_potential_energies(), found.energies, atol=1e-8)
+        np.testing.assert_allclose(atoms.get_forces(), found.forces, atol=1e-8)
+        np.testing.assert_allclose(atoms.get_stress(), found.stress, atol=1e-8)
+        assert ("reference_energy" in atoms.info) is has_labels
+        if has_labels:
+            assert atoms.info["reference_energy"] == pytest.approx(frame.energy)
+            np.testing.assert_allclose(atoms.info["reference_stress"], frame.stress, atol=1e-8)
+            np.testing.assert_allclose(atoms.arrays["reference_forces"], frame.forces, atol=1e-8)
+    bars = [atoms.info["energy_bar"] for atoms in images]
+    np.testing.assert_allclose(bars, model.uncertainty.energy(given), rtol=1e-6)
+    np.testing.assert_allclose(
+        images[0].arrays["forces_bar"], model.uncertainty.forces(given)[0], atol=1e-8
+    )
+    np.testing.assert_allclose(
+        images[0].arrays["gamma"], model.uncertainty.gamma(given)[0], atol=1e-7
+    )
+    # etn reads its own predictions, on which the potential has no errors.
+    again = model.evaluate(Dataset.read(tmp_path / name))
+    assert again.energy.max < 1e-8
+    assert again.forces.max < 1e-7
 
 
 def test_info_describes_the_model(finished, invoke):
@@ -145,7 +202,19 @@ def evaluate_unseen_element(folder):
 
 def evaluate_to_unknown_format(folder):
     model = folder / "run" / "model.etn"
-    return ["evaluate", model, folder / "test.xyz", "--out", folder / "a.pdf"], ".json or .csv"
+    return [
+        "evaluate",
+        model,
+        folder / "test.xyz",
+        "--out",
+        folder / "a.pdf",
+    ], ".json, .csv or .xyz"
+
+
+def evaluate_over_its_data(folder):
+    model = folder / "run" / "model.etn"
+    command = ["evaluate", model, folder / "test.xyz", "--out", folder / "test.xyz"]
+    return command, "is one of the data files"
 
 
 def nothing_to_test_on(folder):
@@ -159,7 +228,7 @@ def nothing_to_test_on(folder):
         'ref.xyz: nothing to test on: no frame has an energy (key "energy"), but there is '
         "REF_energy (1 frame): if it holds the total energy in eV, give --energy-key REF_energy; "
         'no frame has forces (key "forces"), but there is force (1 frame): if it holds the forces '
-        "in eV/Å, give --forces-key force; or predict with --out predictions.csv"
+        "in eV/Å, give --forces-key force; or predict with --out predictions.xyz"
     )
 
 
@@ -179,6 +248,7 @@ BAD_INPUT = [
     nothing_to_test_on,
     only_statistics_of_nothing,
     unit_that_is_none,
+    evaluate_over_its_data,
     newer_model,
     damaged_model,
     cut_model,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import ase.io
 import numpy as np
 import pytest
 
@@ -34,6 +36,35 @@ def test_fit_writes_a_run_folder_and_tells_about_it(finished):
     rows = [line for line in text.splitlines() if line.split()[:2] in (["2", "1"], ["3", "1"])]
     assert len(rows) == len(report["fit"]["records"]) == 2
     assert "left" in rows[0]
+
+
+def test_left_out_frames_are_told(data, tmp_path, invoke, small):
+    arguments = [data / "train.xyz", "--max-force", "8", "--out", tmp_path / "run"]
+    result = invoke("fit", *arguments, *small)
+    assert result.exit_code == 0, result.output
+    assert "max force" in result.stdout
+    assert "frames of train have forces above 8 eV/Å and are left out (train.xyz:" in result.stdout
+    assert "train, forces up to 8 eV/Å" in result.stdout
+    described = invoke("info", tmp_path / "run" / "model.etn").stdout
+    assert "forces up to 8 eV/Å: energy MAE" in described
+
+
+def test_binary_files_and_compressed_ones_are_fitted(data, tmp_path, invoke, small, monkeypatch):
+    """The same fit as from the text, in a folder that is called after the file."""
+    monkeypatch.chdir(tmp_path)
+    images = ase.io.read(data / "train.xyz", ":")
+    ase.io.write("a.traj", images)
+    Path("b.xyz.bz2").write_bytes(bz2.compress((data / "train.xyz").read_bytes()))
+    for name in (data / "train.xyz", "a.traj", "b.xyz.bz2"):
+        result = invoke("fit", name, *small)
+        assert result.exit_code == 0, result.output
+    frames = Dataset.read(data / "test.xyz")
+    expected = load("runs/train/model.etn").predict(frames)
+    for name in ("a", "b"):
+        for one, other in zip(
+            load(f"runs/{name}/model.etn").predict(frames), expected, strict=True
+        ):
+            np.testing.assert_allclose(one.forces, other.forces, atol=1e-6)
 
 
 def test_options_are_the_settings(finished, data):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
+import tracemalloc
+
 import numpy as np
 import pytest
 from ase.build import bulk, make_supercell, molecule
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etn.data import Frame
+from etn.data import Frame, duplicates
 from etn.data.duplicates import find_duplicates
 from etn.o3 import random_rotation
 
@@ -133,3 +136,46 @@ def test_against_all_distances_by_brute_force():
         if np.allclose(distances(frames[i]), distances(frames[j]), atol=1e-4)
     ]
     assert find_duplicates(frames) == same == [[2, 4]]
+
+
+@pytest.mark.parametrize("is_rattled", [True, False])
+def test_a_large_frame_that_stands_twice_costs_little(copied, is_rattled):
+    atoms = bulk("Cu", cubic=True) * 8
+    one = frame(atoms, 0 if is_rattled else None)
+    assert one.n_atoms == 2048
+    other = copied(one, 1)
+    find_duplicates([crystal(0), copied(crystal(0), 1)])  # loads what is imported when needed
+    tracemalloc.start()
+    start = time.perf_counter()
+    try:
+        assert find_duplicates([one, other, one]) == [[0, 1, 2]]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 40e6  # bytes; a table of all distances alone has 34 MB
+    assert time.perf_counter() - start < 5
+
+
+def test_frames_that_agree_to_the_bit_are_not_compared(monkeypatch):
+    monkeypatch.setattr(duplicates, "_fingerprint", None)
+    assert find_duplicates([crystal(0), slab(1), crystal(0), crystal(0)]) == [[0, 2, 3]]
+
+
+def test_atoms_far_from_each_other(copied):
+    positions = [[0, 0, 0], [100, 0, 0], [0, 300, 0]]
+    one = Frame([1, 1, 8], positions, np.zeros((3, 3)), [False] * 3)
+    other = Frame([1, 1, 8], 1.01 * np.array(positions), np.zeros((3, 3)), [False] * 3)
+    assert find_duplicates([one, other, copied(one, 1)]) == [[0, 2]]
+
+
+def test_many_displacements_of_one_crystal(copied):
+    """Frames of phonon calculations, of which symmetry makes most the same: six are not."""
+    atoms = bulk("Si", "diamond", a=5.43, cubic=True) * 2
+    frames, expected = [], {}
+    for number in range(60):
+        rng = np.random.default_rng(number)
+        moved, length = atoms.copy(), 0.01 * (1 + number % 6)
+        moved.positions[rng.integers(64), rng.integers(3)] += length * rng.choice([-1, 1])
+        frames.append(frame(moved))
+        expected.setdefault(number % 6, []).append(number)
+    assert find_duplicates(frames) == list(expected.values())

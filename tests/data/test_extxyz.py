@@ -70,6 +70,19 @@ class TestReading:
         path.write_bytes(gzip.compress((block() * 3).encode()))
         assert len(list(read_extxyz(path))) == 3
 
+    @pytest.mark.parametrize("index", [":", "-2:", 1])
+    def test_byte_order_mark(self, tmp_path, read, index):
+        path = tmp_path / "marked.xyz"
+        path.write_bytes(b"\xef\xbb\xbf" + (block() * 3).encode())
+        found = list(read_extxyz(path, index=index))
+        expected = read(block() * 3, index=index)
+        assert [i for i, _ in found] == [i for i, _ in expected]
+        assert all(one == other for (_, one), (_, other) in zip(found, expected, strict=True))
+
+    def test_names_in_other_alphabets(self, read):
+        ((_, atoms),) = read(block(COMMENT + " name=Größe"))
+        assert atoms.info["name"] == "Größe"
+
     def test_trailing_blank_lines_and_missing_last_newline(self, read):
         assert len(read(block() * 2 + "\n  \n\n")) == 2
         assert len(read((block() * 2).rstrip())) == 2
@@ -143,6 +156,23 @@ class TestRefused:
             }[damage]
         )
         with pytest.raises(DataError, match=r"train\.xyz\.gz: cannot be read"):
+            list(read_extxyz(path))
+
+    @pytest.mark.parametrize("before", [0, 3])
+    def test_latin_1_is_named_with_its_line(self, tmp_path, before):
+        path = tmp_path / "train.xyz"
+        wrong = block(COMMENT + " name=Größe").encode("latin-1")
+        path.write_bytes((block() * before).encode() + wrong)
+        with pytest.raises(
+            DataError,
+            match=rf"^train\.xyz: line {4 * before + 2} has 'name=Größe', which is not UTF-8",
+        ):
+            list(read_extxyz(path))
+
+    def test_utf_16(self, tmp_path):
+        path = tmp_path / "train.xyz"
+        path.write_bytes(block().encode("utf-16"))
+        with pytest.raises(DataError, match=r"train\.xyz: expected text .*UTF-16"):
             list(read_extxyz(path))
 
     def test_other_format(self, read):

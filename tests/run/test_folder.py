@@ -59,6 +59,40 @@ def test_folder_of_a_finished_run(finished, settings):
     assert f"{report['metrics']['test']['forces']['mae']:.4f}" in text
 
 
+def test_frames_above_the_cap_on_forces_are_not_fitted(mo_data, small, tmp_path):
+    """The same model as from files in which they do not stand, and errors with and without."""
+    cap, parts = 8.0, {}
+    for name in ("train", "test"):
+        data = Dataset.read(mo_data / f"{name}.xyz")
+        largest = np.array([np.linalg.norm(frame.forces, axis=1).max() for frame in data])
+        parts[name] = [data, data[largest <= cap], data[largest > cap]]
+        parts[name][1].write(tmp_path / f"{name}.xyz")
+    files = {"train": mo_data / "train.xyz", "test": mo_data / "test.xyz"}
+    # The validation data hold frames above the cap, too, which do not choose the sweep.
+    valid = {"valid": str(mo_data / "test.xyz")}
+    result = run_fit(FitSettings(**files, **valid, max_force=cap, **small), tmp_path / "capped")
+    by_hand = {"train": tmp_path / "train.xyz", "valid": str(tmp_path / "test.xyz")}
+    run_fit(FitSettings(**by_hand, **small), tmp_path / "by hand")
+    assert_same_model(tmp_path / "capped" / "model.etn", tmp_path / "by hand" / "model.etn")
+    report = json.loads((tmp_path / "capped" / "report.json").read_text())
+    assert report["settings"]["max_force"] == cap
+    assert report["left_out"] == {
+        "train": [frame.name for frame in parts["train"][2]],
+        "valid": [frame.name for frame in parts["test"][2]],
+    }
+    text = (tmp_path / "capped" / "errors.txt").read_text()
+    for name in ("train", "valid", "test"):
+        everything, within, _ = parts["train" if name == "train" else "test"]
+        title = f"{name}, forces up to 8 eV/Å"
+        assert f"{name}\n" in text
+        assert f"{title}\n" in text
+        for found, expected in ((name, everything), (title, within)):
+            assert result.metrics[found].n_frames == len(expected)
+            mae = result.model.evaluate(expected).forces.mae
+            assert result.metrics[found].forces.mae == pytest.approx(mae, rel=1e-9)
+    assert FitSettings.load(tmp_path / "capped" / "settings.yaml").max_force == cap
+
+
 def test_run_is_the_fit_of_the_python_interface(finished, settings):
     everything = Dataset.read(settings.train)
     model = PolynomialPotential(

@@ -58,6 +58,30 @@ def test_the_plan_has_the_numbers_and_says_why():
     assert f"for {count_rows(plan.train, Weights())} data rows" in plan.size
 
 
+def test_a_cap_on_forces(mo_data, small):
+    settings = FitSettings(train=mo_data / "train.xyz", max_force=9.0, **small)
+    plan = Plan.read(settings)
+    assert list(plan.left_out) == ["train"]
+    assert [len(plan.train), len(plan.left_out["train"]), len(plan.evaluated["train"])] == [
+        11,
+        2,
+        13,
+    ]
+    assert plan.describe_left_out().startswith("2 of 13 frames of train have forces above 9 eV/Å")
+    plain = Plan.read(settings.model_copy(update={"max_force": 50.0}))
+    assert plain.left_out == {}
+    assert plain.describe_left_out() == ""
+    assert plain.fingerprint() != plan.fingerprint()
+    with pytest.raises(DataError, match=r"all 23 frames have a force above max_force = 1e-06"):
+        Plan.read(FitSettings(train="etn:Mo/test", max_force=1e-6, **small))
+
+
+@pytest.mark.parametrize("value", [0, -1, "inf", "much"])
+def test_a_cap_that_is_none(value):
+    with pytest.raises(SettingsError, match=r"settings: max_force: expected"):
+        FitSettings(train="etn:Mo", max_force=value)
+
+
 @pytest.fixture(scope="module")
 def held_out(mo_data, small):
     files = {"train": mo_data / "train.xyz", "test": mo_data / "test.xyz"}

@@ -80,6 +80,11 @@ class Kind:
         """Distance from 1 to the next number."""
         return float(np.finfo(self.dtype).eps)
 
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an entry."""
+        return np.dtype(self.dtype).itemsize
+
     def array(self, values: Any) -> Array:
         """Array of this kind with the given values; no copy where none is needed."""
         if self.backend == "numpy":

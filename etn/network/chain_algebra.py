@@ -12,10 +12,12 @@ from typing import NamedTuple
 
 from etn.backend import Array, Kind, as_block, is_finite, kind_of, to_numpy
 from etn.errors import CoreError
+from etn.machine import check_memory
 from etn.o3 import Irrep, Irreps
 from etn.tensor import Core, Truncation, coupling
 from etn.tensor.factor import cut, tensorize, thin_svd
 from etn.tensor.pair import couplings
+from etn.tensor.scale import frobenius, rescaled, unscaled
 
 
 def direct_sum(one: Sequence[Core], two: Sequence[Core]) -> list[Core]:
@@ -68,7 +70,9 @@ def overlap(one: Sequence[Core], two: Sequence[Core]) -> Array:
     kind = one[0].kind
     xp = kind.xp
     env = {ir: kind.eye(one[0].legs[0].count(ir)) for ir in one[0].legs[0].unique}
+    total_power = 0
     for a, b in zip(one, two, strict=True):
+        (a, one_power), (b, two_power) = a.unscaled(), b.unscaled()
         new: dict[Irrep, Array] = {}
         for path, block in a:
             other = b.blocks.get(path)
@@ -78,19 +82,36 @@ def overlap(one: Sequence[Core], two: Sequence[Core]) -> Array:
             moved = xp.tensordot(env[path[0]], other, axes=([1], [0]))
             term = xp.tensordot(block, moved, axes=([0, 1], [0, 1]))
             new[path[2]] = new[path[2]] + term if path[2] in new else term
-        env = new
+        env, power = unscaled(new)
+        total_power += one_power + two_power + power
     total = kind.zeros(())
     for ir, matrix in env.items():
         total = total + ir.dim * xp.linalg.trace(matrix)
-    return total
+    return rescaled({"": total}, total_power, "the inner product")[""]
 
 
 def dense_train(cores: Sequence[Core]) -> Array:
-    """Dense tensor of shape (first bond, site, ..., site, last bond)."""
-    dense = cores[0].to_dense()
+    """Dense tensor of shape (first bond, site, ..., site, last bond).
+
+    Raises
+    ------
+    CoreError
+        If its entries are beyond the range of floating point, or there is no memory for it.
+    """
+    kind = cores[0].kind
+    # Before each step, the part so far and the last core; the largest array decides.
+    entries, widest = cores[0].legs[0].dim, 0
+    for core in cores:
+        entries *= core.legs[1].dim
+        widest = max(widest, entries * core.legs[2].dim)
+    check_memory(widest * kind.itemsize, f"the dense tensor of {len(cores)} sites")
+    first, total = cores[0].unscaled()
+    dense = first.to_dense()
     for core in cores[1:]:
-        dense = core.kind.xp.tensordot(dense, core.to_dense(), axes=1)
-    return dense
+        core, one = core.unscaled()
+        product, two = unscaled({"": kind.xp.tensordot(dense, core.to_dense(), axes=1)})
+        dense, total = product[""], total + one + two
+    return rescaled({"": dense}, total, "the largest entry of the dense tensor")[""]
 
 
 def train_flops(cores: Sequence[Core]) -> int:
@@ -161,9 +182,7 @@ def train_of_dense(
     if not is_finite(dense):
         raise CoreError("dense tensor: expected finite values, got inf or nan")
     cores, discarded = _split(dense, legs, truncation, kind)
-    norm = kind.xp.linalg.vector_norm
-    residual = float(to_numpy(norm(dense - dense_train(cores))))
-    size = float(to_numpy(norm(dense)))
+    residual, size = frobenius([dense - dense_train(cores)]), frobenius([dense])
     allowed = 1e4 * kind.eps if tolerance is None else tolerance
     if residual > discarded + allowed * size:
         raise CoreError(
@@ -178,15 +197,15 @@ def _split(
 ) -> tuple[list[Core], float]:
     # Singular values at the level of rounding carry noise that is not equivariant.
     rule = Truncation(rel_tol=kind.eps) if truncation is None else truncation
-    cores, squared = [], 0.0
+    cores, total = [], 0.0
     bond, rest = legs[0], dense
     for site in legs[1:-2]:
         core, rest, discarded = split_first_legs(rest, bond, site, rule)
         cores.append(core)
         bond = core.legs[2]
-        squared += discarded**2
+        total = math.hypot(total, discarded)
     cores.append(Core.from_dense(rest, [bond, *legs[-2:]]).core)
-    return cores, math.sqrt(squared)
+    return cores, total
 
 
 class FirstCore(NamedTuple):

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from etn.backend import Array, Kind, as_block, is_finite, kind_of, to_numpy
 from etn.errors import CoreError
 from etn.o3 import Irrep, Irreps, clebsch_gordan
+from etn.tensor.scale import frobenius, multiplied, rescaled, unscaled
 
 Path = tuple[Irrep, ...]
 Block = Array
@@ -230,8 +231,7 @@ class Core:
         # Contracting with C over all m and dividing by ||C||^2 = 2 l3 + 1 projects.
         blocks = {path: block / path[-1].dim for path, block in empty.pull_back(dense).items()}
         projected = cls.trusted(empty.legs, blocks, kind)
-        residual = kind.xp.linalg.vector_norm(dense - projected.to_dense())
-        return Projection(projected, float(to_numpy(residual)))
+        return Projection(projected, frobenius([dense - projected.to_dense()]))
 
     def pull_back(self, dense: Array) -> dict[Path, Block]:
         """Adjoint of :meth:`to_dense`: derivative of sum(dense * to_dense()) by each block.
@@ -281,13 +281,50 @@ class Core:
         return sum(math.prod(block.shape) for block in self.blocks.values())
 
     def norm(self) -> float:
-        """Frobenius norm of the dense tensor, sqrt(sum (2 l + 1) ||block||^2), l the last leg."""
-        return math.sqrt(sum(path[-1].dim * float(to_numpy((b * b).sum())) for path, b in self))
+        """Frobenius norm of the dense tensor, sqrt(sum (2 l + 1) ||block||^2), l the last leg.
+
+        Raises
+        ------
+        CoreError
+            If it is beyond the range of floating point.
+        """
+        return frobenius(self.blocks.values(), [path[-1].dim for path in self.blocks])
 
     def scale(self, factor: float) -> Core:
-        """The core times a number."""
-        blocks = {path: factor * block for path, block in self}
+        """The core times a number.
+
+        Raises
+        ------
+        CoreError
+            If the factor is no finite number, or the product is beyond the range of floating point.
+        """
+        blocks = multiplied(self.blocks, factor, repr(self))
         return Core.trusted(self.legs, blocks, self.kind)
+
+    def unscaled(self) -> tuple[Core, int]:
+        """The core with its size taken out as a power of two; see :mod:`etn.tensor.scale`.
+
+        Returns
+        -------
+        core : Core
+            This one, where its size is harmless.
+        power : int
+            This core is the other one times 2^power.
+        """
+        blocks, power = unscaled(self.blocks)
+        return (Core.trusted(self.legs, blocks, self.kind) if power else self), power
+
+    def rescaled(self, power: int, what: str = "a core") -> Core:
+        """The core times 2^power.
+
+        Raises
+        ------
+        CoreError
+            If it is beyond the range of floating point; ``what`` stands in the message.
+        """
+        if not power:
+            return self
+        return Core.trusted(self.legs, rescaled(self.blocks, power, what), self.kind)
 
     def replace(self, blocks: Mapping[Path, Array]) -> Core:
         """Core with the same legs and these blocks."""

@@ -12,7 +12,6 @@ pair again is one singular value decomposition for each j: no recoupling is need
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
@@ -22,6 +21,7 @@ from etn.errors import CoreError, SettingsError
 from etn.o3 import Irrep, Irreps
 from etn.tensor.core import Core
 from etn.tensor.factor import cut, matricize, tensorize, thin_svd
+from etn.tensor.scale import frobenius
 from etn.tensor.truncation import Spectrum, Truncation
 
 
@@ -114,8 +114,7 @@ class Pair:
 
     def norm(self) -> float:
         """Frobenius norm of the dense tensor, sqrt(sum (2 j + 1) |Theta_j|^2)."""
-        squares = {ir: float(to_numpy((m * m).sum())) for ir, m in self.matrices.items()}
-        return math.sqrt(sum(ir.dim * square for ir, square in squares.items()))
+        return frobenius(self.matrices.values(), [ir.dim for ir in self.matrices])
 
     def split(self, truncation: Truncation | None = None, *, center: str = "right") -> Split:
         """Write the pair as two cores.

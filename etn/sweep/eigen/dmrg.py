@@ -171,8 +171,22 @@ def _independent(states: Sequence[Chain]) -> int:
     return int((np.linalg.eigvalsh(gram) > 1e-6).sum())
 
 
+def _rise(report: Report, scale: float) -> float:
+    """By how much the last sweep raised the energy, beyond what the cuts of bonds explain."""
+    if not report.converged or len(report.records) < 2:
+        return 0.0
+    before, last = report.records[-2:]
+    size = max(abs(before.loss), abs(last.loss), scale)
+    cut = 10 * len(report.chain) * max(before.discarded, last.discarded) ** 2
+    slack = (1e-9 + 1e3 * report.chain.kind.eps + cut) * size
+    return last.loss - before.loss if last.loss - before.loss > slack else 0.0
+
+
 def _checked(report: Report, problem: EigenProblem, schedule: Schedule) -> Report:
     """The report, unless its bonds are those of the start and wider ones are better."""
+    if (rise := _rise(report, problem.scale)) > 0:
+        reason = f"{report.reason}; but it raised the energy by {rise:.1e}: allow more sweeps"
+        return replace(report, converged=False, reason=reason)
     rules = [schedule.at(record.sweep - 1) for record in report.records]
     chain = report.chain
     if not report.converged or len(chain) == 1 or any(r.sites == 2 or r.noise for r in rules):

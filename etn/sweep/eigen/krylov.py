@@ -76,8 +76,8 @@ def lowest_eigenpair(
         Most vectors that are kept, at least 2.
     orthogonal_to : sequence of arrays of shape (n,)
         Vectors of norm one, or parts of such, to which the result is orthogonal.  They may depend
-        on each other; what is at the level of rounding counts as zero.  Where they leave nothing,
-        directions of which they have less than 1.5e-7 (in float64) are free again.
+        on each other; directions of which they have at most 1.5e-7 (in float64) are free,
+        and where others would take much of the start, those of which they have at most 1.5e-3.
     seed : int
         Of the noise.
     scale : float
@@ -137,24 +137,25 @@ def _orthogonal_start(
     """A unit vector orthogonal to some vectors, and an orthonormal basis of these, as rows.
 
     A vector of which a cut bond has left next to nothing is no reason to give up the start: its
-    direction is that of rounding.  What lies in the span of the others altogether is of no use.
+    direction is that of what was cut.  What lies in the span of the others altogether is of no use.
     """
+    xp = kind.xp
     if not vectors:
         return start, kind.zeros((0, start.shape[0]))
     _, sizes, basis = thin_svd(kind.xp.stack(list(vectors)), kind)
-    basis, sizes = basis[sizes > 1e2 * kind.eps], sizes[sizes > 1e2 * kind.eps]
-    strong = basis[sizes > 10 * math.sqrt(kind.eps)]
+    root = math.sqrt(kind.eps)
+    cuts = [basis[sizes > size] for size in (10 * root, 1e3 * root, 1e5 * root)]
     noise = kind.array(np.random.default_rng(seed).standard_normal(start.shape[0]))
-    noise = noise / kind.xp.linalg.vector_norm(noise)
-    for vector, others in ((start, basis), (start, strong), (noise, basis), (noise, strong)):
-        for _ in range(2):  # what is left of a small rest is orthogonal to rounding
+    noise = noise / xp.linalg.vector_norm(noise)
+    tries = [(start, others, 0.99) for others in cuts]
+    tries += [(vector, others, 1e-3) for vector in (start, noise) for others in cuts[:2]]
+    for vector, others, least in tries:
+        vector = vector - (others @ vector) @ others
+        left = float(xp.linalg.vector_norm(vector))
+        if left > least:
+            # What is left of a small rest is orthogonal to rounding.
             vector = vector - (others @ vector) @ others
-            left = float(kind.xp.linalg.vector_norm(vector))
-            if left <= 1e3 * kind.eps:
-                break
-            vector = vector / left
-        else:
-            return vector, others
+            return vector / xp.linalg.vector_norm(vector), others
     raise NothingLeftError(
         f"Lanczos: nothing is orthogonal to the {len(vectors)} given states here; there is no "
         "further state, or start from another seed or with a wider bond"

@@ -22,7 +22,7 @@ from etn.network import (
 )
 from etn.o3 import Irrep, Irreps
 from etn.sweep import Checkpoint, EigenProblem, Schedule, State, ground_state, grow, sweep
-from etn.sweep.eigen.dmrg import lowest_states
+from etn.sweep import lowest_states
 from etn.tensor import Truncation, tensorize
 
 # Open Heisenberg chains of spin 1: exact diagonalisation, for N = 20 DMRG with 300 states.

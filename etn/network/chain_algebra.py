@@ -17,6 +17,7 @@ from etn.o3 import Irrep, Irreps
 from etn.tensor import Core, Truncation, coupling
 from etn.tensor.factor import cut, tensorize, thin_svd
 from etn.tensor.pair import couplings
+from etn.tensor.pullback import kept
 from etn.tensor.scale import frobenius, rescaled, unscaled
 
 
@@ -236,18 +237,19 @@ def split_first_legs(
     """
     kind = kind_of(dense)
     xp = kind.xp
-    factors = {
-        ir: thin_svd(xp.reshape(matrix, (matrix.shape[0], -1)), kind)
+    matrices = {
+        ir: xp.reshape(matrix, (matrix.shape[0], -1))
         for ir, matrix in couple_first_legs(dense, first, second, kind).items()
     }
+    factors = {ir: thin_svd(matrix, kind) for ir, matrix in matrices.items()}
     values = {ir: s / math.sqrt(ir.dim) for ir, (_, s, _) in factors.items()}
-    kept, discarded = cut(values, truncation)
-    left = {ir: factors[ir][0][:, :n] for ir, n in kept.items()}
+    numbers, discarded = cut(values, truncation)
+    split = {ir: kept(matrices[ir], *factors[ir], n) for ir, n in numbers.items()}
+    left = {ir: isometry for ir, (isometry, _) in split.items()}
     core = tensorize(left, (first, second, Irreps()), 2, kind)
     rest = kind.zeros((core.legs[2].dim, *dense.shape[2:]))
-    for ir, n in kept.items():
-        _, s, vh = factors[ir]
-        part = xp.reshape(s[:n, None] * vh[:n], (n * ir.dim, *dense.shape[2:]))
+    for ir, n in numbers.items():
+        part = xp.reshape(split[ir][1], (n * ir.dim, *dense.shape[2:]))
         rest[core.legs[2].indices(ir).ravel()] = part
     return FirstCore(core, rest, discarded)
 

@@ -16,6 +16,7 @@ from etn.errors import CoreError, IrrepsError
 from etn.network.trees.topology import Edge, Topology
 from etn.tensor import Core, Spectrum, Truncation, absorb, isometry_error, qr, svd
 from etn.tensor.factor import thin_svd
+from etn.tensor.pullback import kept
 from etn.tensor.scale import unscaled
 
 Cores = dict[Edge, Core]
@@ -113,8 +114,11 @@ def cut_at(tree: Topology, cores: Mapping[Edge, Core], edge: Edge) -> Cut:
     node, moved = tree.parent[edge], dict(cores)
     core, bond = qr(moved[edge], 2)
     factors = {ir: thin_svd(matrix, core.kind) for ir, matrix in bond.items()}
-    moved[edge] = absorb(core, {ir: u.T for ir, (u, _, _) in factors.items()}, 2)
-    right = {ir: vh for ir, (_, _, vh) in factors.items()}
+    left, right = {}, {}
+    for ir, (u, s, vh) in factors.items():
+        left[ir] = kept(bond[ir], u, s, vh, len(s))[0].T
+        right[ir] = kept(bond[ir].T, vh.T, s, u.T, len(s))[0].T
+    moved[edge] = absorb(core, left, 2)
     moved[node] = absorb(moved[node], right, tree.leg(node, edge))
     return Cut(moved, Spectrum({ir: to_numpy(s) for ir, (_, s, _) in factors.items()}))
 

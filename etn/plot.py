@@ -214,7 +214,8 @@ def spectra(
     Parameters
     ----------
     spectra : mapping of bond to {irrep: singular values}, or sequence of these
-        Such as ``chain.spectra()``; the bonds of a sequence count from 0.
+        Such as ``chain.spectra()``, or a chain or a tree itself; the bonds of a sequence count
+        from 0.
 
     Returns
     -------
@@ -233,6 +234,10 @@ def spectra(
     """
     from matplotlib.figure import Figure
 
+    if callable(method := getattr(spectra, "spectra", None)):
+        spectra = method()
+    if not isinstance(spectra, Mapping | Sequence) or isinstance(spectra, str):
+        raise CoreError(f"spectra: expected chain.spectra() or a chain, got {spectra!r}")
     columns = dict(spectra if isinstance(spectra, Mapping) else enumerate(spectra))
     weighted = {
         bond: {ir: math.sqrt(ir.dim) * np.asarray(s, dtype=float) for ir, s in values.items()}

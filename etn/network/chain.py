@@ -24,7 +24,7 @@ from etn.network.chain_algebra import (
     train_flops,
     train_of_dense,
 )
-from etn.network.chain_bonds import reachable_bonds
+from etn.network.chain_bonds import reachable_bonds, widest_bond
 from etn.network.chain_gauge import canonical, canonical_unscaled, spectra, truncated
 from etn.network.vector_space import VectorSpace
 from etn.network.views.inspectable import Inspectable
@@ -125,11 +125,7 @@ class Chain(Inspectable, VectorSpace):
         rng = np.random.default_rng(seed)
         legs = [Irreps(leg) for leg in sites]
         ends = Irreps(start), Irreps(out)
-        if isinstance(max_bond, int):
-            kinds = sorted({ir for leg in (*ends, *legs) for ir in leg.unique})
-            widest = Irreps([(max_bond, ir) for ir in kinds])
-        else:
-            widest = Irreps(max_bond).regroup()
+        widest = widest_bond(max_bond, (*ends, *legs))
         bonds = reachable_bonds(legs, *ends, widest)
         return cls(
             [

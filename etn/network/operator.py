@@ -22,6 +22,7 @@ from collections.abc import Sequence
 
 from etn.backend import Array, Kind
 from etn.errors import CoreError, IrrepsError
+from etn.machine import check_memory
 from etn.network.chain import Chain
 from etn.network.vector_space import VectorSpace
 from etn.o3 import Irrep, Irreps, recoupling_4
@@ -120,6 +121,8 @@ class Operator(VectorSpace):
         return cls(Chain([_identity_core(leg) for leg in legs]), legs)
 
     def __add__(self, other: Operator) -> Operator:
+        if not isinstance(other, Operator):
+            raise CoreError(f"expected an operator to add, got {other!r}")
         sites = self._same_sites(other)
         return Operator(self.chain + other.chain, sites)
 
@@ -205,19 +208,20 @@ class Operator(VectorSpace):
         Raises
         ------
         CoreError
-            If an end of the operator is not a scalar.
+            If an end of the operator is not a scalar, or there is no memory for the matrix.
         """
         if self.chain.start.dim != 1 or self.chain.out.dim != 1:
             raise CoreError(f"expected an operator whose ends are scalars, got {self.chain!r}")
         kind, n = self.chain.kind, len(self)
         xp = kind.xp
+        dim = math.prod(site.dim for site in self.sites)
+        check_memory(float(dim) ** 2 * kind.itemsize, f"the matrix of {self!r}")
         dense = self.chain.to_dense()[0, ..., 0]
         for site in self.sites:
             basis = kind.array(operator_basis(site).to_dense())
             # The operator leg in front is replaced by (bra, ket) at the end.
             dense = xp.tensordot(dense, basis, axes=([0], [2]))
         order = (*range(0, 2 * n, 2), *range(1, 2 * n, 2))
-        dim = math.prod(site.dim for site in self.sites)
         return xp.reshape(xp.permute_dims(dense, order), (dim, dim))
 
     def apply(self, state: Chain) -> Chain:
@@ -249,6 +253,8 @@ class Operator(VectorSpace):
 
     def check_state(self, state: Chain) -> None:
         """Raise unless the operator acts on the sites and the kind of arrays of a state."""
+        if not isinstance(state, Chain):
+            raise CoreError(f"expected a state as a chain, got {state!r}; of a report take .chain")
         if state.sites != self.sites:
             raise IrrepsError(
                 f"the operator acts on {_several(self.sites)}, the state has "
@@ -263,6 +269,11 @@ class Operator(VectorSpace):
     def expectation(self, state: Chain) -> float:
         """<state| O |state> / <state|state>, summed over the components of open ends.
 
+        Raises
+        ------
+        CoreError
+            If the state is zero.
+
         Examples
         --------
         >>> from etn.network import heisenberg
@@ -270,7 +281,9 @@ class Operator(VectorSpace):
         >>> round(heisenberg(2).expectation(singlet), 12)
         -2.0
         """
-        return float(state.inner(self.apply(state))) / float(state.inner(state))
+        self.check_state(state)
+        unit = state.normalize()
+        return float(unit.inner(self.apply(unit)))
 
     def variance(self, state: Chain) -> float:
         """<O^2> - <O>^2 of a symmetric operator, as ||(O - <O>) state||^2 / <state|state>.
@@ -284,10 +297,11 @@ class Operator(VectorSpace):
         >>> heisenberg(2).variance(singlet) < 1e-24
         True
         """
-        norm = float(state.inner(state))
-        moved = self.apply(state)
-        mean = float(state.inner(moved)) / norm
-        return (moved - mean * state).norm() ** 2 / norm
+        self.check_state(state)
+        unit = state.normalize()
+        moved = self.apply(unit)
+        mean = float(unit.inner(moved))
+        return (moved - mean * unit).norm() ** 2
 
     def __repr__(self) -> str:
         bonds = " | ".join(dict.fromkeys(map(str, self.chain.bonds))) or "none"

@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn.backend import Array, Kind, as_block, is_finite, kind_of, to_numpy
-from etn.errors import CoreError
+from etn.errors import CoreError, MissingError
+from etn.machine import check_memory
 from etn.o3 import Irrep, Irreps, clebsch_gordan
 from etn.tensor.scale import frobenius, multiplied, rescaled, unscaled
 
@@ -78,6 +79,32 @@ def _paths(legs: tuple[tuple[Irrep, ...], ...]) -> tuple[Path, ...]:
     return tuple(path for path in product(*map(sorted, legs)) if is_allowed(path))
 
 
+class Blocks(dict[Path, Block]):
+    """Reduced arrays by path; irreps may be given by their names.
+
+    Raises
+    ------
+    MissingError
+        If there is no such path.
+
+    Examples
+    --------
+    >>> Core(["1x0e", "2x1o", "1x1o"]).blocks["0e", "1o", "1o"]
+    array([[[0.],
+            [0.]]])
+    """
+
+    def __missing__(self, path: object) -> Block:
+        names = path if isinstance(path, tuple) else (path,)
+        if any(isinstance(ir, str) for ir in names):
+            wanted = tuple(Irrep(ir) if isinstance(ir, str) else ir for ir in names)
+            if wanted in self:
+                return self[wanted]
+        there = ", ".join(map(_name, self)) or "none"
+        shown = _name(names) if all(isinstance(ir, Irrep | str) for ir in names) else repr(path)
+        raise MissingError(f"block {shown}: expected one of the paths {there}")
+
+
 class Projection(NamedTuple):
     """An equivariant core and what of the dense tensor it does not hold.
 
@@ -126,7 +153,7 @@ class Core:
     __slots__ = ("blocks", "kind", "legs")
 
     legs: tuple[Irreps, ...]
-    blocks: dict[Path, Block]
+    blocks: Blocks
     kind: Kind
 
     def __init__(
@@ -140,7 +167,7 @@ class Core:
             )
         given = {path: as_block(block) for path, block in (blocks or {}).items()}
         self.kind = kind_of(*given.values()) if given else Kind()
-        self.blocks = {}
+        self.blocks = Blocks()
         for path in allowed_paths(self.legs):
             shape = self._shape(path)
             block = given.pop(path, None)
@@ -173,7 +200,7 @@ class Core:
         """
         core = cls.__new__(cls)
         core.legs, core.kind = legs, kind
-        core.blocks = {path: kind.c_order(block) for path, block in blocks.items()}
+        core.blocks = Blocks((path, kind.c_order(block)) for path, block in blocks.items())
         return core
 
     def _shape(self, path: Path) -> tuple[int, ...]:
@@ -255,7 +282,15 @@ class Core:
         return blocks
 
     def to_dense(self) -> Array:
-        """Dense tensor of shape (legs[0].dim, ...), irreps expanded over m."""
+        """Dense tensor of shape (legs[0].dim, ...), irreps expanded over m.
+
+        Raises
+        ------
+        CoreError
+            If there is no memory for it.
+        """
+        entries = math.prod(leg.dim for leg in self.legs)
+        check_memory(entries * self.kind.itemsize, f"the dense tensor of {self!r}")
         xp, order = self.kind.xp, self.order
         dense = self.kind.zeros(tuple(leg.dim for leg in self.legs))
         for path, block in self.blocks.items():
@@ -400,5 +435,5 @@ def converted(kind: Kind, backend: str | None, dtype: str | None, device: str | 
     return Kind(backend, dtype or kind.dtype, device or (kind.device if stays else "cpu"))
 
 
-def _name(path: Path) -> str:
+def _name(path: Sequence[object]) -> str:
     return "(" + ", ".join(map(str, path)) + ")"

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from etn.errors import CoreError, SettingsError
+from etn.errors import CoreError, MissingError, SettingsError
 from etn.o3 import Irrep, Irreps
 from etn.tensor.scale import frobenius, unscaled
 
@@ -35,8 +35,12 @@ class Spectrum(Mapping[Irrep, NDArray[np.float64]]):
     def __init__(self, values: Mapping[Irrep, ArrayLike]) -> None:
         self._values = {ir: np.asarray(values[ir], dtype=float) for ir in sorted(values)}
 
-    def __getitem__(self, ir: Irrep) -> NDArray[np.float64]:
-        return self._values[ir]
+    def __getitem__(self, ir: Irrep | str) -> NDArray[np.float64]:
+        found = self._values.get(Irrep(ir) if isinstance(ir, str) else ir)
+        if found is None:
+            there = ", ".join(map(str, self)) or "none"
+            raise MissingError(f"irrep {ir}: the bond carries {there}")
+        return found
 
     def __iter__(self) -> Iterator[Irrep]:
         return iter(self._values)

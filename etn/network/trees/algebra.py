@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from etn.backend import Array, is_finite, kind_of
 from etn.errors import CoreError
 from etn.network.chain_algebra import join, split_first_legs
+from etn.network.chain_bonds import widest_bond
 from etn.network.trees.recouple import rounding
 from etn.network.trees.topology import Edge, Topology
 from etn.o3 import Irrep, Irreps
@@ -33,11 +34,7 @@ def fillable_bonds(
     CoreError
         If nothing is left of an edge.
     """
-    if isinstance(max_bond, int):
-        kinds = sorted({ir for leg in (*legs, out) for ir in leg.unique})
-        widest = Irreps([(max_bond, ir) for ir in kinds])
-    else:
-        widest = Irreps(max_bond).regroup()
+    widest = widest_bond(max_bond, (*legs, out))
     carried = dict.fromkeys(topology.edges, widest)
     carried |= {(leaf,): leg for leaf, leg in enumerate(legs)} | {topology.root: out}
     narrower = True

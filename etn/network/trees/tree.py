@@ -525,6 +525,8 @@ class Tree(Inspectable, VectorSpace):
         return Tree(self.topology, cores, center=self.center, discarded_weight=scaled)
 
     def _check_same_legs(self, other: Tree) -> None:
+        if not isinstance(other, Tree):
+            raise CoreError(f"expected a tree, got {other!r}")
         if self.topology != other.topology:
             raise CoreError(
                 f"expected trees of one topology, got {self.topology} and {other.topology}; "

@@ -359,10 +359,10 @@ class Chain(Inspectable, VectorSpace):
         return Chain(direct_sum(self.cores, other.cores))
 
     def __mul__(self, factor: float) -> Chain:
+        scaled = abs(as_number(factor, "a chain times a number")) * self.discarded_weight
         site = self.center or 0
         cores = list(self.cores)
         cores[site] = cores[site].scale(factor)
-        scaled = abs(as_number(factor, "a chain times a number")) * self.discarded_weight
         return Chain(cores, center=self.center, discarded_weight=scaled)
 
     def map_site(self, site: int, matrix: Core) -> Chain:

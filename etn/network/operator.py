@@ -281,8 +281,7 @@ class Operator(VectorSpace):
         >>> round(heisenberg(2).expectation(singlet), 12)
         -2.0
         """
-        self.check_state(state)
-        unit = state.normalize()
+        unit = self._unit(state)
         return float(unit.inner(self.apply(unit)))
 
     def variance(self, state: Chain) -> float:
@@ -297,11 +296,16 @@ class Operator(VectorSpace):
         >>> heisenberg(2).variance(singlet) < 1e-24
         True
         """
-        self.check_state(state)
-        unit = state.normalize()
+        unit = self._unit(state)
         moved = self.apply(unit)
         mean = float(unit.inner(moved))
         return (moved - mean * unit).norm() ** 2
+
+    def _unit(self, state: Chain) -> Chain:
+        self.check_state(state)
+        if state.log_norm() == -math.inf:
+            raise CoreError("state: expected one with a norm, got zero")
+        return state.normalize()
 
     def __repr__(self) -> str:
         bonds = " | ".join(dict.fromkeys(map(str, self.chain.bonds))) or "none"

@@ -519,9 +519,9 @@ class Tree(Inspectable, VectorSpace):
         return Tree(self.topology, direct_sum(self.topology, self._by_node(), other._by_node()))
 
     def __mul__(self, factor: float) -> Tree:
+        scaled = abs(as_number(factor, "a tree times a number")) * self.discarded_weight
         node = self.center or self.topology.root
         cores = self._by_node() | {node: self[node].scale(factor)}
-        scaled = abs(as_number(factor, "a tree times a number")) * self.discarded_weight
         return Tree(self.topology, cores, center=self.center, discarded_weight=scaled)
 
     def _check_same_legs(self, other: Tree) -> None:

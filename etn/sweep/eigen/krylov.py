@@ -144,7 +144,7 @@ def _orthogonal_start(
         return start, kind.zeros((0, start.shape[0]))
     _, sizes, basis = thin_svd(kind.xp.stack(list(vectors)), kind)
     root = math.sqrt(kind.eps)
-    cuts = [basis[sizes > size] for size in (10 * root, 1e3 * root, 1e5 * root)]
+    cuts = [basis[sizes > min(size * root, 1e-2)] for size in (10, 1e3, 1e5)]
     noise = kind.array(np.random.default_rng(seed).standard_normal(start.shape[0]))
     noise = noise / xp.linalg.vector_norm(noise)
     tries = [(start, others, 0.99) for others in cuts]

@@ -133,6 +133,10 @@ def lowest_states(
             seed=seed + number * SEED_STEP,
             **options,
         )
+        overlap = _overlap(report.chain, [*given, *(one.chain for one in found)])
+        if overlap > max(1e-3, 1e3 * operator.chain.kind.eps):
+            text = f"{report.reason}; but its overlap with a state before it is {overlap:.1g}"
+            report = replace(report, converged=False, reason=text)
         slack = tol * max(typical, *(abs(one.energy) for one in (report, *found)))
         if any(report.energy < other.energy - slack for other in found):
             text = f"{report.reason}; found after states of higher energy, and put before them"
@@ -149,6 +153,12 @@ def lowest_states(
         _described(found, number, n_states, slack, exact, complete=verify and len(found) >= room)
         for number in range(n_states)
     ]
+
+
+def _overlap(state: Chain, others: Sequence[Chain]) -> float:
+    """Largest product of a state and others, all of norm one."""
+    unit = state.normalize()
+    return max((abs(float(unit.inner(other.normalize()))) for other in others), default=0.0)
 
 
 def _missed(report: Report, exact: float, slack: float) -> bool:

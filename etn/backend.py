@@ -188,7 +188,7 @@ def _check_cuda(device: str) -> None:
     cuda = _torch_namespace().cuda
     if not cuda.is_initialized() and not cuda.is_available():
         raise CoreError(
-            f'device: expected one that torch can use here, got {device!r}, but torch finds no '
+            f"device: expected one that torch can use here, got {device!r}, but torch finds no "
             'CUDA; use "cpu"'
         )
 

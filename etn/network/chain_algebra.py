@@ -10,7 +10,7 @@ import math
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from etn.backend import Array, Kind, as_block, is_finite, kind_of, to_numpy
+from etn.backend import Array, Kind, as_block, is_finite, kind_of
 from etn.errors import CoreError
 from etn.machine import check_memory
 from etn.o3 import Irrep, Irreps
@@ -72,8 +72,8 @@ def overlap(one: Sequence[Core], two: Sequence[Core]) -> Array:
     xp = kind.xp
     env = {ir: kind.eye(one[0].legs[0].count(ir)) for ir in one[0].legs[0].unique}
     total_power = 0
-    for a, b in zip(one, two, strict=True):
-        (a, one_power), (b, two_power) = a.unscaled(), b.unscaled()
+    for mine, theirs in zip(one, two, strict=True):
+        (a, one_power), (b, two_power) = mine.unscaled(), theirs.unscaled()
         new: dict[Irrep, Array] = {}
         for path, block in a:
             other = b.blocks.get(path)
@@ -109,8 +109,8 @@ def dense_train(cores: Sequence[Core]) -> Array:
     first, total = cores[0].unscaled()
     dense = first.to_dense()
     for core in cores[1:]:
-        core, one = core.unscaled()
-        product, two = unscaled({"": kind.xp.tensordot(dense, core.to_dense(), axes=1)})
+        small, one = core.unscaled()
+        product, two = unscaled({"": kind.xp.tensordot(dense, small.to_dense(), axes=1)})
         dense, total = product[""], total + one + two
     return rescaled({"": dense}, total, "the largest entry of the dense tensor")[""]
 

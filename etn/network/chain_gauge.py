@@ -26,9 +26,7 @@ def canonical(cores: Sequence[Core], old: int | None, new: int) -> list[Core]:
     return moved
 
 
-def canonical_unscaled(
-    cores: Sequence[Core], old: int | None, new: int
-) -> tuple[list[Core], int]:
+def canonical_unscaled(cores: Sequence[Core], old: int | None, new: int) -> tuple[list[Core], int]:
     """Cores around another center, and the power of two that they leave out.
 
     Whatever the scale of the cores, nothing on the way leaves the range of floating point.

@@ -17,13 +17,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from numbers import Integral, Real
+
+import numpy as np
 
 from etn.errors import CoreError, IrrepsError
 from etn.network.chain import Chain
 from etn.network.operator import Operator, operator_leg
 from etn.o3 import Irrep, Irreps, recoupling_4
 from etn.tensor import Core
+from etn.tensor.scale import is_whole
 
 SCALAR = Irrep(0, 1)
 
@@ -77,14 +79,15 @@ def pair_coefficients(spin: int, energies: Sequence[float]) -> dict[int, float]:
     return found
 
 
-def _integer_spin(spin: float) -> int:
+def _integer_spin(spin: object) -> int:
     """The spin as an int; 1.0 is one."""
-    if not isinstance(spin, Real) or not math.isfinite(spin) or spin % 1 or spin < 1:
+    value = float(spin) if isinstance(spin, int | float | np.number) else math.nan
+    if not value >= 1 or not value.is_integer():
         raise IrrepsError(
-            f"expected an integer spin of at least 1, got {spin!r}; half-integer spins are not "
-            "covered"
+            f"expected an integer spin of at least 1, got spin {spin!r}; half-integer spins are "
+            "not covered"
         )
-    return int(spin)
+    return int(value)
 
 
 def pair_sum(
@@ -137,8 +140,8 @@ def pair_sum(
     >>> pair_sum(10, [-2, -1, 1], decays=[(1.0, 0.5)], distances=())
     Operator(10 sites of 1x1e, bonds 2x0e+1x1e)
     """
-    if not isinstance(n_sites, Integral) or n_sites < 2:
-        raise CoreError(f"pair_sum: expected at least 2 sites, a whole number, got {n_sites!r}")
+    if not is_whole(n_sites) or n_sites < 2:
+        raise CoreError(f"pair_sum: expected at least 2 sites, got {n_sites!r}")
     n_sites, spin = int(n_sites), _integer_spin(spin)
     distances = list(distances[: n_sites - 1])
     if not distances and not decays:

@@ -255,8 +255,8 @@ def svd(core: Core, leg: int = -1, truncation: Truncation | None = None) -> Sing
 
     Notes
     -----
-    Derivatives (torch) are finite also where singular values are equal or zero, and right of what is
-    made of the tensor isometry · bond; see :mod:`etn.tensor.pullback`.
+    Derivatives (torch) are finite also where singular values are equal or zero, and right of what
+    is made of the tensor isometry · bond; see :mod:`etn.tensor.pullback`.
 
     Raises
     ------

@@ -11,8 +11,8 @@ function of the tensor has nothing to divide.  Here
     W = U^T (\bar Q + M \bar B^T)
 
 with M = U s V^T, i over all left vectors and j over those that are kept.  Of W only what is
-not symmetric counts between vectors that are kept, and it is zero for functions of the tensor: what is
-at the level of rounding is taken as zero.  Elsewhere 1 / (s_j^2 - s_i^2) is kept finite.
+not symmetric counts between vectors that are kept, and it is zero for functions of the tensor:
+what is at the level of rounding is taken as zero.  Elsewhere 1 / (s_j^2 - s_i^2) is kept finite.
 
 The derivative is right
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from numbers import Real
+from numbers import Integral, Real
 from typing import TypeVar
 
 import numpy as np
@@ -143,6 +143,17 @@ def as_number(factor: object, what: str) -> float:
     return float(number)
 
 
+def is_whole(value: object) -> bool:
+    """Whether a value is a whole number, of Python or of NumPy.
+
+    Examples
+    --------
+    >>> is_whole(np.int64(3)), is_whole(3.0), is_whole("3")
+    (True, False, False)
+    """
+    return isinstance(value, Integral)
+
+
 def check_range(power: int, dtype: str, what: str, *, zero: bool = False) -> None:
     """Refuse a number of the size 2^power that is none in this precision.
 
@@ -155,7 +166,7 @@ def check_range(power: int, dtype: str, what: str, *, zero: bool = False) -> Non
     if not zero and not low <= power <= high:
         raise CoreError(
             f"{what} is about 10^{power * math.log10(2):.0f}, beyond the range of {dtype}: "
-            "ask for log_norm(), which has no such limit, or go on with normalize()"
+            "log_norm() of a chain or a tree has no such limit, and normalize() goes on from there"
         )
 
 

@@ -9,7 +9,7 @@ from etn.backend import Kind
 from etn.o3 import Irrep
 from etn.tensor import Core, Truncation, absorb_back, merge, polar, qr, svd
 from etn.tensor.factor import thin_svd
-from etn.tensor.pullback import is_full, kept, needs_pullback, nearest_isometry, spanned
+from etn.tensor.pullback import is_full, kept, nearest_isometry, needs_pullback, spanned
 
 torch = pytest.importorskip("torch")
 TORCH = Kind("torch")

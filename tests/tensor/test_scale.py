@@ -11,8 +11,16 @@ import pytest
 from etn.errors import CoreError
 from etn.o3 import Irrep
 from etn.tensor import Core, Spectrum, Truncation, eigh, merge, qr, svd
-from etn.tensor.scale import as_number, check_range, exponent, frobenius, multiplied, rescaled
-from etn.tensor.scale import times_power, unscaled
+from etn.tensor.scale import (
+    as_number,
+    check_range,
+    exponent,
+    frobenius,
+    multiplied,
+    rescaled,
+    times_power,
+    unscaled,
+)
 
 LEGS = ["1x0e+2x1o", "2x0e+1x1o+1x2e", "2x0e+2x1o+1x2e"]
 sizes = pytest.mark.parametrize("power", [-1000, -600, -40, 0, 40, 600, 1000])

@@ -165,7 +165,8 @@ class Wiring(WiredNetwork):
         from opt_einsum import contract, contract_path
 
         expression = self.einsum(output)
-        kind = kind_of(*(block for core in self.cores for _, block in core))
+        kind = self.cores[0].kind
+        kind_of(*(core.kind.zeros((1,)) for core in self.cores))
         shapes = [tuple(leg.dim for leg in core.legs) for core in self.cores]
         path, steps = contract_path(expression, *shapes, shapes=True)
         n_bytes = kind.itemsize * float(steps.largest_intermediate)

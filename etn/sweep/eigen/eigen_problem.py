@@ -1,4 +1,4 @@
-"""The eigenvalue problem of sweeps: the lowest state of an operator, all cores but one or two fixed.
+"""The eigenvalue problem of sweeps: the lowest state of an operator, one or two cores free.
 
 The energy of a chain, all cores but one or two neighbouring ones fixed, is that of an effective
 Hamiltonian in the space of the free blocks.  Its lowest state is found by the Lanczos method.
@@ -165,10 +165,8 @@ class EigenProblem:
         solved = tensorize(matrices, core.legs, 2, chain.kind)
         return LocalSolution(embed(solved, core.legs), energy, None, "lanczos", gradient)
 
-    def at_center(
-        self, chain: Chain
-    ) -> tuple[EffectiveHamiltonian, list[Mapping[Irrep, Array]]]:
-        """The effective Hamiltonian of the center, and the states to be orthogonal to as seen there.
+    def at_center(self, chain: Chain) -> tuple[EffectiveHamiltonian, list[dict[Irrep, Array]]]:
+        """The effective Hamiltonian of the center, and the other states as seen there.
 
         Both in the bases of ``matricize(core, 2)``.
         """
@@ -262,6 +260,7 @@ def check_states(states: object, name: str) -> list[Chain]:
 
 
 def check_operator(operator: object) -> None:
+    """Raise unless it is an operator."""
     if not isinstance(operator, Operator):
         raise CoreError(f"operator: expected an Operator, got {operator!r}")
 

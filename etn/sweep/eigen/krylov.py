@@ -149,13 +149,13 @@ def _orthogonal_start(
     noise = noise / xp.linalg.vector_norm(noise)
     tries = [(start, others, 0.99) for others in cuts]
     tries += [(vector, others, 1e-3) for vector in (start, noise) for others in cuts[:2]]
-    for vector, others, least in tries:
-        vector = vector - (others @ vector) @ others
+    for given, others, least in tries:
+        vector = given - (others @ given) @ others
         left = float(xp.linalg.vector_norm(vector))
         if left > least:
             # What is left of a small rest is orthogonal to rounding.
-            vector = vector - (others @ vector) @ others
-            return vector / xp.linalg.vector_norm(vector), others
+            rest = vector - (others @ vector) @ others
+            return rest / xp.linalg.vector_norm(rest), others
     raise NothingLeftError(
         f"Lanczos: nothing is orthogonal to the {len(vectors)} given states here; there is no "
         "further state, or start from another seed or with a wider bond"

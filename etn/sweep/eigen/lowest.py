@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from numbers import Integral
 from typing import Any
 
 from etn.backend import FloatArray
@@ -15,7 +14,7 @@ from etn.sweep.eigen.dmrg import check_room, ground_state
 from etn.sweep.eigen.eigen_problem import check_operator, check_states
 from etn.sweep.eigen.sector import MAX_EXACT, sector_dimension, sector_energies
 from etn.sweep.report import Report
-
+from etn.tensor.scale import is_whole
 
 # From the seed of one search to that of the next.
 SEED_STEP = 7919
@@ -107,7 +106,7 @@ def lowest_states(
     >>> states[3].degenerate
     (3, 4)
     """
-    if not isinstance(n_states, Integral) or n_states < 1:
+    if not is_whole(n_states) or n_states < 1:
         raise SettingsError(f"lowest_states: expected at least one state, got {n_states!r}")
     check_operator(operator)
     given, total = check_states(orthogonal_to, "orthogonal_to"), Irreps(target)
@@ -146,7 +145,9 @@ def lowest_states(
         if len(found) < n_states:
             continue
         if exact is not None:
-            settled = not any(_missed(one, exact[k], slack) for k, one in enumerate(found[:n_states]))
+            settled = not any(
+                _missed(one, exact[k], slack) for k, one in enumerate(found[:n_states])
+            )
         elif len(found) > n_states:
             settled = report.energy >= found[n_states].energy - slack
     return [

@@ -21,8 +21,16 @@ from etn.network import (
     pair_sum,
 )
 from etn.o3 import Irrep, Irreps
-from etn.sweep import Checkpoint, EigenProblem, Schedule, State, ground_state, grow, sweep
-from etn.sweep import lowest_states
+from etn.sweep import (
+    Checkpoint,
+    EigenProblem,
+    Schedule,
+    State,
+    ground_state,
+    grow,
+    lowest_states,
+    sweep,
+)
 from etn.tensor import Truncation, tensorize
 
 # Open Heisenberg chains of spin 1: exact diagonalisation, for N = 20 DMRG with 300 states.
@@ -354,7 +362,7 @@ def test_all_states_of_a_small_space_are_found_and_no_more():
             ground_state(
                 heisenberg(n_sites), f"{j}e", orthogonal_to=[state.chain for state in states]
             )
-        with pytest.raises(CoreError, match="has 3 states of total irrep .*, 4 were asked for"):
+        with pytest.raises(CoreError, match=r"has 3 states of total irrep .*, 4 were asked for"):
             lowest_states(heisenberg(n_sites), 4, f"{j}e")
 
 
@@ -559,7 +567,9 @@ def test_errors():
     with pytest.raises(CoreError, match="whose ends are scalars 1x0e, got 1x0e and 1x1e"):
         ground_state(vector)
     skew = Operator(Chain.random(legs, max_bond=1, seed=6), operator.sites)
-    with pytest.raises(CoreError, match="needs a symmetric operator, got one that differs from its"):
+    with pytest.raises(
+        CoreError, match="needs a symmetric operator, got one that differs from its"
+    ):
         ground_state(operator + 1e-3 * skew)
     state = Chain.random(operator.sites)
     for given, message in (

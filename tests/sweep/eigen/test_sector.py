@@ -45,9 +45,7 @@ def test_sites_of_several_irreps():
             total = Irreps([(1, Irrep(l, p))])
             if sector_dimension(operator.sites, total):
                 found += [e for e in sector_energies(operator, total) for _ in range(2 * l + 1)]
-    np.testing.assert_allclose(
-        np.sort(found), np.linalg.eigvalsh(operator.to_dense()), atol=1e-12
-    )
+    np.testing.assert_allclose(np.sort(found), np.linalg.eigvalsh(operator.to_dense()), atol=1e-12)
 
 
 def test_states_that_are_given_are_left_out():

@@ -20,6 +20,10 @@ class CoreError(EtnError, ValueError):
     """A core or a network of cores with inconsistent blocks, shapes or legs."""
 
 
+class NothingLeftError(CoreError):
+    """No state is left that is orthogonal to those given."""
+
+
 class MissingError(CoreError, KeyError):
     """A block or an irrep that is not there; a KeyError too, as of any mapping."""
 

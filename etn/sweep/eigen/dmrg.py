@@ -7,12 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from etn.errors import CoreError, SettingsError
+from etn.errors import CoreError, NothingLeftError, SettingsError
 from etn.network import Chain, Operator
 from etn.o3 import Irrep, Irreps
 from etn.sweep.callbacks import Callback
 from etn.sweep.eigen.eigen_problem import EigenProblem, check_operator, check_states
-from etn.sweep.eigen.krylov import NothingLeftError
 from etn.sweep.eigen.sector import sector_dimension
 from etn.sweep.grow import grow
 from etn.sweep.report import Report

@@ -9,12 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from etn.backend import Array, Kind, kind_of, to_numpy
-from etn.errors import CoreError, SettingsError
+from etn.errors import CoreError, NothingLeftError, SettingsError
 from etn.tensor.factor import thin_svd
-
-
-class NothingLeftError(CoreError):
-    """No vector is left that is orthogonal to those given."""
 
 
 class Eigenpair(NamedTuple):

@@ -102,7 +102,7 @@ def lowest_states(
     >>> from etn.network import heisenberg
     >>> states = lowest_states(heisenberg(5), 5)
     >>> [round(state.energy, 8) for state in states]
-    [-5.28356718, -4.0, -2.33650868, -1.0, -1.0]
+    [-5.28356705, -4.0, -2.3365088, -1.0, -1.0]
     >>> states[3].degenerate
     (3, 4)
     """

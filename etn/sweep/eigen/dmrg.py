@@ -56,7 +56,8 @@ def ground_state(
     max_products : int
         Most applications of the effective Hamiltonian in a local solve.
     seed : int
-        Of the random start, and of the noise that replaces a start in the span of lower states.
+        Of the random start, which is another one for each number of lower states, and of the noise
+        that replaces a start in their span.
 
     Returns
     -------
@@ -103,14 +104,17 @@ def ground_state(
         )
     for attempt in range(1 if start is not None else STARTS):
         multiplets = (2 + len(others)) * 2**attempt
-        chain = start or _random_state(operator, total, multiplets, seed, attempt)
+        # From one random state all searches would see the same part of a degenerate space.
+        key = [seed, attempt, len(others)] if attempt or others else seed
+        rng = np.random.default_rng(key)
+        chain = start or _random_state(operator, total, multiplets, rng, attempt)
         problem = EigenProblem(
             operator,
             chain,
             orthogonal_to=others,
             tol=tol,
             max_products=max_products,
-            seed=seed + attempt,
+            seed=seed + attempt + len(others),
         )
         if not attempt and chain.start == Irreps("1x0e"):
             check_room(operator, total, others)
@@ -125,14 +129,13 @@ def ground_state(
 
 
 def _random_state(
-    operator: Operator, total: Irreps, multiplets: int, seed: int, attempt: int
+    operator: Operator, total: Irreps, multiplets: int, rng: np.random.Generator, attempt: int
 ) -> Chain:
     """A narrow chain whose bonds carry all irreps that a path to the total irrep may need."""
     open_legs = {ir for leg in (total, *operator.sites) for ir in leg.unique}
     l_max = max(total.l_max, *(2 * (1 + attempt) * site.l_max for site in operator.sites))
     parities = sorted({1, *(ir.p for ir in open_legs)})
     widest = Irreps([(multiplets, Irrep(l, p)) for l in range(l_max + 1) for p in parities])
-    rng = np.random.default_rng([seed, attempt] if attempt else seed)
     try:
         chain = Chain.random(operator.sites, out=total, max_bond=widest, seed=rng)
     except CoreError as error:

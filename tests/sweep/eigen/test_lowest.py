@@ -152,3 +152,15 @@ def test_errors():
     with pytest.raises(CoreError, match="operator: expected an Operator"):
         lowest_states("H", 1)
     assert isinstance(sum([operator, operator]), Operator)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_seed_for_all_searches_finds_degenerate_states_in_their_order(name, dense_energies):
+    operator, spin = CASES[name]
+    wanted, found = dense_energies(operator, spin)[:6], []
+    for _ in wanted:
+        found.append(
+            ground_state(operator, f"{spin}e", orthogonal_to=[one.chain for one in found], seed=0)
+        )
+    np.testing.assert_allclose([one.energy for one in found], wanted, atol=1e-9)
+    assert all(one.converged for one in found)

@@ -63,6 +63,8 @@ class Kind:
             raise CoreError(f"dtype: expected float32 or float64, got {self.dtype}")
         if self.backend == "numpy" and self.device != "cpu":
             raise CoreError(f'device: NumPy works on the cpu, got {self.device!r}; use "torch"')
+        if self.device.split(":")[0] == "cuda":
+            _check_cuda(self.device)
         if self.device == "cuda":
             # Tensors name their device in full.
             object.__setattr__(self, "device", "cuda:0")
@@ -79,6 +81,11 @@ class Kind:
     def eps(self) -> float:
         """Distance from 1 to the next number."""
         return float(np.finfo(self.dtype).eps)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an entry."""
+        return np.dtype(self.dtype).itemsize
 
     def array(self, values: Any) -> Array:
         """Array of this kind with the given values; no copy where none is needed."""
@@ -175,6 +182,15 @@ def _torch_namespace() -> Any:
             'this needs torch, which is not installed: pip install "etn[torch]"'
         ) from error
     return torch
+
+
+def _check_cuda(device: str) -> None:
+    cuda = _torch_namespace().cuda
+    if not cuda.is_initialized() and not cuda.is_available():
+        raise CoreError(
+            f"device: expected one that torch can use here, got {device!r}, but torch finds no "
+            'CUDA; use "cpu"'
+        )
 
 
 def _full_name(device: str) -> str:

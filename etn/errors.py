@@ -20,6 +20,18 @@ class CoreError(EtnError, ValueError):
     """A core or a network of cores with inconsistent blocks, shapes or legs."""
 
 
+class NothingLeftError(CoreError):
+    """No state is left that is orthogonal to those given."""
+
+
+class MissingError(CoreError, KeyError):
+    """A block or an irrep that is not there; a KeyError too, as of any mapping."""
+
+    def __str__(self) -> str:
+        # KeyError would show the message in quotes.
+        return str(self.args[0])
+
+
 class DataError(EtnError, ValueError):
     """Structures or labels that cannot be used as they are."""
 

@@ -7,7 +7,12 @@ import re
 import sys
 from pathlib import Path
 
-__all__ = ["available_memory", "peak_memory", "resident_memory"]
+from etn.errors import CoreError
+
+__all__ = ["available_memory", "check_memory", "peak_memory", "resident_memory"]
+
+LARGEST_ARRAY = 8e9
+"""Bytes of one array that are asked for without a word; less where less is free."""
 
 
 def resident_memory() -> float:
@@ -39,6 +44,41 @@ def available_memory() -> float | None:
         except (OSError, ValueError):  # no such file, or "max"
             continue
     return max(min(found), 0.0) if found else None
+
+
+def check_memory(n_bytes: float, what: str, instead: str = "") -> None:
+    """Refuse what does not fit before it is begun.
+
+    Parameters
+    ----------
+    n_bytes : float
+        Of the largest array that will be made.
+    what : str
+        Its name, for the message.
+    instead : str
+        What to do; by default, to contract the network with values on its legs.
+
+    Raises
+    ------
+    CoreError
+        If that is more than :data:`LARGEST_ARRAY`, or than this process can still take.
+
+    Examples
+    --------
+    >>> check_memory(8.0 * 4**30, "the dense tensor of 30 sites")
+    Traceback (most recent call last):
+    etn.errors.CoreError: the dense tensor of 30 sites would take 9.2e+09 GB, at most 8 GB are ...
+    """
+    if n_bytes < 1e8:  # not worth a look at the machine
+        return
+    free = available_memory()
+    limit = min(LARGEST_ARRAY, LARGEST_ARRAY if free is None else free)
+    if n_bytes > limit:
+        advice = instead or "work with the cores, or on fewer sites"
+        raise CoreError(
+            f"{what} would take {n_bytes / 1e9:.2g} GB, at most {limit / 1e9:.2g} GB are "
+            f"there for one array: {advice}"
+        )
 
 
 # Of version 2 and 1; inside a container its own group stands at the root.

@@ -15,6 +15,7 @@ import numpy as np
 
 from etn.backend import FloatArray as Array
 from etn.errors import CoreError, DataError
+from etn.network import Chain, Tree
 from etn.o3 import Irrep
 from etn.sweep import Report
 
@@ -204,7 +205,7 @@ def convergence(report: Report) -> Figure:
 
 
 def spectra(
-    spectra: Mapping[int, Mapping[Irrep, Array]] | Sequence[Mapping[Irrep, Array]],
+    spectra: Mapping[int, Mapping[Irrep, Array]] | Sequence[Mapping[Irrep, Array]] | Chain | Tree,
 ) -> Figure:
     r"""Singular values of the bonds of a network, a column for each bond and a color an irrep.
 
@@ -213,8 +214,9 @@ def spectra(
 
     Parameters
     ----------
-    spectra : mapping of bond to {irrep: singular values}, or sequence of these
-        Such as ``chain.spectra()``; the bonds of a sequence count from 0.
+    spectra : mapping of bond to {irrep: singular values}, sequence of these, Chain or Tree
+        Such as ``chain.spectra()``, or a chain or a tree itself; the bonds of a sequence count
+        from 0.
 
     Returns
     -------
@@ -233,7 +235,10 @@ def spectra(
     """
     from matplotlib.figure import Figure
 
-    columns = dict(spectra if isinstance(spectra, Mapping) else enumerate(spectra))
+    given: object = spectra.spectra() if isinstance(spectra, Chain | Tree) else spectra
+    if isinstance(given, str) or not isinstance(given, Mapping | Sequence):
+        raise CoreError(f"spectra: expected chain.spectra() or a chain, got {spectra!r}")
+    columns = dict(given if isinstance(given, Mapping) else enumerate(given))
     weighted = {
         bond: {ir: math.sqrt(ir.dim) * np.asarray(s, dtype=float) for ir, s in values.items()}
         for bond, values in columns.items()

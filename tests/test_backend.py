@@ -307,3 +307,12 @@ def test_an_optimizer_of_torch_trains_the_blocks():
         loss.backward()
         descent.step()
     assert all(later < earlier for earlier, later in pairwise(losses))
+
+
+def test_a_device_that_is_not_there_is_named():
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    for device in ("cuda", "cuda:1"):
+        with pytest.raises(CoreError, match=f"got '{device}', but torch finds no CUDA"):
+            Kind("torch", device=device)

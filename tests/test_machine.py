@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 import etn.machine
-from etn.machine import available_memory, peak_memory, resident_memory
+from etn import machine
+from etn.errors import CoreError
+from etn.machine import available_memory, check_memory, peak_memory, resident_memory
 
 LINUX = sys.platform.startswith("linux")
 
@@ -34,3 +36,15 @@ def test_limits_of_the_control_group_count(monkeypatch, tmp_path):
 
 def test_the_peak_is_no_less_than_what_is_held():
     assert peak_memory() is None or 1e9 * peak_memory() > 0.5 * resident_memory()
+
+
+def test_what_does_not_fit_is_refused_with_its_size(monkeypatch):
+    check_memory(1e7, "a small array")
+    with pytest.raises(CoreError, match=r"the cube would take 1e.03 GB, at most .* GB are there"):
+        check_memory(1e12, "the cube")
+    monkeypatch.setattr(machine, "available_memory", lambda: 5e8)
+    check_memory(4e8, "the cube")
+    with pytest.raises(CoreError, match=r"1 GB, at most 0.5 GB are there for one array: cut it"):
+        check_memory(1e9, "the cube", "cut it")
+    monkeypatch.setattr(machine, "available_memory", lambda: None)
+    check_memory(7e9, "the cube")

@@ -207,3 +207,15 @@ def test_matplotlib_is_loaded_when_a_plot_is_drawn_and_pyplot_never():
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert result.stdout.split() == ["False", "True", "False"]
+
+
+def test_spectra_of_a_chain_itself():
+    from etn.network import Chain
+
+    chain = Chain.random(["1x0e+1x1o"] * 3, seed=0)
+    one, two = spectra(chain), spectra(chain.spectra())
+    lines = [[line.get_ydata() for line in f.axes[0].get_lines()] for f in (one, two)]
+    np.testing.assert_array_equal(lines[0], lines[1])
+    for wrong in (3, "chain"):
+        with pytest.raises(CoreError, match=r"spectra: expected chain.spectra"):
+            spectra(wrong)

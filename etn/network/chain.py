@@ -24,22 +24,15 @@ from etn.network.chain_algebra import (
     train_flops,
     train_of_dense,
 )
-from etn.network.chain_bonds import reachable_bonds
-from etn.network.chain_gauge import canonical, spectra, truncated
+from etn.network.chain_bonds import reachable_bonds, widest_bond
+from etn.network.chain_gauge import canonical, canonical_unscaled, spectra, truncated
 from etn.network.vector_space import VectorSpace
 from etn.network.views.inspectable import Inspectable
 from etn.network.views.show import chain_diagram, gauge_marks
 from etn.network.views.wiring import Wiring
 from etn.o3 import Irrep, Irreps
-from etn.tensor import (
-    Core,
-    Spectrum,
-    Truncation,
-    absorb,
-    embed,
-    isometry_error,
-    svd,
-)
+from etn.tensor import Core, Spectrum, Truncation, absorb, embed, isometry_error, svd
+from etn.tensor.scale import as_number
 
 
 class Chain(Inspectable, VectorSpace):
@@ -132,11 +125,7 @@ class Chain(Inspectable, VectorSpace):
         rng = np.random.default_rng(seed)
         legs = [Irreps(leg) for leg in sites]
         ends = Irreps(start), Irreps(out)
-        if isinstance(max_bond, int):
-            kinds = sorted({ir for leg in (*ends, *legs) for ir in leg.unique})
-            widest = Irreps([(max_bond, ir) for ir in kinds])
-        else:
-            widest = Irreps(max_bond).regroup()
+        widest = widest_bond(max_bond, (*ends, *legs))
         bonds = reachable_bonds(legs, *ends, widest)
         return cls(
             [
@@ -260,10 +249,54 @@ class Chain(Inspectable, VectorSpace):
         )
 
     def norm(self) -> float:
-        """Frobenius norm of the dense tensor, start and out legs included."""
+        """Frobenius norm of the dense tensor, start and out legs included.
+
+        Raises
+        ------
+        CoreError
+            If it is beyond the range of floating point; see :meth:`log_norm`.
+        """
         if self.center is not None:
             return self.cores[self.center].norm()
         return self.canonicalize(0).norm()
+
+    def log_norm(self) -> float:
+        """Natural logarithm of the norm, also where that is no number; -inf for zero.
+
+        Examples
+        --------
+        >>> chain = Chain.random(["1x0e+1x1o"] * 3, max_bond=1, seed=0)
+        >>> large = Chain([core.scale(1e200) for core in chain])
+        >>> round(large.log_norm() - chain.log_norm() - 600 * math.log(10), 10)
+        0.0
+        """
+        core, power = self._center_core()
+        norm = core.norm()
+        return math.log(norm) + power * math.log(2) if norm else -math.inf
+
+    def normalize(self) -> Chain:
+        """The tensor divided by its norm, whatever that is; canonical around :attr:`center` or 0.
+
+        Raises
+        ------
+        CoreError
+            If the tensor is zero.
+        """
+        center = self.center or 0
+        cores, _ = canonical_unscaled(self.cores, self.center, center)
+        core, _ = cores[center].unscaled()
+        norm = core.norm()
+        if not norm:
+            raise CoreError("normalize: expected a tensor with a norm, got one that is zero")
+        cores[center] = core.scale(1 / norm)
+        return Chain(cores, center=center)
+
+    def _center_core(self) -> tuple[Core, int]:
+        """The core that carries the norm, without its size, and the power of two of that."""
+        center = self.center or 0
+        cores, power = canonical_unscaled(self.cores, self.center, center)
+        core, more = cores[center].unscaled()
+        return core, power + more
 
     def singular_values(self, bond: int) -> Spectrum:
         """Singular values of the tensor between sites 0..bond and the others.
@@ -273,8 +306,7 @@ class Chain(Inspectable, VectorSpace):
         CoreError
             If there is no such bond.
         """
-        if not 0 <= bond < len(self) - 1:
-            raise CoreError(f"expected a bond 0..{len(self) - 2}, got {bond}")
+        self._check_bond(bond)
         return svd(self.canonicalize(bond).cores[bond], 2).spectrum
 
     def spectra(self) -> list[Spectrum]:
@@ -282,8 +314,16 @@ class Chain(Inspectable, VectorSpace):
         return spectra(self.canonicalize(len(self) - 1).cores)
 
     def entropy(self, bond: int) -> float:
-        """Entanglement entropy of a bond, natural logarithm; see :meth:`Spectrum.entropy`."""
-        return self.singular_values(bond).entropy()
+        """Entanglement entropy of a bond, natural logarithm; see :meth:`Spectrum.entropy`.
+
+        Raises
+        ------
+        CoreError
+            If there is no such bond.
+        """
+        self._check_bond(bond)
+        cores, _ = canonical_unscaled(self.cores, self.center, bond)
+        return svd(cores[bond], 2).spectrum.entropy()
 
     def truncate(self, truncation: Truncation) -> Chain:
         """Nearest chains bond by bond, from the last bond to the first.
@@ -311,18 +351,18 @@ class Chain(Inspectable, VectorSpace):
         IrrepsError
             If the chains differ in length or in an open leg.
         """
-        self._same_legs(other)
+        self.check_same_legs(other)
         return overlap(self.cores, other.cores)
 
     def __add__(self, other: Chain) -> Chain:
-        self._same_legs(other)
+        self.check_same_legs(other)
         return Chain(direct_sum(self.cores, other.cores))
 
     def __mul__(self, factor: float) -> Chain:
+        scaled = abs(as_number(factor, "a chain times a number")) * self.discarded_weight
         site = self.center or 0
         cores = list(self.cores)
         cores[site] = cores[site].scale(factor)
-        scaled = abs(float(factor)) * self.discarded_weight
         return Chain(cores, center=self.center, discarded_weight=scaled)
 
     def map_site(self, site: int, matrix: Core) -> Chain:
@@ -348,7 +388,10 @@ class Chain(Inspectable, VectorSpace):
     def _open_legs(self) -> list[Irreps]:
         return [self.start, *self.sites, self.out]
 
-    def _same_legs(self, other: Chain) -> None:
+    def check_same_legs(self, other: Chain) -> None:
+        """Raise unless two chains agree in length, open legs and kind of arrays."""
+        if not isinstance(other, Chain):
+            raise CoreError(f"expected a chain, got {other!r}")
         if len(self) != len(other):
             raise IrrepsError(f"expected chains of one length, got {len(self)} and {len(other)}")
         names = ["start", *(f"site {site}" for site in range(len(self))), "out"]
@@ -416,6 +459,11 @@ class Chain(Inspectable, VectorSpace):
         Returns the drawing as text, which an interactive session or ``print`` shows.
         """
         return chain_diagram(self.sites, (self.start, *self.bonds, self.out), self.center)
+
+    def _check_bond(self, bond: int) -> None:
+        if not 0 <= bond < len(self) - 1:
+            there = f"a bond 0..{len(self) - 2}" if len(self) > 1 else "a chain with bonds"
+            raise CoreError(f"expected {there}, got bond {bond} of {len(self)} sites")
 
     def _check_site(self, site: int) -> int:
         if not -len(self.cores) <= site < len(self.cores):

@@ -10,12 +10,15 @@ import math
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from etn.backend import Array, Kind, as_block, is_finite, kind_of, to_numpy
+from etn.backend import Array, Kind, as_block, is_finite, kind_of
 from etn.errors import CoreError
+from etn.machine import check_memory
 from etn.o3 import Irrep, Irreps
 from etn.tensor import Core, Truncation, coupling
 from etn.tensor.factor import cut, tensorize, thin_svd
 from etn.tensor.pair import couplings
+from etn.tensor.pullback import kept
+from etn.tensor.scale import frobenius, rescaled, unscaled
 
 
 def direct_sum(one: Sequence[Core], two: Sequence[Core]) -> list[Core]:
@@ -68,7 +71,9 @@ def overlap(one: Sequence[Core], two: Sequence[Core]) -> Array:
     kind = one[0].kind
     xp = kind.xp
     env = {ir: kind.eye(one[0].legs[0].count(ir)) for ir in one[0].legs[0].unique}
-    for a, b in zip(one, two, strict=True):
+    total_power = 0
+    for mine, theirs in zip(one, two, strict=True):
+        (a, one_power), (b, two_power) = mine.unscaled(), theirs.unscaled()
         new: dict[Irrep, Array] = {}
         for path, block in a:
             other = b.blocks.get(path)
@@ -78,19 +83,36 @@ def overlap(one: Sequence[Core], two: Sequence[Core]) -> Array:
             moved = xp.tensordot(env[path[0]], other, axes=([1], [0]))
             term = xp.tensordot(block, moved, axes=([0, 1], [0, 1]))
             new[path[2]] = new[path[2]] + term if path[2] in new else term
-        env = new
+        env, power = unscaled(new)
+        total_power += one_power + two_power + power
     total = kind.zeros(())
     for ir, matrix in env.items():
         total = total + ir.dim * xp.linalg.trace(matrix)
-    return total
+    return rescaled({"": total}, total_power, "the inner product")[""]
 
 
 def dense_train(cores: Sequence[Core]) -> Array:
-    """Dense tensor of shape (first bond, site, ..., site, last bond)."""
-    dense = cores[0].to_dense()
+    """Dense tensor of shape (first bond, site, ..., site, last bond).
+
+    Raises
+    ------
+    CoreError
+        If its entries are beyond the range of floating point, or there is no memory for it.
+    """
+    kind = cores[0].kind
+    # Before each step, the part so far and the last core; the largest array decides.
+    entries, widest = cores[0].legs[0].dim, 0
+    for core in cores:
+        entries *= core.legs[1].dim
+        widest = max(widest, entries * core.legs[2].dim)
+    check_memory(widest * kind.itemsize, f"the dense tensor of {len(cores)} sites")
+    first, total = cores[0].unscaled()
+    dense = first.to_dense()
     for core in cores[1:]:
-        dense = core.kind.xp.tensordot(dense, core.to_dense(), axes=1)
-    return dense
+        small, one = core.unscaled()
+        product, two = unscaled({"": kind.xp.tensordot(dense, small.to_dense(), axes=1)})
+        dense, total = product[""], total + one + two
+    return rescaled({"": dense}, total, "the largest entry of the dense tensor")[""]
 
 
 def train_flops(cores: Sequence[Core]) -> int:
@@ -161,9 +183,7 @@ def train_of_dense(
     if not is_finite(dense):
         raise CoreError("dense tensor: expected finite values, got inf or nan")
     cores, discarded = _split(dense, legs, truncation, kind)
-    norm = kind.xp.linalg.vector_norm
-    residual = float(to_numpy(norm(dense - dense_train(cores))))
-    size = float(to_numpy(norm(dense)))
+    residual, size = frobenius([dense - dense_train(cores)]), frobenius([dense])
     allowed = 1e4 * kind.eps if tolerance is None else tolerance
     if residual > discarded + allowed * size:
         raise CoreError(
@@ -178,15 +198,15 @@ def _split(
 ) -> tuple[list[Core], float]:
     # Singular values at the level of rounding carry noise that is not equivariant.
     rule = Truncation(rel_tol=kind.eps) if truncation is None else truncation
-    cores, squared = [], 0.0
+    cores, total = [], 0.0
     bond, rest = legs[0], dense
     for site in legs[1:-2]:
         core, rest, discarded = split_first_legs(rest, bond, site, rule)
         cores.append(core)
         bond = core.legs[2]
-        squared += discarded**2
+        total = math.hypot(total, discarded)
     cores.append(Core.from_dense(rest, [bond, *legs[-2:]]).core)
-    return cores, math.sqrt(squared)
+    return cores, total
 
 
 class FirstCore(NamedTuple):
@@ -217,18 +237,19 @@ def split_first_legs(
     """
     kind = kind_of(dense)
     xp = kind.xp
-    factors = {
-        ir: thin_svd(xp.reshape(matrix, (matrix.shape[0], -1)), kind)
+    matrices = {
+        ir: xp.reshape(matrix, (matrix.shape[0], -1))
         for ir, matrix in couple_first_legs(dense, first, second, kind).items()
     }
+    factors = {ir: thin_svd(matrix, kind) for ir, matrix in matrices.items()}
     values = {ir: s / math.sqrt(ir.dim) for ir, (_, s, _) in factors.items()}
-    kept, discarded = cut(values, truncation)
-    left = {ir: factors[ir][0][:, :n] for ir, n in kept.items()}
+    numbers, discarded = cut(values, truncation)
+    split = {ir: kept(matrices[ir], *factors[ir], n) for ir, n in numbers.items()}
+    left = {ir: isometry for ir, (isometry, _) in split.items()}
     core = tensorize(left, (first, second, Irreps()), 2, kind)
     rest = kind.zeros((core.legs[2].dim, *dense.shape[2:]))
-    for ir, n in kept.items():
-        _, s, vh = factors[ir]
-        part = xp.reshape(s[:n, None] * vh[:n], (n * ir.dim, *dense.shape[2:]))
+    for ir, n in numbers.items():
+        part = xp.reshape(split[ir][1], (n * ir.dim, *dense.shape[2:]))
         rest[core.legs[2].indices(ir).ravel()] = part
     return FirstCore(core, rest, discarded)
 

@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from etn.errors import CoreError
+from etn.errors import CoreError, SettingsError
 from etn.o3 import Irreps
 from etn.tensor import allowed_paths
+from etn.tensor.scale import is_whole
+
+
+def widest_bond(max_bond: int | Irreps | str, legs: Iterable[Irreps]) -> Irreps:
+    """A cap on bonds as irreps: a number holds for all irreps of the legs.
+
+    Raises
+    ------
+    SettingsError
+        If the number is below one.
+
+    Examples
+    --------
+    >>> widest_bond(2, [Irreps("1x0e"), Irreps("3x1o")])
+    2x0e+2x1o
+    """
+    if not is_whole(max_bond):
+        return Irreps(max_bond).regroup()  # type: ignore[arg-type]
+    number = int(max_bond)  # type: ignore[arg-type]
+    if number < 1:
+        raise SettingsError(f"max_bond: expected at least 1, got {max_bond}")
+    return Irreps([(number, ir) for ir in sorted({ir for leg in legs for ir in leg.unique})])
 
 
 def reachable_bonds(

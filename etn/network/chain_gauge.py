@@ -10,10 +10,26 @@ import math
 from collections.abc import Sequence
 
 from etn.tensor import Core, Spectrum, Truncation, absorb, qr, svd
+from etn.tensor.scale import unscaled
 
 
 def canonical(cores: Sequence[Core], old: int | None, new: int) -> list[Core]:
     """The same tensor around another center; only the cores between the two change.
+
+    Raises
+    ------
+    CoreError
+        If the norm is beyond the range of floating point.
+    """
+    moved, power = canonical_unscaled(cores, old, new)
+    moved[new] = moved[new].rescaled(power, "the norm of the tensor")
+    return moved
+
+
+def canonical_unscaled(cores: Sequence[Core], old: int | None, new: int) -> tuple[list[Core], int]:
+    """Cores around another center, and the power of two that they leave out.
+
+    Whatever the scale of the cores, nothing on the way leaves the range of floating point.
 
     Parameters
     ----------
@@ -23,14 +39,16 @@ def canonical(cores: Sequence[Core], old: int | None, new: int) -> list[Core]:
     new : int
         Where it shall be.
     """
-    moved = list(cores)
-    for site in range(0 if old is None else old, new):
-        moved[site], bond = qr(moved[site], 2)
-        moved[site + 1] = absorb(moved[site + 1], bond, 0)
-    for site in range(len(moved) - 1 if old is None else old, new, -1):
-        moved[site], bond = qr(moved[site], 0)
-        moved[site - 1] = absorb(moved[site - 1], bond, 2)
-    return moved
+    moved, total = list(cores), 0
+    steps = [(site, 1) for site in range(0 if old is None else old, new)]
+    steps += [(site, -1) for site in range(len(moved) - 1 if old is None else old, new, -1)]
+    for site, to in steps:
+        moved[site], bond = qr(moved[site], 1 + to)
+        bond, one = unscaled(bond)
+        neighbour, two = moved[site + to].unscaled()
+        moved[site + to] = absorb(neighbour, bond, 1 - to)
+        total += one + two
+    return moved, total
 
 
 def truncated(cores: Sequence[Core], truncation: Truncation) -> tuple[list[Core], float]:
@@ -47,12 +65,12 @@ def truncated(cores: Sequence[Core], truncation: Truncation) -> tuple[list[Core]
         Frobenius norm of the whole error.
     """
     small = list(cores)
-    squared = 0.0
+    total = 0.0
     for site in range(len(small) - 1, 0, -1):
         small[site], _, bond, discarded = svd(small[site], 0, truncation)
         small[site - 1] = absorb(small[site - 1], bond, 2)
-        squared += discarded**2
-    return small, math.sqrt(squared)
+        total = math.hypot(total, discarded)
+    return small, total
 
 
 def spectra(cores: Sequence[Core]) -> list[Spectrum]:

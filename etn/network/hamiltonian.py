@@ -18,11 +18,14 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
+import numpy as np
+
 from etn.errors import CoreError, IrrepsError
 from etn.network.chain import Chain
 from etn.network.operator import Operator, operator_leg
 from etn.o3 import Irrep, Irreps, recoupling_4
 from etn.tensor import Core
+from etn.tensor.scale import is_whole
 
 SCALAR = Irrep(0, 1)
 
@@ -57,10 +60,10 @@ def pair_coefficients(spin: int, energies: Sequence[float]) -> dict[int, float]:
     >>> [round(c[k], 12) for k in range(3)]
     [0.0, -2.0, 0.0]
     """
-    if spin % 1 or spin < 1 or len(energies) != 2 * spin + 1:
+    spin = _integer_spin(spin)
+    if len(energies) != 2 * spin + 1:
         raise IrrepsError(
-            f"expected an integer spin of at least 1 and energies for J = 0..2 spin, got spin "
-            f"{spin} and {len(energies)} energies; half-integer spins are not covered"
+            f"expected energies for J = 0..2 spin, got spin {spin} and {len(energies)} energies"
         )
     found = {}
     for k in range(2 * spin + 1):
@@ -74,6 +77,17 @@ def pair_coefficients(spin: int, energies: Sequence[float]) -> dict[int, float]:
         )
         found[k] = total / (2 * k + 1)
     return found
+
+
+def _integer_spin(spin: object) -> int:
+    """The spin as an int; 1.0 is one."""
+    value = float(spin) if isinstance(spin, int | float | np.number) else math.nan
+    if not value >= 1 or not value.is_integer():
+        raise IrrepsError(
+            f"expected an integer spin of at least 1, got spin {spin!r}; half-integer spins are "
+            "not covered"
+        )
+    return int(value)
 
 
 def pair_sum(
@@ -126,8 +140,9 @@ def pair_sum(
     >>> pair_sum(10, [-2, -1, 1], decays=[(1.0, 0.5)], distances=())
     Operator(10 sites of 1x1e, bonds 2x0e+1x1e)
     """
-    if n_sites < 2:
-        raise CoreError(f"pair_sum: expected at least 2 sites, got {n_sites}")
+    if not is_whole(n_sites) or n_sites < 2:
+        raise CoreError(f"pair_sum: expected at least 2 sites, got {n_sites!r}")
+    n_sites, spin = int(n_sites), _integer_spin(spin)
     distances = list(distances[: n_sites - 1])
     if not distances and not decays:
         raise CoreError("pair_sum: expected strengths in distances or decays, got neither")
@@ -249,6 +264,7 @@ def bilinear_biquadratic(
 
 def _spin_products(spin: int) -> list[float]:
     """S · S' of two sites with total spin J = 0 .. 2 spin."""
+    spin = _integer_spin(spin)
     return [J * (J + 1) / 2 - spin * (spin + 1) for J in range(int(2 * spin) + 1)]
 
 

@@ -22,6 +22,7 @@ from collections.abc import Sequence
 
 from etn.backend import Array, Kind
 from etn.errors import CoreError, IrrepsError
+from etn.machine import check_memory
 from etn.network.chain import Chain
 from etn.network.vector_space import VectorSpace
 from etn.o3 import Irrep, Irreps, recoupling_4
@@ -120,6 +121,8 @@ class Operator(VectorSpace):
         return cls(Chain([_identity_core(leg) for leg in legs]), legs)
 
     def __add__(self, other: Operator) -> Operator:
+        if not isinstance(other, Operator):
+            raise CoreError(f"expected an operator to add, got {other!r}")
         sites = self._same_sites(other)
         return Operator(self.chain + other.chain, sites)
 
@@ -133,6 +136,48 @@ class Operator(VectorSpace):
                 f"{_several(other.sites)}"
             )
         return self.sites
+
+    def transpose(self) -> Operator:
+        r"""The operator with bras and kets exchanged.
+
+        .. math:: \left(E^k_q[s', s]\right)^T = (-1)^{s' + s - k}\, E^k_q[s, s']
+
+        Examples
+        --------
+        >>> from etn.network import heisenberg
+        >>> dense = heisenberg(2).transpose().to_dense()
+        >>> bool((abs(dense - heisenberg(2).to_dense()) < 1e-14).all())
+        True
+        """
+        cores = [_transposed(w, site) for w, site in zip(self.chain, self.sites, strict=True)]
+        return Operator(Chain(cores), self.sites)
+
+    def asymmetry(self) -> float:
+        """Norm of (operator - its transpose), relative to that of the operator: zero if symmetric.
+
+        Exact, without any state; costs a canonical form of twice the bonds.
+
+        Examples
+        --------
+        >>> from etn.network import heisenberg
+        >>> heisenberg(6).asymmetry() < 1e-14
+        True
+        """
+        skew, whole = (self - self.transpose()).chain.log_norm(), self.chain.log_norm()
+        return math.exp(skew - whole) if skew > -math.inf else 0.0
+
+    def typical_energy(self) -> float:
+        """Root of the mean square of all eigenvalues: the size of a symmetric operator.
+
+        Examples
+        --------
+        >>> from etn.network import heisenberg
+        >>> round(heisenberg(2).typical_energy() ** 2, 12)  # (1 * 4 + 3 * 1 + 5 * 1) / 9
+        1.333333333333
+        """
+        log_dim = sum(math.log(site.dim) for site in self.sites)
+        log_norm = self.chain.log_norm()
+        return math.exp(log_norm - log_dim / 2) if log_norm > -math.inf else 0.0
 
     def truncate(self, truncation: Truncation) -> Operator:
         """Operator with narrower bonds; see :meth:`Chain.truncate`.
@@ -163,19 +208,20 @@ class Operator(VectorSpace):
         Raises
         ------
         CoreError
-            If an end of the operator is not a scalar.
+            If an end of the operator is not a scalar, or there is no memory for the matrix.
         """
         if self.chain.start.dim != 1 or self.chain.out.dim != 1:
             raise CoreError(f"expected an operator whose ends are scalars, got {self.chain!r}")
         kind, n = self.chain.kind, len(self)
         xp = kind.xp
+        dim = math.prod(site.dim for site in self.sites)
+        check_memory(float(dim) ** 2 * kind.itemsize, f"the matrix of {self!r}")
         dense = self.chain.to_dense()[0, ..., 0]
         for site in self.sites:
             basis = kind.array(operator_basis(site).to_dense())
             # The operator leg in front is replaced by (bra, ket) at the end.
             dense = xp.tensordot(dense, basis, axes=([0], [2]))
         order = (*range(0, 2 * n, 2), *range(1, 2 * n, 2))
-        dim = math.prod(site.dim for site in self.sites)
         return xp.reshape(xp.permute_dims(dense, order), (dim, dim))
 
     def apply(self, state: Chain) -> Chain:
@@ -207,6 +253,8 @@ class Operator(VectorSpace):
 
     def check_state(self, state: Chain) -> None:
         """Raise unless the operator acts on the sites and the kind of arrays of a state."""
+        if not isinstance(state, Chain):
+            raise CoreError(f"expected a state as a chain, got {state!r}; of a report take .chain")
         if state.sites != self.sites:
             raise IrrepsError(
                 f"the operator acts on {_several(self.sites)}, the state has "
@@ -221,6 +269,11 @@ class Operator(VectorSpace):
     def expectation(self, state: Chain) -> float:
         """<state| O |state> / <state|state>, summed over the components of open ends.
 
+        Raises
+        ------
+        CoreError
+            If the state is zero.
+
         Examples
         --------
         >>> from etn.network import heisenberg
@@ -228,7 +281,8 @@ class Operator(VectorSpace):
         >>> round(heisenberg(2).expectation(singlet), 12)
         -2.0
         """
-        return float(state.inner(self.apply(state))) / float(state.inner(state))
+        unit = self._unit(state)
+        return float(unit.inner(self.apply(unit)))
 
     def variance(self, state: Chain) -> float:
         """<O^2> - <O>^2 of a symmetric operator, as ||(O - <O>) state||^2 / <state|state>.
@@ -242,10 +296,16 @@ class Operator(VectorSpace):
         >>> heisenberg(2).variance(singlet) < 1e-24
         True
         """
-        norm = float(state.inner(state))
-        moved = self.apply(state)
-        mean = float(state.inner(moved)) / norm
-        return (moved - mean * state).norm() ** 2 / norm
+        unit = self._unit(state)
+        moved = self.apply(unit)
+        mean = float(unit.inner(moved))
+        return (moved - mean * unit).norm() ** 2
+
+    def _unit(self, state: Chain) -> Chain:
+        self.check_state(state)
+        if state.log_norm() == -math.inf:
+            raise CoreError("state: expected one with a norm, got zero")
+        return state.normalize()
 
     def __repr__(self) -> str:
         bonds = " | ".join(dict.fromkeys(map(str, self.chain.bonds))) or "none"
@@ -286,6 +346,21 @@ def operator_elements(w: Core, site: Irreps) -> dict[tuple[Path, Irrep, Irrep], 
                 shape = (part.shape[0], site.count(bra), site.count(ket), part.shape[2])
                 found[path, bra, ket] = w.kind.xp.reshape(part, shape) * reduced_element(k, bra)
     return found
+
+
+def _transposed(w: Core, site: Irreps) -> Core:
+    xp = w.kind.xp
+    blocks = {path: w.kind.zeros(tuple(block.shape)) for path, block in w}
+    for path, block in w:
+        rows = stacking((site, site, w.legs[1]), 2)[path[1]]
+        at = {row.path[:2]: slice(row.start, row.stop) for row in rows}
+        for (bra, ket), columns in at.items():
+            shape = (block.shape[0], site.count(bra), site.count(ket), block.shape[2])
+            part = xp.permute_dims(xp.reshape(block[:, columns], shape), (0, 2, 1, 3))
+            part = xp.reshape(part, (shape[0], -1, shape[3]))
+            odd = (bra.l + ket.l - path[1].l) % 2
+            blocks[path][:, at[ket, bra]] = -part if odd else part
+    return Core.trusted(w.legs, blocks, w.kind)
 
 
 def _coupled_bond(bond: Irreps, ranks: Irreps) -> Irreps:

@@ -282,7 +282,7 @@ def load(path: str | os.PathLike[str]) -> Potential:
         known = ", ".join(repr(name) for name in sorted({*HOMES, *_CLASSES}))
         raise ModelFileError(
             f"{path}: expected the file of a potential ({known}), this one is of kind {kind!r}; "
-            "pass another file, or import the module that defines this kind"
+            "networks are read by etn.network.load; else import the module that defines this kind"
         )
     return _CLASSES[kind]._restore(stored)
 

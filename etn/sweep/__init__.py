@@ -1,7 +1,9 @@
 """Sweeps: one engine, its schedule, callbacks and reports, and the local problems it solves."""
 
 from etn.sweep.callbacks import Callback, Checkpoint, EarlyStop, Progress, State
-from etn.sweep.eigen.dmrg import EigenProblem, ground_state, lowest_states
+from etn.sweep.eigen.dmrg import ground_state
+from etn.sweep.eigen.eigen_problem import EigenProblem
+from etn.sweep.eigen.lowest import StateReport, lowest_states
 from etn.sweep.engine import Step, itinerary, sweep
 from etn.sweep.grow import grow
 from etn.sweep.problem import (
@@ -43,6 +45,7 @@ __all__ = [
     "Rule",
     "Schedule",
     "State",
+    "StateReport",
     "Step",
     "SweepRecord",
     "Sweepable",

@@ -149,6 +149,7 @@ def sweep(
     """
     if center is None:
         center = len(chain) // 2 if chain.center is None else chain.center
+    schedule = schedule.for_problem(problem)
     for number in range(first, schedule.sweeps(stage)):
         before = loss
         rule = schedule.at(number)

@@ -63,6 +63,7 @@ def grow(
     -------
     Report
     """
+    schedule = schedule.for_problem(problem)
     shortest = len(chain)
     longest = shortest if n_sites is None else n_sites
     state = resume or State(chain.canonicalize(_home(len(chain))), (), chain)

@@ -23,8 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn.backend import Array, Kind, as_block, is_finite, kind_of, to_numpy
-from etn.errors import CoreError
+from etn.errors import CoreError, MissingError
+from etn.machine import check_memory
 from etn.o3 import Irrep, Irreps, clebsch_gordan
+from etn.tensor.scale import frobenius, multiplied, rescaled, unscaled
 
 Path = tuple[Irrep, ...]
 Block = Array
@@ -77,6 +79,32 @@ def _paths(legs: tuple[tuple[Irrep, ...], ...]) -> tuple[Path, ...]:
     return tuple(path for path in product(*map(sorted, legs)) if is_allowed(path))
 
 
+class Blocks(dict[Path, Block]):
+    """Reduced arrays by path; irreps may be given by their names.
+
+    Raises
+    ------
+    MissingError
+        If there is no such path.
+
+    Examples
+    --------
+    >>> Core(["1x0e", "2x1o", "1x1o"]).blocks["0e", "1o", "1o"]
+    array([[[0.],
+            [0.]]])
+    """
+
+    def __missing__(self, path: object) -> Block:
+        names = path if isinstance(path, tuple) else (path,)
+        if any(isinstance(ir, str) for ir in names):
+            wanted = tuple(Irrep(ir) if isinstance(ir, str) else ir for ir in names)
+            if wanted in self:
+                return self[wanted]
+        there = ", ".join(map(_name, self)) or "none"
+        shown = _name(names) if all(isinstance(ir, Irrep | str) for ir in names) else repr(path)
+        raise MissingError(f"block {shown}: expected one of the paths {there}")
+
+
 class Projection(NamedTuple):
     """An equivariant core and what of the dense tensor it does not hold.
 
@@ -125,7 +153,7 @@ class Core:
     __slots__ = ("blocks", "kind", "legs")
 
     legs: tuple[Irreps, ...]
-    blocks: dict[Path, Block]
+    blocks: Blocks
     kind: Kind
 
     def __init__(
@@ -139,7 +167,7 @@ class Core:
             )
         given = {path: as_block(block) for path, block in (blocks or {}).items()}
         self.kind = kind_of(*given.values()) if given else Kind()
-        self.blocks = {}
+        self.blocks = Blocks()
         for path in allowed_paths(self.legs):
             shape = self._shape(path)
             block = given.pop(path, None)
@@ -172,7 +200,7 @@ class Core:
         """
         core = cls.__new__(cls)
         core.legs, core.kind = legs, kind
-        core.blocks = {path: kind.c_order(block) for path, block in blocks.items()}
+        core.blocks = Blocks((path, kind.c_order(block)) for path, block in blocks.items())
         return core
 
     def _shape(self, path: Path) -> tuple[int, ...]:
@@ -230,8 +258,7 @@ class Core:
         # Contracting with C over all m and dividing by ||C||^2 = 2 l3 + 1 projects.
         blocks = {path: block / path[-1].dim for path, block in empty.pull_back(dense).items()}
         projected = cls.trusted(empty.legs, blocks, kind)
-        residual = kind.xp.linalg.vector_norm(dense - projected.to_dense())
-        return Projection(projected, float(to_numpy(residual)))
+        return Projection(projected, frobenius([dense - projected.to_dense()]))
 
     def pull_back(self, dense: Array) -> dict[Path, Block]:
         """Adjoint of :meth:`to_dense`: derivative of sum(dense * to_dense()) by each block.
@@ -255,7 +282,15 @@ class Core:
         return blocks
 
     def to_dense(self) -> Array:
-        """Dense tensor of shape (legs[0].dim, ...), irreps expanded over m."""
+        """Dense tensor of shape (legs[0].dim, ...), irreps expanded over m.
+
+        Raises
+        ------
+        CoreError
+            If there is no memory for it.
+        """
+        entries = math.prod(leg.dim for leg in self.legs)
+        check_memory(entries * self.kind.itemsize, f"the dense tensor of {self!r}")
         xp, order = self.kind.xp, self.order
         dense = self.kind.zeros(tuple(leg.dim for leg in self.legs))
         for path, block in self.blocks.items():
@@ -281,13 +316,50 @@ class Core:
         return sum(math.prod(block.shape) for block in self.blocks.values())
 
     def norm(self) -> float:
-        """Frobenius norm of the dense tensor, sqrt(sum (2 l + 1) ||block||^2), l the last leg."""
-        return math.sqrt(sum(path[-1].dim * float(to_numpy((b * b).sum())) for path, b in self))
+        """Frobenius norm of the dense tensor, sqrt(sum (2 l + 1) ||block||^2), l the last leg.
+
+        Raises
+        ------
+        CoreError
+            If it is beyond the range of floating point.
+        """
+        return frobenius(self.blocks.values(), [path[-1].dim for path in self.blocks])
 
     def scale(self, factor: float) -> Core:
-        """The core times a number."""
-        blocks = {path: factor * block for path, block in self}
+        """The core times a number.
+
+        Raises
+        ------
+        CoreError
+            If the factor is no finite number, or the product is beyond the range of floating point.
+        """
+        blocks = multiplied(self.blocks, factor, repr(self))
         return Core.trusted(self.legs, blocks, self.kind)
+
+    def unscaled(self) -> tuple[Core, int]:
+        """The core with its size taken out as a power of two; see :mod:`etn.tensor.scale`.
+
+        Returns
+        -------
+        core : Core
+            This one, where its size is harmless.
+        power : int
+            This core is the other one times 2^power.
+        """
+        blocks, power = unscaled(self.blocks)
+        return (Core.trusted(self.legs, blocks, self.kind) if power else self), power
+
+    def rescaled(self, power: int, what: str = "a core") -> Core:
+        """The core times 2^power.
+
+        Raises
+        ------
+        CoreError
+            If it is beyond the range of floating point; ``what`` stands in the message.
+        """
+        if not power:
+            return self
+        return Core.trusted(self.legs, rescaled(self.blocks, power, what), self.kind)
 
     def replace(self, blocks: Mapping[Path, Array]) -> Core:
         """Core with the same legs and these blocks."""
@@ -363,5 +435,5 @@ def converted(kind: Kind, backend: str | None, dtype: str | None, device: str | 
     return Kind(backend, dtype or kind.dtype, device or (kind.device if stays else "cpu"))
 
 
-def _name(path: Path) -> str:
+def _name(path: Sequence[object]) -> str:
     return "(" + ", ".join(map(str, path)) + ")"

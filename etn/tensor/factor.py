@@ -24,6 +24,7 @@ from etn.backend import Array, Kind, kind_of, to_numpy
 from etn.errors import CoreError
 from etn.o3 import Irrep, Irreps
 from etn.tensor.core import Block, Core, Path, allowed_paths
+from etn.tensor.pullback import is_full, kept, nearest_isometry, needs_pullback, spanned
 from etn.tensor.truncation import Spectrum, Truncation
 
 BondMatrix = dict[Irrep, Block]
@@ -171,7 +172,9 @@ def qr(core: Core, leg: int = -1) -> Factors:
     Returns
     -------
     Factors
-        The diagonals of the bond matrices are not negative, which makes the factors unique.
+        The diagonals of the bond matrices are not negative, which makes the factors unique where
+        the matrices have full rank.  Where they have not, derivatives (torch) are those of what is
+        made of the tensor isometry · bond; see :mod:`etn.tensor.pullback`.
 
     Raises
     ------
@@ -189,12 +192,21 @@ def qr(core: Core, leg: int = -1) -> Factors:
     xp = core.kind.xp
     isometries, bond = {}, {}
     for ir, matrix in matricize(core, leg).items():
-        q, r = xp.linalg.qr(matrix)
+        q, r = _orthonormal(matrix, core.kind)
         # Positive diagonal: the factors are unique and do not depend on the LAPACK in use.
         sign = 1.0 - 2.0 * (xp.linalg.diagonal(r) < 0)
         sign = xp.astype(sign, r.dtype)
         isometries[ir], bond[ir] = q * sign, r * sign[:, None]
     return Factors(tensorize(isometries, core.legs, leg, core.kind), bond)
+
+
+def _orthonormal(matrix: Array, kind: Kind) -> tuple[Array, Array]:
+    if needs_pullback(matrix):
+        q, r = kind.xp.linalg.qr(matrix.detach())
+        if not is_full(r, kind):
+            return spanned(matrix, q, r)
+    factors: tuple[Array, Array] = kind.xp.linalg.qr(matrix)
+    return factors
 
 
 def polar(core: Core, leg: int = -1) -> Factors:
@@ -218,7 +230,11 @@ def polar(core: Core, leg: int = -1) -> Factors:
                 f"to {rows}x{ir} only; use qr, which lowers the multiplicity"
             )
         u, s, vh = thin_svd(matrix, core.kind)
-        isometries[ir], bond[ir] = u @ vh, vh.T @ (s[:, None] * vh)
+        if needs_pullback(matrix):
+            isometries[ir] = nearest_isometry(matrix, u, s, vh)
+            bond[ir] = isometries[ir].T @ matrix
+        else:
+            isometries[ir], bond[ir] = u @ vh, vh.T @ (s[:, None] * vh)
     return Factors(tensorize(isometries, core.legs, leg, core.kind), bond)
 
 
@@ -237,6 +253,11 @@ def svd(core: Core, leg: int = -1, truncation: Truncation | None = None) -> Sing
     -------
     Singular
 
+    Notes
+    -----
+    Derivatives (torch) are finite also where singular values are equal or zero, and right of what
+    is made of the tensor isometry · bond; see :mod:`etn.tensor.pullback`.
+
     Raises
     ------
     CoreError
@@ -251,13 +272,14 @@ def svd(core: Core, leg: int = -1, truncation: Truncation | None = None) -> Sing
     (1x0e+1x1o, True)
     """
     leg = _leg(core, leg)
-    left, values, right = {}, {}, {}
-    for ir, matrix in matricize(core, leg).items():
-        left[ir], values[ir], right[ir] = thin_svd(matrix, core.kind)
-    kept, discarded = cut(values, truncation)
-    isometry = tensorize({ir: left[ir][:, :n] for ir, n in kept.items()}, core.legs, leg, core.kind)
-    bond = {ir: values[ir][:n, None] * right[ir][:n] for ir, n in kept.items()}
-    spectrum = Spectrum({ir: to_numpy(values[ir][:n]) for ir, n in kept.items()})
+    matrices = matricize(core, leg)
+    factors = {ir: thin_svd(matrix, core.kind) for ir, matrix in matrices.items()}
+    numbers, discarded = cut({ir: s for ir, (_, s, _) in factors.items()}, truncation)
+    left, bond = {}, {}
+    for ir, n in numbers.items():
+        left[ir], bond[ir] = kept(matrices[ir], *factors[ir], n)
+    isometry = tensorize(left, core.legs, leg, core.kind)
+    spectrum = Spectrum({ir: to_numpy(factors[ir][1][:n]) for ir, n in numbers.items()})
     return Singular(isometry, spectrum, bond, discarded)
 
 
@@ -274,7 +296,12 @@ def cut(
 
 
 def thin_svd(matrix: Array, kind: Kind) -> tuple[Array, Array, Array]:
-    """U, s and V^T of a matrix, as many columns as its smaller side."""
+    """U, s and V^T of a matrix, as many columns as its smaller side; without derivatives.
+
+    These follow where the factors are used, see :func:`etn.tensor.pullback.kept`.
+    """
+    if needs_pullback(matrix):
+        matrix = matrix.detach()
     try:
         return kind.xp.linalg.svd(matrix, full_matrices=False)
     except np.linalg.LinAlgError:
@@ -319,7 +346,7 @@ def eigh(core: Core) -> tuple[Spectrum, Core]:
     for (ir, _), block in core:
         skew = float(to_numpy(xp.max(xp.abs(block - block.T))))
         size = float(to_numpy(xp.max(xp.abs(block))))
-        if skew > 1e3 * core.kind.eps * max(size, 1.0):
+        if skew > 1e3 * core.kind.eps * size:
             raise CoreError(f"eigh: block {ir} is not symmetric, |a - a^T| reaches {skew:.3g}")
         w, v = xp.linalg.eigh(block)
         values[ir], vectors[ir, ir] = to_numpy(xp.flip(w, axis=(0,))), xp.flip(v, axis=(1,))

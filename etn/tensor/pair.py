@@ -12,7 +12,6 @@ pair again is one singular value decomposition for each j: no recoupling is need
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
@@ -22,6 +21,8 @@ from etn.errors import CoreError, SettingsError
 from etn.o3 import Irrep, Irreps
 from etn.tensor.core import Core
 from etn.tensor.factor import cut, matricize, tensorize, thin_svd
+from etn.tensor.pullback import kept
+from etn.tensor.scale import frobenius
 from etn.tensor.truncation import Spectrum, Truncation
 
 
@@ -114,8 +115,7 @@ class Pair:
 
     def norm(self) -> float:
         """Frobenius norm of the dense tensor, sqrt(sum (2 j + 1) |Theta_j|^2)."""
-        squares = {ir: float(to_numpy((m * m).sum())) for ir, m in self.matrices.items()}
-        return math.sqrt(sum(ir.dim * square for ir, square in squares.items()))
+        return frobenius(self.matrices.values(), [ir.dim for ir in self.matrices])
 
     def split(self, truncation: Truncation | None = None, *, center: str = "right") -> Split:
         """Write the pair as two cores.
@@ -139,14 +139,19 @@ class Pair:
         factors = {ir: thin_svd(m, self.kind) for ir, m in self.matrices.items()}
         # A multiplet of the bond is a column of each of the two cores.
         parameters = {ir: sum(matrix.shape) for ir, matrix in self.matrices.items()}
-        kept, discarded = cut({ir: s for ir, (_, s, _) in factors.items()}, truncation, parameters)
+        numbers, discarded = cut(
+            {ir: s for ir, (_, s, _) in factors.items()}, truncation, parameters
+        )
         left, right, values = {}, {}, {}
-        for ir, n in kept.items():
+        for ir, n in numbers.items():
             u, s, vh = factors[ir]
-            u, s, v = u[:, :n], s[:n], vh[:n].T
-            left[ir] = u * s if center == "left" else u
-            right[ir] = v * s if center == "right" else v
-            values[ir] = to_numpy(s)
+            if center == "right":
+                left[ir], bond = kept(self.matrices[ir], u, s, vh, n)
+                right[ir] = bond.T
+            else:
+                right[ir], bond = kept(self.matrices[ir].T, vh.T, s, u.T, n)
+                left[ir] = bond.T
+            values[ir] = to_numpy(s[:n])
         bond0, site0, site1, bond1 = self.legs
         none = Irreps()
         return Split(

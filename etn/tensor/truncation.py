@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from etn.errors import CoreError, SettingsError
+from etn.errors import CoreError, MissingError, SettingsError
 from etn.o3 import Irrep, Irreps
+from etn.tensor.scale import frobenius, unscaled
 
 
 class Spectrum(Mapping[Irrep, NDArray[np.float64]]):
@@ -34,8 +35,12 @@ class Spectrum(Mapping[Irrep, NDArray[np.float64]]):
     def __init__(self, values: Mapping[Irrep, ArrayLike]) -> None:
         self._values = {ir: np.asarray(values[ir], dtype=float) for ir in sorted(values)}
 
-    def __getitem__(self, ir: Irrep) -> NDArray[np.float64]:
-        return self._values[ir]
+    def __getitem__(self, ir: Irrep | str) -> NDArray[np.float64]:
+        found = self._values.get(Irrep(ir) if isinstance(ir, str) else ir)
+        if found is None:
+            there = ", ".join(map(str, self)) or "none"
+            raise MissingError(f"irrep {ir}: the bond carries {there}")
+        return found
 
     def __iter__(self) -> Iterator[Irrep]:
         return iter(self._values)
@@ -50,8 +55,26 @@ class Spectrum(Mapping[Irrep, NDArray[np.float64]]):
 
     @property
     def norm(self) -> float:
-        """Norm of the dense matrix, sqrt(sum (2 l + 1) s^2)."""
-        return math.sqrt(sum(ir.dim * float(s @ s) for ir, s in self.items()))
+        """Norm of the dense matrix, sqrt(sum (2 l + 1) s^2).
+
+        Raises
+        ------
+        CoreError
+            If it is beyond the range of floating point.
+        """
+        return frobenius(self.values(), [ir.dim for ir in self])
+
+    def normalized(self) -> Spectrum:
+        """Singular values divided by :attr:`norm`, whatever their size; zeros stay.
+
+        Examples
+        --------
+        >>> Spectrum({Irrep("0e"): [3e200, 4e200]}).normalized()
+        Spectrum(0e: [0.6, 0.8])
+        """
+        values, _ = unscaled(self._values)
+        small = Spectrum(values)
+        return Spectrum({ir: s / (small.norm or 1.0) for ir, s in values.items()})
 
     def entropy(self) -> float:
         r"""Entanglement entropy in natural units.
@@ -64,10 +87,9 @@ class Spectrum(Mapping[Irrep, NDArray[np.float64]]):
         >>> Spectrum({Irrep("1e"): [0.7]}).entropy() - math.log(3)
         0.0
         """
-        total = self.norm**2
         entropy = 0.0
-        for ir, s in self.items():
-            p = s**2 / (total or 1.0)
+        for ir, s in self.normalized().items():
+            p = s**2
             p = p[p > 0]
             entropy -= ir.dim * float(p @ np.log(p))
         return entropy
@@ -75,16 +97,14 @@ class Spectrum(Mapping[Irrep, NDArray[np.float64]]):
     def change(self, other: Spectrum) -> float:
         """Norm of the difference of the two spectra, each scaled to norm one."""
         total = 0.0
+        mine, theirs = self.normalized(), other.normalized()
         for ir in sorted({*self, *other}):
-            one, two = self._scaled(ir), other._scaled(ir)
+            one, two = (s.get(ir, np.empty(0)) for s in (mine, theirs))
             difference = np.zeros(max(len(one), len(two)))
             difference[: len(one)] += one
             difference[: len(two)] -= two
             total += ir.dim * float(difference @ difference)
         return math.sqrt(total)
-
-    def _scaled(self, ir: Irrep) -> NDArray[np.float64]:
-        return self._values.get(ir, np.empty(0)) / (self.norm or 1.0)
 
     def __repr__(self) -> str:
         parts = ", ".join(
@@ -219,19 +239,21 @@ class Truncation:
             )
         price = parameters if parameters and self.max_parameters else {}
         budget = math.inf if self.max_parameters is None else self.max_parameters
-        share = {ir: math.sqrt(ir.dim) * s for ir, s in spectrum.items()}
-        for ir, values in share.items():
+        for ir, values in spectrum.items():
             if not np.isfinite(values).all():
                 raise CoreError(f"irrep {ir}: expected finite singular values, got {values}")
+        # Squares are taken of values of about the size one.
+        small, power = unscaled(dict(spectrum))
+        share = {ir: math.sqrt(ir.dim) * s for ir, s in small.items()}
         ranked = sorted(
             ((ir, i) for ir, s in spectrum.items() for i in range(len(s))),
             # Equal values: the cheaper irrep first, so that the choice is the same everywhere.
             key=lambda at: (-(spectrum if self.cost_aware else share)[at[0]][at[1]], at),
         )
-        small = self._small(ranked, share, spectrum.norm)
+        n_small = self._small(ranked, share, power)
         kept = dict.fromkeys(spectrum, 0)
         multiplets = dim = spent = 0
-        for ir, i in ranked[: len(ranked) - small]:
+        for ir, i in ranked[: len(ranked) - n_small]:
             fits = i == kept[ir] < self._most(ir)
             fits = fits and (self.max_multiplets is None or multiplets < self.max_multiplets)
             fits = fits and (self.max_dim is None or dim + ir.dim <= self.max_dim)
@@ -246,19 +268,23 @@ class Truncation:
                 f"{spectrum.norm:.6g}: loosen it, or name an irrep that the bond carries"
             )
         dropped = sum(float(v[kept[ir] :] @ v[kept[ir] :]) for ir, v in share.items())
-        return Cut({ir: n for ir, n in kept.items() if n}, math.sqrt(dropped))
+        return Cut({ir: n for ir, n in kept.items() if n}, math.ldexp(math.sqrt(dropped), power))
 
     def _small(
         self,
         ranked: list[tuple[Irrep, int]],
         share: Mapping[Irrep, NDArray[np.float64]],
-        norm: float,
+        power: int,
     ) -> int:
-        """How many at the end of the ranking the tolerances drop."""
+        """How many at the end of the ranking the tolerances drop; shares are times 2^power."""
+        norm = frobenius(share.values())
         if norm == 0:
             # Of a tensor that is zero, one multiplet stands for the bond.
             return len(ranked) - 1 if self.rel_tol or self.abs_tol else 0
-        budget = max(self.rel_tol * norm, self.abs_tol) ** 2
+        with np.errstate(over="ignore", under="ignore"):
+            # An absolute tolerance far above all values drops all but what is asked for.
+            abs_tol = float(np.ldexp(float(self.abs_tol), -power))
+        budget = min(max(self.rel_tol * norm, abs_tol), 1e150) ** 2
         tail = np.cumsum([share[ir][i] ** 2 for ir, i in reversed(ranked)])
         return int(np.searchsorted(tail, budget, side="right")) if budget else 0
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etn.errors import CoreError, IrrepsError
+from etn.errors import CoreError, IrrepsError, SettingsError
 from etn.network import Chain, dense_parameters, evaluate
 from etn.o3 import Irrep, Irreps
 from etn.tensor import Core, Truncation
@@ -234,3 +236,131 @@ def test_values_that_are_not_finite_are_refused():
 def test_truncation_that_leaves_nothing():
     with pytest.raises(CoreError, match="leaves nothing of a bond 1x0e"):
         Chain.random(["2x0e"] * 2, max_bond=1).truncate(Truncation(max_bond="3x1o"))
+
+
+SCALES = [1e-300, 1e-100, 1e-75, 1.0, 1e75, 1e100, 1e300]
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+def test_what_does_not_depend_on_the_scale_does_not(scale, backend):
+    chain = Chain.random(["1x0e+2x1o"] * 4, max_bond=3, seed=0).to(backend)
+    scaled = Chain([core.scale(scale) for core in chain])
+    change = 4 * math.log(scale)
+    assert scaled.log_norm() == pytest.approx(chain.log_norm() + change, rel=1e-12)
+    for bond in range(3):
+        assert scaled.entropy(bond) == pytest.approx(chain.entropy(bond), rel=1e-12)
+    unit = scaled.normalize()
+    assert unit.norm() == pytest.approx(1, rel=1e-14)
+    assert unit.orthogonality_error() < 1e-14
+    assert float(unit.inner(chain)) == pytest.approx(chain.norm(), rel=1e-12)
+    rule = Truncation(rel_tol=0.1)
+    assert unit.truncate(rule).bonds == chain.truncate(rule).bonds
+    if abs(change) < 600:
+        assert scaled.norm() == pytest.approx(scale**4 * chain.norm(), rel=1e-12)
+        assert scaled.truncate(rule).bonds == chain.truncate(rule).bonds
+        spectrum = scaled.singular_values(1).normalized()
+        assert spectrum.change(chain.singular_values(1)) < 1e-12
+        assert scaled.canonicalize(2).orthogonality_error() < 1e-14
+        np.testing.assert_allclose(
+            np.asarray(scaled.to_dense()) / scale**4, np.asarray(chain.to_dense()), rtol=1e-11
+        )
+    elif abs(change) > 900:
+        for ask in (scaled.norm, lambda: scaled.canonicalize(1), lambda: scaled.truncate(rule)):
+            with pytest.raises(CoreError, match=r"the norm of the tensor is about 10.*log_norm"):
+                ask()
+        with pytest.raises(CoreError, match="the largest entry of the dense tensor is about 10"):
+            scaled.to_dense()
+    if abs(change) > 400:
+        with pytest.raises(CoreError, match="the inner product is about 10"):
+            scaled.inner(scaled)
+
+
+def test_scales_that_cancel_leave_every_digit():
+    chain = Chain.random(["1x0e+2x1o"] * 4, max_bond=3, seed=0)
+    for signs in ((1, 1, -1, -1), (-1, -1, 1, 1), (1, -1, 1, -1)):
+        mixed = Chain([c.rescaled(900 * sign) for c, sign in zip(chain, signs, strict=True)])
+        assert mixed.norm() == pytest.approx(chain.norm(), rel=1e-14)
+        np.testing.assert_allclose(mixed.to_dense(), chain.to_dense(), atol=1e-15)
+        assert float(mixed.inner(chain)) == pytest.approx(float(chain.inner(chain)), rel=1e-13)
+
+
+def test_a_chain_of_zeros_has_no_direction():
+    zero = 0.0 * Chain.random(["1x0e+1x1o"] * 3)
+    assert zero.norm() == 0.0
+    assert zero.log_norm() == -math.inf
+    assert float(zero.inner(zero)) == 0.0
+    with pytest.raises(CoreError, match="normalize: expected a tensor with a norm, got one that"):
+        zero.normalize()
+
+
+def test_from_dense_judges_equivariance_at_every_scale():
+    dense = np.random.default_rng(0).normal(size=(1, 4, 4, 1)) * 1e200
+    with pytest.raises(CoreError, match="it is not equivariant"):
+        Chain.from_dense(dense, ["1x0e+1x1o"] * 2)
+
+
+def test_numbers_of_numpy_and_torch_multiply_from_either_side():
+    import torch
+
+    chain = Chain.random(["1x0e+1x1o"] * 3, seed=0)
+    for two in (np.float64(2), np.float32(2), np.int64(2), np.array(2.0), torch.tensor(2.0)):
+        for product in (two * chain, chain * two, chain / (1 / two)):
+            assert isinstance(product, Chain)
+            assert (product - 2.0 * chain).norm() < 1e-14
+    assert isinstance(chain.inner(chain) * chain, Chain)
+    assert (sum([chain, chain]) - 2 * chain).norm() < 1e-14
+    on_torch = chain.to("torch")
+    factor = torch.tensor(3.0, dtype=torch.float64, requires_grad=True)
+    value = (factor * on_torch).inner(on_torch)
+    (gradient,) = torch.autograd.grad(value, factor)
+    assert float(gradient) == pytest.approx(float(chain.inner(chain)), rel=1e-12)
+
+
+def test_calls_that_are_refused():
+    chain = Chain.random(["1x0e+1x1o"] * 4, seed=0)
+    for factor in (1j, "2", chain, [1.0, 2.0], np.nan):
+        with pytest.raises(CoreError, match="a chain times a number: expected a"):
+            chain * factor
+    with pytest.raises(CoreError, match="Chain divided by a number: got zero"):
+        chain / 0
+    for other in (1, "chain", chain[0]):
+        with pytest.raises(CoreError, match="expected a chain, got"):
+            chain + other
+        with pytest.raises(CoreError, match="expected a chain, got"):
+            chain.inner(other)
+    with pytest.raises(CoreError, match="expected a chain with bonds, got bond 0 of 1 sites"):
+        Chain.random(["1x0e"]).entropy(0)
+    assert Chain.random(["1x0e+2x1o"] * 3, max_bond=np.int64(3)).n_parameters == 23
+    with pytest.raises(SettingsError, match="max_bond: expected at least 1, got 0"):
+        Chain.random(["1x0e+2x1o"] * 3, max_bond=0)
+
+
+def test_dense_tensors_that_do_not_fit_are_refused_before_they_are_made():
+    with pytest.raises(CoreError, match=r"the dense tensor of 30 sites would take 9.2e\+09 GB"):
+        Chain.random(["1x0e+1x1o"] * 30).to_dense()
+
+
+def test_canonical_forms_of_zero_chains_have_derivatives():
+    import torch
+
+    chain = (0.0 * Chain.random(["1x0e+1x1o"] * 4, max_bond=2, seed=0)).to("torch")
+    leaves = [block.requires_grad_() for core in chain for _, block in core]
+    for center in range(4):
+        moved = chain.canonicalize(center)
+        for gradient in torch.autograd.grad(moved.inner(moved), leaves):
+            assert (gradient == 0).all()
+
+
+def test_derivatives_pass_through_canonical_forms_and_truncations():
+    import torch
+
+    chain = Chain.random(["1x0e+1x1o"] * 4, max_bond=2, seed=0).to("torch")
+    weights = torch.randn(chain.to_dense().shape, dtype=torch.float64)
+    leaves = [block.requires_grad_() for core in chain for _, block in core]
+    exact = torch.autograd.grad((chain.to_dense() * weights).sum(), leaves)
+    # A truncation that drops nothing is the identity, equal singular values or not.
+    for moved in (chain.canonicalize(1), chain.truncate(Truncation(rel_tol=1e-14))):
+        found = torch.autograd.grad((moved.to_dense() * weights).sum(), leaves)
+        for one, two in zip(found, exact, strict=True):
+            assert (one - two).abs().max() < 1e-10 * max(1.0, float(two.abs().max()))

@@ -183,3 +183,15 @@ def test_errors():
     for spin in (0, 0.5, 1.5):
         with pytest.raises(IrrepsError, match=f"expected an integer spin .* got spin {spin}"):
             heisenberg(4, spin=spin)
+
+
+def test_numbers_of_every_type_are_spins_and_lengths():
+    same = heisenberg(4).to_dense()
+    for spin, n in ((1.0, 4), (np.int64(1), np.int64(4)), (np.float64(1), 4)):
+        np.testing.assert_array_equal(heisenberg(n, spin=spin).to_dense(), same)
+    for spin in (0.5, 0, -1, 1j, "1", np.nan, np.inf, None, np.float64(1.5)):
+        with pytest.raises(IrrepsError, match="expected an integer spin of at least 1, got"):
+            heisenberg(4, spin=spin)
+    for n in (1, 2.5, "4", None):
+        with pytest.raises(CoreError, match="expected at least 2 sites, got"):
+            heisenberg(n)

@@ -251,3 +251,47 @@ def test_errors():
     vector = Operator(Chain.random([operator_leg("1x1e")], out="1e"), ["1x1e"])
     with pytest.raises(CoreError, match="whose ends are scalars"):
         vector.to_dense()
+
+
+SITES = ["1x0e+2x1o", "2x0e+1x1o", "1x0e+1x1e"]
+
+
+def test_the_transpose_is_that_of_the_dense_matrix():
+    operator = Operator(Chain.random([operator_leg(s) for s in SITES], seed=3), SITES)
+    dense = operator.to_dense()
+    np.testing.assert_allclose(operator.transpose().to_dense(), dense.T, atol=1e-14)
+    skew = np.linalg.norm(dense - dense.T) / np.linalg.norm(dense)
+    assert operator.asymmetry() == pytest.approx(skew, rel=1e-12)
+    assert (1e-200 * operator).asymmetry() == pytest.approx(skew, rel=1e-12)
+    assert (operator + operator.transpose()).asymmetry() < 1e-14
+    assert (0 * operator).asymmetry() == 0.0
+    whole = operator + operator.transpose()
+    energies = np.linalg.eigvalsh(whole.to_dense())
+    assert whole.typical_energy() == pytest.approx(np.sqrt((energies**2).mean()), rel=1e-12)
+    assert (0 * operator).typical_energy() == 0.0
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-100, 1.0, 1e100, 1e200])
+def test_means_do_not_depend_on_the_norm_of_the_state(scale):
+    operator = heisenberg(4)
+    state = Chain.random(operator.sites, seed=1)
+    scaled = Chain([core.scale(scale) for core in state])
+    mean, variance = operator.expectation(state), operator.variance(state)
+    assert operator.expectation(scaled) == pytest.approx(mean, rel=1e-12)
+    assert operator.variance(scaled) == pytest.approx(variance, rel=1e-10)
+
+
+def test_states_and_numbers_that_are_none():
+    operator = heisenberg(4)
+    state = Chain.random(operator.sites)
+    for ask in (operator.expectation, operator.variance):
+        with pytest.raises(CoreError, match="state: expected one with a norm, got zero"):
+            ask(0.0 * state)
+        with pytest.raises(CoreError, match="expected a state as a chain, got 3"):
+            ask(3)
+    with pytest.raises(CoreError, match="expected an operator to add, got 1"):
+        operator + 1
+    with pytest.raises(CoreError, match="expected a real one"):
+        operator * 1j
+    with pytest.raises(CoreError, match=r"the matrix of Operator.20 sites.* would take 9.7e.10 GB"):
+        heisenberg(20).to_dense()

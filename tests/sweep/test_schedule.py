@@ -6,7 +6,8 @@ import pytest
 
 from etn.errors import SettingsError
 from etn.o3 import Irreps
-from etn.sweep import Schedule
+from etn.sweep import Rule, Schedule
+from etn.tensor import Truncation
 
 
 def test_the_last_number_of_sweeps_repeats():
@@ -68,3 +69,19 @@ def test_moving_singular_values_keep_a_stage_going():
     schedule = Schedule(max_sweeps=9, spectrum_tol=1e-6)
     assert schedule.verdict(0, 1, 5.0, 5.0, 1e-3) == ""
     assert schedule.verdict(0, 1, 5.0, 5.0, 1e-7).startswith("settled")
+
+
+def test_what_is_left_out_is_up_to_the_problem():
+    class Patient:
+        schedule_defaults = {"sites": 2, "rel_tol": 1e-6}
+
+    plain = Schedule(max_bond=[None, 8])
+    assert plain.at(0).sites == 1
+    assert (plain.sweeps(0), plain.sweeps(1)) == (3, 2)
+    whole = plain.for_problem(Patient())
+    assert whole.at(1) == Rule(2, Truncation(max_bond=8), 0.0)
+    assert (whole.rel_tol, whole.sweeps(0)) == (1e-6, 3)
+    assert whole.for_problem(Patient()) is whole
+    assert Schedule(noise=0.1).for_problem(Patient()).at(0).sites == 1
+    assert Schedule(sites=1).for_problem(Patient()).at(0).sites == 1
+    assert plain == Schedule(max_bond=[None, 8])

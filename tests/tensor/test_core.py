@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etn.errors import CoreError
+from etn.errors import CoreError, MissingError
 from etn.o3 import Irrep, Irreps, spherical_harmonics
 from etn.tensor import Core, allowed_paths, coupling
 from etn.testing import CoreLaws
@@ -294,3 +294,15 @@ def test_float32_is_not_float64():
         np.dtype("float32")
     }
     assert Core.from_dense(core.to_dense(), core.legs).core.kind == core.kind
+
+
+def test_blocks_have_names_and_say_what_there_is():
+    core = Core.random(["2x0e+1x1o", "1x0e+1x1o", "1x0e+1x1o"], seed=0)
+    path = (Irrep("0e"), Irrep("1o"), Irrep("1o"))
+    assert core.blocks["0e", "1o", "1o"] is core.blocks[path]
+    for missing in (("0e", "0e", "1o"), (Irrep("0e"),) * 2, "0e", 3):
+        with pytest.raises(MissingError, match=r"expected one of the paths \(0e, 0e, 0e\), "):
+            core.blocks[missing]
+        with pytest.raises(KeyError):
+            core.blocks[missing]
+    assert core.blocks.get((Irrep("5e"),) * 3) is None

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etn.errors import CoreError, IrrepsError, SettingsError
+from etn.errors import CoreError, IrrepsError, MissingError, SettingsError
 from etn.o3 import Irrep, Irreps
 from etn.tensor import Core, Spectrum, Truncation, merge, svd
 
@@ -303,3 +303,13 @@ def test_a_spectrum_is_a_mapping_in_the_order_of_the_irreps():
     assert spectrum[Irrep("0e")].dtype == float
     assert spectrum.irreps == Irreps("1x0e+2x1o")
     assert repr(spectrum) == "Spectrum(0e: [0.25], 1o: [1. , 0.5], 2e: [])"
+
+
+def test_spectra_have_names_and_say_what_there_is():
+    spectrum = Spectrum({Irrep("0e"): [2.0, 1.0], Irrep("1o"): [1.0]})
+    np.testing.assert_array_equal(spectrum["0e"], [2.0, 1.0])
+    for missing in ("1e", Irrep("1e")):
+        with pytest.raises(MissingError, match="irrep 1e: the bond carries 0e, 1o"):
+            spectrum[missing]
+    assert spectrum.get(Irrep("1e")) is None
+    assert Irrep("1e") not in spectrum

@@ -9,8 +9,11 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from etn.backend import Array, kind_of
+from etn.machine import check_memory
 
 Labels = tuple[str, ...]
+
+FEED = "feed its open legs, in fewer samples at once; report() has the steps"
 
 
 class Operand(NamedTuple):
@@ -86,7 +89,8 @@ def contract(operands: Sequence[Operand], output: Labels) -> Array:
     Raises
     ------
     CoreError
-        If the operands differ in library, precision or device.
+        If the operands differ in library, precision or device, or there is no memory for an array
+        on the way.
 
     Examples
     --------
@@ -130,9 +134,12 @@ def letters(inputs: Sequence[Labels]) -> dict[str, str]:
 def _expression(
     inputs: tuple[Labels, ...], output: Labels, shapes: tuple[tuple[int, ...], ...]
 ) -> Any:
-    from opt_einsum import contract_expression
+    from opt_einsum import contract_expression, contract_path
 
-    return contract_expression(_equation(inputs, output), *shapes)
+    equation = _equation(inputs, output)
+    path, steps = contract_path(equation, *shapes, shapes=True)
+    check_memory(8.0 * float(steps.largest_intermediate), "an array of this contraction", FEED)
+    return contract_expression(equation, *shapes, optimize=path)
 
 
 def _equation(inputs: Sequence[Labels], output: Labels) -> str:

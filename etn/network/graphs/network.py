@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from etn.backend import Array, Kind
+from etn.backend import Array, Kind, is_finite
 from etn.errors import CoreError
 from etn.network.graphs.einsum import Cost, Labels, Operand, contract, letters, path_info
 from etn.network.graphs.formula import join, listed, open_trace, parse, words
@@ -15,6 +15,7 @@ from etn.network.views.wiring import Wiring
 from etn.o3 import Irreps
 from etn.tensor import Core
 from etn.tensor.core import Path
+from etn.tensor.scale import rescaled
 
 
 class Network(Inspectable):
@@ -173,7 +174,14 @@ class Network(Inspectable):
         (3, 5)
         """
         fed = self._fed(inputs)
-        return contract([*self._nodes(), *fed.values()], remaining(self.open, fed))
+        small = {name: core.unscaled() for name, core in self.cores.items()}
+        nodes = [Operand(self.labels[name], core.to_dense()) for name, (core, _) in small.items()]
+        result = contract([*nodes, *fed.values()], remaining(self.open, fed))
+        what, power = "the largest entry of the result", sum(power for _, power in small.values())
+        result = rescaled({"": result}, power, what)[""]
+        if not is_finite(result):
+            raise CoreError(f"{what} is beyond the range of {self.kind.dtype}: scale the inputs")
+        return result
 
     def gradient(self, cotangent: Array, core: str, /, **inputs: Array) -> Core:
         """Derivative of ``sum(cotangent * contract(**inputs))`` by the reduced blocks of a core.

@@ -9,14 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from etn.backend import Array, is_finite, kind_of, to_numpy
+from etn.backend import Array, is_finite, kind_of
 from etn.errors import CoreError
 from etn.network.chain_algebra import join, split_first_legs
+from etn.network.chain_bonds import widest_bond
 from etn.network.trees.recouple import rounding
 from etn.network.trees.topology import Edge, Topology
 from etn.o3 import Irrep, Irreps
 from etn.tensor import Core, Truncation
 from etn.tensor.pair import couplings
+from etn.tensor.scale import frobenius, rescaled, unscaled
 
 
 def fillable_bonds(
@@ -32,11 +34,7 @@ def fillable_bonds(
     CoreError
         If nothing is left of an edge.
     """
-    if isinstance(max_bond, int):
-        kinds = sorted({ir for leg in (*legs, out) for ir in leg.unique})
-        widest = Irreps([(max_bond, ir) for ir in kinds])
-    else:
-        widest = Irreps(max_bond).regroup()
+    widest = widest_bond(max_bond, (*legs, out))
     carried = dict.fromkeys(topology.edges, widest)
     carried |= {(leaf,): leg for leaf, leg in enumerate(legs)} | {topology.root: out}
     narrower = True
@@ -92,11 +90,13 @@ def overlap(topology: Topology, one: Mapping[Edge, Core], two: Mapping[Edge, Cor
     kind = one[topology.root].kind
     xp = kind.xp
     below: dict[Edge, dict[Irrep, Array]] = {}
+    total_power = 0
     for node in topology.nodes:
+        (mine, one_power), (theirs, two_power) = one[node].unscaled(), two[node].unscaled()
         inner = [(leg, below[c]) for leg, c in enumerate(topology.children[node]) if c in below]
         found: dict[Irrep, Array] = {}
-        for path, block in one[node]:
-            other = two[node].blocks.get(path)
+        for path, block in mine:
+            other = theirs.blocks.get(path)
             if other is None or any(path[leg] not in matrices for leg, matrices in inner):
                 continue
             for leg, matrices in inner:
@@ -104,11 +104,12 @@ def overlap(topology: Topology, one: Mapping[Edge, Core], two: Mapping[Edge, Cor
                 other = xp.moveaxis(moved, 0, leg)
             term = xp.tensordot(block, other, axes=([0, 1], [0, 1]))
             found[path[2]] = found[path[2]] + term if path[2] in found else term
-        below[node] = found
+        below[node], power = unscaled(found)
+        total_power += one_power + two_power + power
     total = kind.zeros(())
     for ir, matrix in below[topology.root].items():
         total = total + ir.dim * xp.linalg.trace(matrix)
-    return total
+    return rescaled({"": total}, total_power, "the inner product")[""]
 
 
 def tree_of_dense(
@@ -146,12 +147,12 @@ def tree_of_dense(
         )
     if not is_finite(dense):
         raise CoreError("dense tensor: expected finite values, got inf or nan")
-    size = float(to_numpy(kind.xp.linalg.vector_norm(dense)))
+    size = frobenius([dense])
     allowed = (1e4 * kind.eps if tolerance is None else tolerance) * size
     rule = rounding(kind) if truncation is None else truncation
     axes: list[Edge] = [*((leaf,) for leaf in range(len(legs))), topology.root]
     carried = dict(zip(axes, [*legs, out], strict=True))
-    cores, squared = [], 0.0
+    cores, total = [], 0.0
     for node in topology.edges:
         first, second = topology.children[node]
         others = [edge for edge in axes if edge not in (first, second)]
@@ -159,7 +160,7 @@ def tree_of_dense(
         core, dense, discarded = split_first_legs(dense, carried[first], carried[second], rule)
         cores.append(core)
         carried[node], axes = core.legs[2], [node, *others]
-        squared += discarded**2
+        total = math.hypot(total, discarded)
     around = topology.around(topology.root)
     last = Core.from_dense(_ordered(dense, axes, around), [carried[edge] for edge in around])
     # All other cores are isometries of equivariant spaces: the part of the tensor that is not
@@ -169,7 +170,7 @@ def tree_of_dense(
             f"dense tensor: it is not equivariant between the legs ({names}): {last.residual:.3g} "
             f"of its norm {size:.3g} is left over, at most {allowed:.1g} was expected"
         )
-    return [*cores, last.core], math.sqrt(squared)
+    return [*cores, last.core], total
 
 
 def _ordered(dense: Array, axes: Sequence[Edge], wanted: Sequence[Edge]) -> Array:

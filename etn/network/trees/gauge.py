@@ -7,6 +7,7 @@ book of its center.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -15,6 +16,8 @@ from etn.errors import CoreError, IrrepsError
 from etn.network.trees.topology import Edge, Topology
 from etn.tensor import Core, Spectrum, Truncation, absorb, isometry_error, qr, svd
 from etn.tensor.factor import thin_svd
+from etn.tensor.pullback import kept
+from etn.tensor.scale import unscaled
 
 Cores = dict[Edge, Core]
 """The core of every node."""
@@ -50,17 +53,43 @@ def canonical(tree: Topology, cores: Mapping[Edge, Core], old: Edge | None, cent
     """Cores of the same tensor, all isometries towards the center but that of the center.
 
     Only the nodes between the old and the new center change; all of them if there was none.
+
+    Raises
+    ------
+    CoreError
+        If the norm is beyond the range of floating point.
     """
-    moved = dict(cores)
-    for node in tree.inward(center) if old is None else tree.path(old, center):
-        push(tree, moved, node, tree.towards(node, center))
+    moved, power = canonical_unscaled(tree, cores, old, center)
+    moved[center] = moved[center].rescaled(power, "the norm of the tensor")
     return moved
 
 
-def push(tree: Topology, cores: Cores, node: Edge, neighbor: Edge) -> None:
-    """Make a core an isometry towards a neighbor, which takes the rest; in place."""
+def canonical_unscaled(
+    tree: Topology, cores: Mapping[Edge, Core], old: Edge | None, center: Edge
+) -> tuple[Cores, int]:
+    """Cores around another center, and the power of two that they leave out.
+
+    Whatever the scale of the cores, nothing on the way leaves the range of floating point.
+    """
+    moved, total = dict(cores), 0
+    for node in tree.inward(center) if old is None else tree.path(old, center):
+        total += push(tree, moved, node, tree.towards(node, center))
+    return moved, total
+
+
+def push(tree: Topology, cores: Cores, node: Edge, neighbor: Edge) -> int:
+    """Make a core an isometry towards a neighbor, which takes the rest; in place.
+
+    Returns
+    -------
+    int
+        Power of two that the neighbor leaves out.
+    """
     cores[node], bond = qr(cores[node], tree.leg(node, neighbor))
-    cores[neighbor] = absorb(cores[neighbor], bond, tree.leg(neighbor, node))
+    bond, one = unscaled(bond)
+    rest, two = cores[neighbor].unscaled()
+    cores[neighbor] = absorb(rest, bond, tree.leg(neighbor, node))
+    return one + two
 
 
 def gauge_error(tree: Topology, cores: Mapping[Edge, Core], center: Edge) -> float:
@@ -85,8 +114,11 @@ def cut_at(tree: Topology, cores: Mapping[Edge, Core], edge: Edge) -> Cut:
     node, moved = tree.parent[edge], dict(cores)
     core, bond = qr(moved[edge], 2)
     factors = {ir: thin_svd(matrix, core.kind) for ir, matrix in bond.items()}
-    moved[edge] = absorb(core, {ir: u.T for ir, (u, _, _) in factors.items()}, 2)
-    right = {ir: vh for ir, (_, _, vh) in factors.items()}
+    left, right = {}, {}
+    for ir, (u, s, vh) in factors.items():
+        left[ir] = kept(bond[ir], u, s, vh, len(s))[0].T
+        right[ir] = kept(bond[ir].T, vh.T, s, u.T, len(s))[0].T
+    moved[edge] = absorb(core, left, 2)
     moved[node] = absorb(moved[node], right, tree.leg(node, edge))
     return Cut(moved, Spectrum({ir: to_numpy(s) for ir, (_, s, _) in factors.items()}))
 
@@ -122,10 +154,10 @@ def truncated(
     -------
     cores : dict of node to Core
         Canonical around the root.
-    squared : float
-        Square of the Frobenius norm of all that was dropped.
+    discarded : float
+        Frobenius norm of all that was dropped.
     """
-    kept, center, squared = dict(cores), tree.nodes[0], 0.0
+    kept, center, total = dict(cores), tree.nodes[0], 0.0
     for edge in tree.edges:
         kept = canonical(tree, kept, center, edge)
         center = tree.parent[edge]
@@ -134,5 +166,5 @@ def truncated(
         except CoreError as error:
             raise CoreError(f"edge {edge}: {error}") from None
         kept[center] = absorb(kept[center], bond, tree.leg(center, edge))
-        squared += discarded**2
-    return kept, squared
+        total = math.hypot(total, discarded)
+    return kept, total

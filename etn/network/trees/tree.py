@@ -24,6 +24,7 @@ from etn.network.trees.algebra import direct_sum, fillable_bonds, overlap, tree_
 from etn.network.trees.gauge import (
     Cores,
     canonical,
+    canonical_unscaled,
     check_cores,
     cut_at,
     gauge_error,
@@ -37,6 +38,7 @@ from etn.network.views.inspectable import Inspectable
 from etn.network.views.wiring import Wiring
 from etn.o3 import Irreps
 from etn.tensor import Core, Spectrum, Truncation, svd
+from etn.tensor.scale import as_number
 
 
 class Tree(Inspectable, VectorSpace):
@@ -307,9 +309,39 @@ class Tree(Inspectable, VectorSpace):
         return gauge_error(self.topology, self._by_node(), self.center)
 
     def norm(self) -> float:
-        """Frobenius norm of the dense tensor, out leg included."""
+        """Frobenius norm of the dense tensor, out leg included.
+
+        Raises
+        ------
+        CoreError
+            If it is beyond the range of floating point; see :meth:`log_norm`.
+        """
         center = self.topology.root if self.center is None else self.center
         return self.canonicalize(center)[center].norm()
+
+    def log_norm(self) -> float:
+        """Natural logarithm of the norm, also where that is no number; -inf for zero."""
+        center = self.center or self.topology.root
+        cores, power = canonical_unscaled(self.topology, self._by_node(), self.center, center)
+        core, more = cores[center].unscaled()
+        norm = core.norm()
+        return math.log(norm) + (power + more) * math.log(2) if norm else -math.inf
+
+    def normalize(self) -> Tree:
+        """The tensor divided by its norm; canonical around :attr:`center` or the root.
+
+        Raises
+        ------
+        CoreError
+            If the tensor is zero.
+        """
+        center = self.center or self.topology.root
+        cores, _ = canonical_unscaled(self.topology, self._by_node(), self.center, center)
+        core, _ = cores[center].unscaled()
+        norm = core.norm()
+        if not norm:
+            raise CoreError("normalize: expected a tensor with a norm, got one that is zero")
+        return Tree(self.topology, cores | {center: core.scale(1 / norm)}, center=center)
 
     def singular_values(self, edge: Leaves) -> Spectrum:
         """Singular values of the tensor between the leaves below an edge and all other legs.
@@ -328,7 +360,9 @@ class Tree(Inspectable, VectorSpace):
 
     def entropy(self, edge: Leaves) -> float:
         """Entanglement entropy of an edge, natural logarithm; see :meth:`Spectrum.entropy`."""
-        return self.singular_values(edge).entropy()
+        node, leg = self.topology.upper_end(self.topology.edge(edge))
+        cores, _ = canonical_unscaled(self.topology, self._by_node(), self.center, node)
+        return svd(cores[node], leg).spectrum.entropy()
 
     def truncate(self, truncation: Truncation) -> Tree:
         """Cut every inner bond, from the leaves to the root.
@@ -356,8 +390,8 @@ class Tree(Inspectable, VectorSpace):
         True
         """
         first = self.canonicalize(self.topology.nodes[0])
-        cores, squared = truncated(self.topology, first._by_node(), truncation)
-        discarded = math.hypot(self.discarded_weight, math.sqrt(squared))
+        cores, dropped = truncated(self.topology, first._by_node(), truncation)
+        discarded = math.hypot(self.discarded_weight, dropped)
         tree = Tree(self.topology, cores, center=self.topology.root, discarded_weight=discarded)
         return tree.canonicalize(self.center or self.topology.root)
 
@@ -485,12 +519,14 @@ class Tree(Inspectable, VectorSpace):
         return Tree(self.topology, direct_sum(self.topology, self._by_node(), other._by_node()))
 
     def __mul__(self, factor: float) -> Tree:
+        scaled = abs(as_number(factor, "a tree times a number")) * self.discarded_weight
         node = self.center or self.topology.root
         cores = self._by_node() | {node: self[node].scale(factor)}
-        scaled = abs(float(factor)) * self.discarded_weight
         return Tree(self.topology, cores, center=self.center, discarded_weight=scaled)
 
     def _check_same_legs(self, other: Tree) -> None:
+        if not isinstance(other, Tree):
+            raise CoreError(f"expected a tree, got {other!r}")
         if self.topology != other.topology:
             raise CoreError(
                 f"expected trees of one topology, got {self.topology} and {other.topology}; "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from etn.network.views.quimb import to_quimb
+from etn.network.views.quimb import quimb_network
 from etn.network.views.wiring import Wired, Wiring, as_network
 
 if TYPE_CHECKING:
@@ -55,7 +55,9 @@ def draw(network: Wired, **options: Any) -> Figure:
 
     known = as_network(network)
     wiring = known.wiring()
-    tn = to_quimb(wiring)
+    # A drawing shows the shapes alone: one number stands for all entries.
+    shapes = [tuple(leg.dim for leg in core.legs) for core in wiring.cores]
+    tn = quimb_network(wiring, [np.broadcast_to(0.0, shape) for shape in shapes])
     degrees = [_largest_degree(wiring, number) for number in range(len(wiring.cores))]
     for number, degree in enumerate(degrees):
         tn[f"I{number}"].add_tag(f"l = {degree}")

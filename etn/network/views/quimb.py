@@ -13,11 +13,14 @@ optional dependency: ``pip install "etn[quimb]"``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from etn.backend import Array
 from etn.errors import CoreError
-from etn.network.views.wiring import Wired, as_wiring
+from etn.machine import check_memory
+from etn.network.views.wiring import Wired, Wiring, as_wiring
 from etn.tensor import Core
 
 if TYPE_CHECKING:
@@ -40,7 +43,7 @@ def to_quimb(network: Wired) -> TensorNetwork:
     Raises
     ------
     CoreError
-        If quimb is not installed.
+        If quimb is not installed, or there is no memory for the dense cores.
 
     Examples
     --------
@@ -53,12 +56,21 @@ def to_quimb(network: Wired) -> TensorNetwork:
     >>> bool(abs(dense - chain.to_dense()).max() < 1e-13)
     True
     """
-    qtn = _quimb()
     wiring = as_wiring(network)
+    entries = sum(math.prod(leg.dim for leg in core.legs) for core in wiring.cores)
+    check_memory(8.0 * entries, f"the dense cores of {wiring!r}", "truncate its bonds first")
+    return quimb_network(wiring, [core.to_dense() for core in wiring.cores])
+
+
+def quimb_network(wiring: Wiring, arrays: Sequence[Array]) -> TensorNetwork:
+    """Tensor network of quimb with these arrays for the cores, and the tags of its legs."""
+    qtn = _quimb()
     return qtn.TensorNetwork(
         [
-            qtn.Tensor(core.to_dense(), labels, [f"I{number}", *_leg_tags(core, labels)])
-            for number, (core, labels) in enumerate(zip(wiring.cores, wiring.labels, strict=True))
+            qtn.Tensor(array, labels, [f"I{number}", *_leg_tags(core, labels)])
+            for number, (core, labels, array) in enumerate(
+                zip(wiring.cores, wiring.labels, arrays, strict=True)
+            )
         ]
     )
 

@@ -12,8 +12,10 @@ from typing import Any, Protocol
 
 from etn.backend import Array, kind_of
 from etn.errors import CoreError
+from etn.machine import check_memory
 from etn.o3 import Irreps
 from etn.tensor import Core
+from etn.tensor.scale import rescaled
 
 
 class Wired(Protocol):
@@ -157,14 +159,22 @@ class Wiring(WiredNetwork):
         Raises
         ------
         CoreError
-            If the output is not the open legs, or the cores are of different kinds.
+            If the output is not the open legs, the cores are of different kinds, there is no
+            memory for the tensor, or its entries are beyond the range of floating point.
         """
-        from opt_einsum import contract
+        from opt_einsum import contract, contract_path
 
         expression = self.einsum(output)
-        arrays = [core.to_dense() for core in self.cores]
-        kind_of(*arrays)
-        return contract(expression, *arrays)
+        kind = self.cores[0].kind
+        kind_of(*(core.kind.zeros((1,)) for core in self.cores))
+        shapes = [tuple(leg.dim for leg in core.legs) for core in self.cores]
+        path, steps = contract_path(expression, *shapes, shapes=True)
+        n_bytes = kind.itemsize * float(steps.largest_intermediate)
+        check_memory(n_bytes, f"the dense tensor of {len(self.cores)} cores")
+        small, powers = zip(*(core.unscaled() for core in self.cores), strict=True)
+        dense = contract(expression, *(core.to_dense() for core in small), optimize=path)
+        what = "the largest entry of the dense tensor"
+        return rescaled({"": dense}, sum(powers), what)[""]
 
     def wiring(self) -> Wiring:
         """The wiring itself."""

@@ -81,6 +81,8 @@ class Options:
             max_sweeps=50 if short else 1000, rel_tol=1e-3 if short else 1e-5
         )
         problem = FactorProblem(max_factor=self.max_factor)
+        rel_tol = schedule.for_problem(problem).rel_tol
+        assert rel_tol is not None
         found, before = start, math.inf
         # Factors and coefficients in turn, until neither helps the other.
         for _ in range(1 if self.lowest is None or short else ROUNDS):
@@ -90,7 +92,7 @@ class Options:
             if self.lowest is not None:
                 found = fit_coefficients(found, lowest=self.lowest, units=self.target)
             error = found.relative_error
-            if error <= self.tol or before - error <= schedule.rel_tol * before:
+            if error <= self.tol or before - error <= rel_tol * before:
                 break
             before = error
         return found

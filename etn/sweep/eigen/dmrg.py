@@ -1,211 +1,25 @@
-"""Lowest states of operators by DMRG: the eigenvalue problem of sweeps, and its driver.
-
-The energy of a chain, all cores but one or two neighbouring ones fixed, is that of an effective
-Hamiltonian in the space of the free blocks.  Its lowest state is found by the Lanczos method.
-"""
+"""Lowest states of operators by DMRG: the driver of its sweeps."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
-from etn.backend import Array
-from etn.errors import CoreError, SettingsError
+import numpy as np
+
+from etn.errors import CoreError, NothingLeftError, SettingsError
 from etn.network import Chain, Operator
 from etn.o3 import Irrep, Irreps
-from etn.sweep.bond_cache import Carried
 from etn.sweep.callbacks import Callback
-from etn.sweep.eigen.block_operators import (
-    BlockOperators,
-    Side,
-    end_block,
-    enlarge,
-    project,
-    site_tables,
-)
-from etn.sweep.eigen.effective_hamiltonian import EffectiveHamiltonian
-from etn.sweep.eigen.krylov import lowest_eigenpair
-from etn.sweep.eigen.other_state import OtherState
+from etn.sweep.eigen.eigen_problem import EigenProblem, check_operator, check_states
+from etn.sweep.eigen.sector import sector_dimension
 from etn.sweep.grow import grow
-from etn.sweep.problem import LocalSolution
 from etn.sweep.report import Report
 from etn.sweep.schedule import Schedule
-from etn.tensor import Core, Pair, embed, matricize, merge, tensorize
-from etn.tensor.pair import couplings, pair_shapes
 
-
-class EigenProblem:
-    """The lowest state of a scalar symmetric operator among chains of one total irrep.
-
-    One-site and two-site updates by the Lanczos method, in the space of reduced blocks; see
-    :mod:`etn.sweep.eigen.effective_hamiltonian`.
-
-    Parameters
-    ----------
-    operator : Operator
-    state : Chain
-        Any chain with the legs of the states that are looked for.
-    orthogonal_to : sequence of Chain
-        States with the same legs to which the result stays orthogonal.
-    tol : float
-        Residual at which a local solve ends, relative to the largest modulus of the energies that
-        it has met; see :func:`etn.sweep.eigen.krylov.lowest_eigenpair`.
-    max_products : int
-        Most applications of the effective Hamiltonian in a local solve.
-
-    Raises
-    ------
-    CoreError
-        If the ends of the operator are not scalars, or the operator or a state differs from the
-        state in its kind of arrays.
-    IrrepsError
-        If the operator or a state lives on other sites, or a state has another total irrep.
-
-    Examples
-    --------
-    >>> from etn.network import heisenberg
-    >>> from etn.sweep import sweep
-    >>> hamiltonian = heisenberg(6)
-    >>> state = Chain.random(hamiltonian.sites, max_bond=2, seed=0)
-    >>> problem = EigenProblem(hamiltonian, state)
-    >>> for step in sweep(state, problem, Schedule(sites=2, max_sweeps=3)):
-    ...     energy = step.loss
-    >>> round(energy, 10)
-    -7.3702749694
-    """
-
-    def __init__(
-        self,
-        operator: Operator,
-        state: Chain,
-        *,
-        orthogonal_to: Sequence[Chain] = (),
-        tol: float = 1e-9,
-        max_products: int = 8,
-    ) -> None:
-        operator.check_state(state)
-        if not _is_scalar(operator.chain.start) or not _is_scalar(operator.chain.out):
-            raise CoreError(
-                "an eigenvalue problem needs an operator whose ends are scalars 1x0e, got "
-                f"{operator.chain.start} and {operator.chain.out}"
-            )
-        self.operator = operator
-        self.tol = tol
-        self.max_products = max_products
-        sides: tuple[Side, Side] = ("left", "right")
-        self._tables = {side: site_tables(operator, side) for side in sides}
-        self._recent: dict[Side, tuple[BlockOperators, set[Irrep], BlockOperators]] = {}
-        self._left = Carried(end_block(state.start, operator), self._step_left)
-        self._right = Carried(end_block(state.out, operator), self._step_right)
-        self._others = [OtherState(other, state) for other in orthogonal_to]
-
-    def _step_left(self, site: int, core: Core, block: BlockOperators) -> BlockOperators:
-        bond, new = core.legs[0], core.legs[2]
-        return project(self._enlarged("left", site, block, bond, new.unique), matricize(core, 2))
-
-    def _step_right(self, number: int, core: Core, block: BlockOperators) -> BlockOperators:
-        site = len(self.operator) - 1 - number
-        bond, new = core.legs[2], core.legs[0]
-        return project(self._enlarged("right", site, block, bond, new.unique), matricize(core, 0))
-
-    def _enlarged(
-        self, side: Side, site: int, block: BlockOperators, bond: Irreps, wanted: Sequence[Irrep]
-    ) -> BlockOperators:
-        recent = self._recent.get(side)
-        # The block that was enlarged to solve a site is the one that the center moves over next.
-        if recent and recent[0] is block and recent[1].issuperset(wanted):
-            return recent[2]
-        found = enlarge(block, bond, self._tables[side][site], wanted)
-        self._recent[side] = (block, set(wanted), found)
-        return found
-
-    def _blocks(self, chain: Chain, first: int, last: int) -> tuple[BlockOperators, BlockOperators]:
-        left = self._left.after(chain.cores[:first])
-        right = self._right.after(chain.cores[:last:-1])
-        return left, right
-
-    def solve(self, chain: Chain) -> LocalSolution[Core]:
-        """Lowest state, one core free.
-
-        Raises
-        ------
-        CoreError
-            If the chain has no center.
-        """
-        if chain.center is None:
-            raise CoreError("DMRG needs a canonical chain: canonicalize(center) it first")
-        site = chain.center
-        core = chain[site]
-        left, right = self._blocks(chain, site, site)
-        rows = couplings(core.legs[0], core.legs[1])
-        bond = core.legs[2]
-        shapes = {ir: (rows[ir], bond.count(ir)) for ir in sorted(bond.unique) if ir in rows}
-        enlarged = self._enlarged("left", site, left, core.legs[0], list(shapes))
-        others = [other.seen_from(chain, site, site) for other in self._others]
-        start = matricize(core, 2)
-        matrices, energy, gradient = self._lowest(
-            EffectiveHamiltonian(enlarged, right, shapes, chain.kind), start, others
-        )
-        solved = tensorize(matrices, core.legs, 2, chain.kind)
-        return LocalSolution(embed(solved, core.legs), energy, None, "lanczos", gradient)
-
-    def solve_pair(self, chain: Chain, site: int) -> LocalSolution[Pair]:
-        """Lowest state, two neighbouring cores free."""
-        pair = merge(chain[site], chain[site + 1])
-        left, right = self._blocks(chain, site, site + 1)
-        bond0, *_, bond1 = pair.legs
-        shapes = pair_shapes(pair.legs)
-        enlarged = (
-            self._enlarged("left", site, left, bond0, list(shapes)),
-            self._enlarged("right", site + 1, right, bond1, list(shapes)),
-        )
-        others = [other.seen_from(chain, site, site + 1) for other in self._others]
-        matrices, energy, gradient = self._lowest(
-            EffectiveHamiltonian(*enlarged, shapes, chain.kind), pair.matrices, others
-        )
-        return LocalSolution(Pair(pair.legs, matrices), energy, None, "lanczos", gradient)
-
-    def _lowest(
-        self,
-        hamiltonian: EffectiveHamiltonian,
-        start: Mapping[Irrep, Array],
-        others: Sequence[Mapping[Irrep, Array]],
-    ) -> tuple[dict[Irrep, Array], float, float]:
-        pair = lowest_eigenpair(
-            hamiltonian,
-            hamiltonian.to_vector(start),
-            tol=self.tol,
-            max_products=self.max_products,
-            orthogonal_to=[hamiltonian.to_vector(other) for other in others],
-        )
-        return hamiltonian.from_vector(pair.vector), pair.value, pair.first_residual
-
-    def enrichment(self, chain: Chain, direction: int) -> dict[Irrep, Array]:
-        """Columns of H acting on the center and the block behind it, over the bond ahead.
-
-        The state times the operator would carry (bond of the state) ⊗ (bond of the operator);
-        these are the directions in which one update after another would move it.
-        """
-        assert chain.center is not None
-        site = chain.center
-        core = chain[site]
-        xp = chain.kind.xp
-        left, right = self._blocks(chain, site, site)
-        side: Side
-        side, block, behind, leg = ("left", left, 0, 2) if direction > 0 else ("right", right, 2, 0)
-        wanted = list(couplings(core.legs[behind], core.legs[1]))
-        enlarged = self._enlarged(side, site, block, core.legs[behind], wanted)
-        columns: dict[Irrep, list[Array]] = {}
-        matrices = matricize(core, leg)
-        for (j, j2), operators in enlarged.items():
-            if j in matrices:
-                moved = xp.moveaxis(operators @ matrices[j], 0, 1)
-                columns.setdefault(j2, []).append(moved.reshape(moved.shape[0], -1))
-        return {ir: xp.concat(parts, axis=1) for ir, parts in columns.items()}
-
-
-def _is_scalar(end: Irreps) -> bool:
-    return end.regroup() == Irreps("1x0e")
+# How often a search starts again, each time with twice the multiplets and higher irreps on the
+# bonds, where those that it had are full of the states that it shall be orthogonal to.
+STARTS = 5
 
 
 def ground_state(
@@ -229,8 +43,9 @@ def ground_state(
     target : Irrep, Irreps or str
         Total irrep of the state: "0e" for spin 0, "1e" for spin 1.
     schedule : Schedule, optional
-        By default two-site sweeps that discard at most 1e-7 of the norm at each split, until the
-        energy settles to eleven digits; less in single precision.
+        What it leaves out is as in :attr:`EigenProblem.schedule_defaults`: two-site sweeps that
+        discard at most 1e-7 of the norm at each split, until the energy settles to eleven digits;
+        less in single precision.
     start : Chain, optional
         By default a random chain with a few multiplets of each low irrep on its bonds.
     orthogonal_to : sequence of Chain
@@ -241,20 +56,23 @@ def ground_state(
     max_products : int
         Most applications of the effective Hamiltonian in a local solve.
     seed : int
-        Of the random start.
+        Of the random start, which is another one for each number of lower states, and of the noise
+        that replaces a start in their span.
 
     Returns
     -------
     Report
-        With ``.energy`` and ``.chain``.
+        With ``.energy`` and ``.chain``.  Sweeps that cannot widen a bond (one-site updates without
+        noise) have not converged if two-site updates lower the energy within the same caps; the
+        reason says by how much.
 
     Raises
     ------
     SettingsError
         If the target is not one irrep, or the start has another one.
     CoreError
-        If the ends of the operator are not scalars, the sites cannot couple to the target, or
-        no state is left that is orthogonal to those given.
+        If the ends of the operator are not scalars, it is not symmetric, the sites cannot couple to
+        the target, or no state is left that is orthogonal to those given.
     IrrepsError
         If a given state lives on other sites or has another total irrep.
 
@@ -275,87 +93,125 @@ def ground_state(
     >>> report.chain.bonds[3]
     1x0e+1x1e
     """
+    check_operator(operator)
+    others = check_states(orthogonal_to, "orthogonal_to")
     total = Irreps(target)
     if total.num_irreps != 1:
         raise SettingsError(f'ground_state: expected one irrep such as "0e", got {total}')
-    if start is None:
-        start = _random_state(operator, total, 2 + len(orthogonal_to), seed)
-    elif start.out != total:
+    if start is not None and start.out != total:
         raise SettingsError(
             f"ground_state: the start has the total irrep {start.out}, the target is {total}"
         )
-    problem = EigenProblem(
-        operator, start, orthogonal_to=orthogonal_to, tol=tol, max_products=max_products
-    )
-    if schedule is None:
-        eps = start.kind.eps
-        schedule = Schedule(
-            sites=2, max_sweeps=30, rel_tol=max(1e-11, eps), tol=max(1e-7, eps**0.5)
+    for attempt in range(1 if start is not None else STARTS):
+        multiplets = (2 + len(others)) * 2**attempt
+        # From one random state all searches would see the same part of a degenerate space.
+        key = [seed, attempt, len(others)] if attempt or others else seed
+        rng = np.random.default_rng(key)
+        chain = start or _random_state(operator, total, multiplets, rng, attempt)
+        problem = EigenProblem(
+            operator,
+            chain,
+            orthogonal_to=others,
+            tol=tol,
+            max_products=max_products,
+            seed=seed + attempt + len(others),
         )
-    return grow(start, problem, schedule=schedule, callbacks=callbacks)
+        if not attempt and chain.start == Irreps("1x0e"):
+            check_room(operator, total, others)
+        planned = (schedule or Schedule()).for_problem(problem)
+        try:
+            report = grow(chain, problem, schedule=planned, callbacks=callbacks)
+        except NothingLeftError as error:
+            failed = error
+            continue
+        return _checked(report, problem, planned)
+    raise CoreError(f"ground_state: {failed}") from failed
 
 
-def _random_state(operator: Operator, total: Irreps, multiplets: int, seed: int) -> Chain:
+def _random_state(
+    operator: Operator, total: Irreps, multiplets: int, rng: np.random.Generator, attempt: int
+) -> Chain:
     """A narrow chain whose bonds carry all irreps that a path to the total irrep may need."""
     open_legs = {ir for leg in (total, *operator.sites) for ir in leg.unique}
-    l_max = max(total.l_max, *(2 * site.l_max for site in operator.sites))
+    l_max = max(total.l_max, *(2 * (1 + attempt) * site.l_max for site in operator.sites))
     parities = sorted({1, *(ir.p for ir in open_legs)})
     widest = Irreps([(multiplets, Irrep(l, p)) for l in range(l_max + 1) for p in parities])
     try:
-        chain = Chain.random(operator.sites, out=total, max_bond=widest, seed=seed)
+        chain = Chain.random(operator.sites, out=total, max_bond=widest, seed=rng)
     except CoreError as error:
         raise CoreError(f"the sites of {operator!r} cannot couple to {total}") from error
     return chain.to(**vars(operator.chain.kind))
 
 
-def lowest_states(
-    operator: Operator,
-    n_states: int,
-    target: Irreps | str = "0e",
-    *,
-    orthogonal_to: Sequence[Chain] = (),
-    **options: Any,
-) -> list[Report]:
-    """Lowest states of an operator with a given total irrep, each orthogonal to those before.
-
-    Parameters
-    ----------
-    operator : Operator
-    n_states : int
-    target : Irrep, Irreps or str
-    orthogonal_to : sequence of Chain
-        States that were found before.
-    **options
-        Of :func:`ground_state`, for every state.
-
-    Returns
-    -------
-    list of Report
-        In the order in which they were found, by rising energy if each search has converged.
+def check_room(operator: Operator, total: Irreps, others: Sequence[Chain], wanted: int = 1) -> int:
+    """How many states there are beside some others.
 
     Raises
     ------
-    SettingsError
-        If less than one state is asked for.
     CoreError
-        As in :func:`ground_state`; also if there are fewer states.
-
-    Notes
-    -----
-    The other states are projected out of each local problem.  A cut of a bond mixes a little of
-    them in again, and what a lower state lacks it leaves to the next: excited energies are upper
-    bounds only up to the errors of the states below.
-
-    Examples
-    --------
-    >>> from etn.network import heisenberg
-    >>> [round(report.energy, 8) for report in lowest_states(heisenberg(4), 3)]
-    [-4.64575131, -2.0, 0.64575131]
+        If those are fewer than are wanted.
     """
-    if n_states < 1:
-        raise SettingsError(f"lowest_states: expected at least one state, got {n_states}")
-    reports: list[Report] = []
-    for _ in range(n_states):
-        lower = [*orthogonal_to, *(report.chain for report in reports)]
-        reports.append(ground_state(operator, target, orthogonal_to=lower, **options))
-    return reports
+    dimension, taken = sector_dimension(operator.sites, total), _independent(others)
+    if dimension - taken < wanted:
+        raise CoreError(
+            f"{operator!r} has {dimension} states of total irrep {total}, of which "
+            f"{dimension - taken} are orthogonal to the {len(others)} given states; there is no "
+            "further state" + (f", {wanted} were asked for" if wanted > 1 else "")
+        )
+    return dimension - taken
+
+
+def _independent(states: Sequence[Chain]) -> int:
+    """How many of some states are linearly independent."""
+    if len(states) < 2:
+        return len(states)
+    units = [state.normalize() for state in states]
+    gram = np.eye(len(units))
+    for i, one in enumerate(units):
+        for j, two in enumerate(units[:i]):
+            gram[i, j] = gram[j, i] = float(one.inner(two))
+    return int((np.linalg.eigvalsh(gram) > 1e-6).sum())
+
+
+def _rise(report: Report, scale: float) -> float:
+    """By how much the last sweep raised the energy, beyond what the cuts of bonds explain."""
+    if not report.converged or len(report.records) < 2:
+        return 0.0
+    before, last = report.records[-2:]
+    size = max(abs(before.loss), abs(last.loss), scale)
+    cut = 10 * len(report.chain) * max(before.discarded, last.discarded) ** 2
+    slack = (1e-9 + 1e3 * report.chain.kind.eps + cut) * size
+    return last.loss - before.loss if last.loss - before.loss > slack else 0.0
+
+
+def _checked(report: Report, problem: EigenProblem, schedule: Schedule) -> Report:
+    """The report, unless its bonds are those of the start and wider ones are better."""
+    if (rise := _rise(report, problem.scale)) > 0:
+        reason = f"{report.reason}; but it raised the energy by {rise:.1e}: allow more sweeps"
+        return replace(report, converged=False, reason=reason)
+    rules = [schedule.at(record.sweep - 1) for record in report.records]
+    chain = report.chain
+    if not report.converged or len(chain) == 1 or any(r.sites == 2 or r.noise for r in rules):
+        return report
+    found = []
+    for site in range(len(chain) - 1):
+        chain = chain.canonicalize(site)
+        found.append((problem.solve_pair(chain, site).loss, site))
+    energy, site = min(found)
+    scale = problem.scale
+    slack = 1e3 * max(1e-12, chain.kind.eps) * max(scale, abs(energy))
+    if report.energy - energy <= slack:
+        return report
+    # What is left of it within the caps of the schedule.
+    chain = chain.canonicalize(site)
+    split = problem.solve_pair(chain, site).core.split(rules[-1].truncation)
+    cores = [*chain.cores[:site], split.left, split.right, *chain.cores[site + 2 :]]
+    gain = report.energy - problem.operator.expectation(Chain(cores, center=site + 1))
+    if gain <= slack:
+        return report
+    reason = (
+        f"{report.reason}; but one-site updates without noise keep the bonds of the start, and "
+        f"{split.left.legs[2]} instead of {chain.bonds[site]} on bond {site} alone lowers the "
+        f"energy by {gain:.1e}: use Schedule(sites=2) or noise"
+    )
+    return replace(report, converged=False, reason=reason)

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etn.backend import Array, Kind, kind_of
-from etn.errors import CoreError, SettingsError
+from etn.backend import Array, Kind, kind_of, to_numpy
+from etn.errors import CoreError, NothingLeftError, SettingsError
 from etn.tensor.factor import thin_svd
 
 
@@ -43,6 +43,8 @@ def lowest_eigenpair(
     max_products: int = 20,
     max_basis: int = 20,
     orthogonal_to: Sequence[Array] = (),
+    seed: int = 0,
+    scale: float = 0.0,
 ) -> Eigenpair:
     r"""Lowest eigenpair of a symmetric operator in the Krylov space of a vector.
 
@@ -59,7 +61,8 @@ def lowest_eigenpair(
     apply : callable
         H times a vector.
     start : array of shape (n,)
-        Must not be orthogonal to the eigenvector that is looked for.
+        Must not be orthogonal to the eigenvector that is looked for.  If it lies in the span of the
+        vectors in ``orthogonal_to``, noise takes its place.
     tol : float
         Residual norm at which the iteration ends, relative to the largest modulus of an eigenvalue
         of V^T H V; no smaller than the rounding unit.
@@ -69,7 +72,12 @@ def lowest_eigenpair(
         Most vectors that are kept, at least 2.
     orthogonal_to : sequence of arrays of shape (n,)
         Vectors of norm one, or parts of such, to which the result is orthogonal.  They may depend
-        on each other; what is at the level of rounding counts as zero.
+        on each other; directions of which they have at most 1.5e-7 (in float64) are free,
+        and where others would take much of the start, those of which they have at most 1.5e-3.
+    seed : int
+        Of the noise.
+    scale : float
+        Size of the operator, if it is known: what is small beside it says nothing on its symmetry.
 
     Returns
     -------
@@ -79,9 +87,11 @@ def lowest_eigenpair(
     ------
     SettingsError
         If a limit is too small.
+    NothingLeftError
+        If the given vectors span the whole space.
     CoreError
-        If the start vector is zero, nothing of it is orthogonal to the given vectors, or a value
-        is not finite.
+        If the start vector is zero, a value is not finite, or the operator is not symmetric: its
+        elements between the vectors of the Krylov space say so.
 
     Notes
     -----
@@ -105,33 +115,47 @@ def lowest_eigenpair(
     if not 0 < norm < math.inf:
         raise CoreError(f"Lanczos: expected a start vector with a finite norm, got norm {norm}")
     tol = max(tol, kind.eps)
-    others = _orthonormal(orthogonal_to, start, kind)
-    vector = start / norm
-    vector = vector - (others @ vector) @ others
-    left = float(kind.xp.linalg.vector_norm(vector))
-    if left <= 1e3 * kind.eps:
-        raise CoreError(
-            "Lanczos: nothing of the start is orthogonal to the "
-            f"{len(orthogonal_to)} given states; there is no further state, or start from another "
-            "seed or with a wider bond"
-        )
+    vector, others = _orthogonal_start(start / norm, orthogonal_to, kind, seed)
     size = min(max_basis, max_products)
-    pair, done = _krylov(apply, vector / left, others, kind, size, tol)
+    pair, done = _krylov(apply, vector, others, kind, size, tol, scale)
     while not done and pair.products < max_products:
         size = min(max_basis, max_products - pair.products)
-        again, done = _krylov(apply, pair.vector, others, kind, size, tol)
+        again, done = _krylov(apply, pair.vector, others, kind, size, tol, scale)
         pair = again._replace(
             products=pair.products + again.products, first_residual=pair.first_residual
         )
     return pair
 
 
-def _orthonormal(vectors: Sequence[Array], like: Array, kind: Kind) -> Array:
-    """Orthonormal basis of the space that some vectors span, as rows."""
+def _orthogonal_start(
+    start: Array, vectors: Sequence[Array], kind: Kind, seed: int
+) -> tuple[Array, Array]:
+    """A unit vector orthogonal to some vectors, and an orthonormal basis of these, as rows.
+
+    A vector of which a cut bond has left next to nothing is no reason to give up the start: its
+    direction is that of what was cut.  What lies in the span of the others altogether is of no use.
+    """
+    xp = kind.xp
     if not vectors:
-        return kind.zeros((0, like.shape[0]))
-    _, sizes, basis = thin_svd(kind.xp.stack(vectors), kind)
-    return basis[sizes > 1e2 * kind.eps]
+        return start, kind.zeros((0, start.shape[0]))
+    _, sizes, basis = thin_svd(kind.xp.stack(list(vectors)), kind)
+    root = math.sqrt(kind.eps)
+    cuts = [basis[sizes > min(size * root, 1e-2)] for size in (10, 1e3, 1e5)]
+    noise = kind.array(np.random.default_rng(seed).standard_normal(start.shape[0]))
+    noise = noise / xp.linalg.vector_norm(noise)
+    tries = [(start, others, 0.99) for others in cuts]
+    tries += [(vector, others, 1e-3) for vector in (start, noise) for others in cuts[:2]]
+    for given, others, least in tries:
+        vector = given - (others @ given) @ others
+        left = float(xp.linalg.vector_norm(vector))
+        if left > least:
+            # What is left of a small rest is orthogonal to rounding.
+            rest = vector - (others @ vector) @ others
+            return rest / xp.linalg.vector_norm(rest), others
+    raise NothingLeftError(
+        f"Lanczos: nothing is orthogonal to the {len(vectors)} given states here; there is no "
+        "further state, or start from another seed or with a wider bond"
+    )
 
 
 def _krylov(
@@ -141,6 +165,7 @@ def _krylov(
     kind: Kind,
     size: int,
     tol: float,
+    scale: float,
 ) -> tuple[Eigenpair, bool]:
     """Lowest eigenpair in one Krylov space of a unit vector, and whether it has converged."""
     n_others, n = others.shape
@@ -149,7 +174,7 @@ def _krylov(
     basis = kind.xp.concat([others, kind.zeros((size, n))])
     projected = np.zeros((size, size))
     norm = kind.xp.linalg.vector_norm
-    first = 0.0
+    first = beta = 0.0
     for m in range(size):
         basis[n_others + m] = vector
         known = basis[: n_others + m + 1]
@@ -160,12 +185,15 @@ def _krylov(
         vector = vector - overlaps @ known
         # Twice is enough: rounding is then the only loss of orthogonality.
         vector = vector - (known @ vector) @ known
-        beta = float(norm(vector))
+        below, beta = beta, float(norm(vector))
         projected[m, m] = float(overlaps[-1])
         first = beta if m == 0 else first
         values, vectors = np.linalg.eigh(projected[: m + 1, : m + 1])
         residual = beta * abs(float(vectors[m, 0]))
-        done = residual <= tol * float(np.abs(values).max())
+        largest = float(np.abs(values).max())
+        if m:
+            _check_symmetry(overlaps[n_others:-1], below, max(largest, beta, scale), kind)
+        done = residual <= tol * largest
         if done or m + 1 == size:
             break
         projected[m + 1, m] = projected[m, m + 1] = beta
@@ -173,3 +201,15 @@ def _krylov(
     best = kind.array(vectors[:, 0]) @ known[n_others:]
     pair = Eigenpair(float(values[0]), best / norm(best), residual, m + 1, first)
     return pair, done
+
+
+def _check_symmetry(column: Array, below: float, size: float, kind: Kind) -> None:
+    """Of a symmetric operator, H v_m has the part beta on the vector before and none on others."""
+    expected = np.zeros(column.shape[0])
+    expected[-1] = below
+    error = float(np.abs(to_numpy(column) - expected).max())
+    if error > 1e2 * math.sqrt(kind.eps) * size:
+        raise CoreError(
+            "Lanczos: expected a symmetric operator, got one whose elements <v|H|w> and <w|H|v> "
+            f"differ by {error:.2g}, at energies of {size:.2g}"
+        )

@@ -44,9 +44,8 @@ class OtherState:
     """
 
     def __init__(self, other: Chain, state: Chain) -> None:
-        # Says what differs, if the legs do.
-        other.inner(state)
-        self.other = other / other.norm()
+        other.check_same_legs(state)
+        self.other = other.normalize()
         kind = state.kind
         self._left = Carried(
             {ir: kind.eye(state.start.count(ir)) for ir in state.start.unique}, self._step_left

@@ -539,3 +539,26 @@ def test_torch_and_numpy_do_not_mix():
         network.contract(x=torch.ones(7, dtype=torch.float64))
     with pytest.raises(CoreError, match=r"core two: .* got torch float64 on cpu"):
         Network(PAIR, one=A, two=B.to("torch"))
+
+
+def test_contractions_of_any_scale():
+    core = Core.random(["1x0e+1x1o"] * 3, seed=2)
+    formula = "one[a x b] two[b y c] three[c z d]"
+    plain = Network(formula, one=core, two=core, three=core).contract()
+    mixed = {"one": core.rescaled(900), "two": core.rescaled(900), "three": core.rescaled(-900)}
+    found = Network(formula, **mixed).contract()
+    np.testing.assert_allclose(found, np.ldexp(plain, 900), rtol=1e-12)
+    large = dict.fromkeys(mixed, core.rescaled(900))
+    with pytest.raises(CoreError, match=r"the largest entry of the result is about 10.*beyond"):
+        Network(formula, **large).contract()
+    with pytest.raises(CoreError, match="beyond the range of float64"):
+        Network("one[x y z]", one=core.rescaled(900)).contract(x=np.full(4, 1e100))
+
+
+def test_contractions_that_do_not_fit_are_refused_before_they_are_begun():
+    core = Core.random(["4x0e+4x1o+4x2e"] * 3, seed=2)
+    names = [f"c{n}" for n in range(6)]
+    formula = " ".join(f"{name}[b{n} x{n} b{n + 1}]" for n, name in enumerate(names))
+    network = Network(formula, **dict.fromkeys(names, core))
+    with pytest.raises(CoreError, match=r"an array of this contraction would take .* GB.*feed its"):
+        network.contract()

@@ -353,3 +353,67 @@ def test_legs_that_do_not_match():
     other = Tree.random((0, 1), ["1x0e+1x1o", "1x1o+1x0e"], seed=0)
     with pytest.raises(IrrepsError, match=r"leg 1: the trees carry 1x0e\+1x1o and 1x1o\+1x0e"):
         two_leaves() + other
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-100, 1e-75, 1e75, 1e100, 1e300])
+def test_what_does_not_depend_on_the_scale_does_not(scale):
+    tree = Tree.random(((0, 1), (2, (3, 4))), ["1x0e+2x1o"] * 5, max_bond=2, seed=0)
+    scaled = Tree(tree.topology, [core.scale(scale) for core in tree])
+    change = 4 * math.log(scale)
+    assert scaled.log_norm() == pytest.approx(tree.log_norm() + change, rel=1e-12)
+    for edge in tree.topology.edges:
+        assert scaled.entropy(edge) == pytest.approx(tree.entropy(edge), rel=1e-12)
+    unit = scaled.normalize()
+    assert unit.norm() == pytest.approx(1, rel=1e-14)
+    assert float(unit.inner(tree)) == pytest.approx(tree.norm(), rel=1e-12)
+    rule = Truncation(rel_tol=0.1)
+    assert unit.truncate(rule).bonds == tree.truncate(rule).bonds
+    if abs(change) < 700:
+        assert scaled.norm() == pytest.approx(scale**4 * tree.norm(), rel=1e-12)
+        assert scaled.truncate(rule).bonds == tree.truncate(rule).bonds
+        dense = scaled.to_dense() / scale**4
+        np.testing.assert_allclose(dense, tree.to_dense(), rtol=1e-11)
+    else:
+        with pytest.raises(CoreError, match=r"the norm of the tensor is about 10.*log_norm"):
+            scaled.norm()
+        with pytest.raises(CoreError, match="the largest entry of the dense tensor is about 10"):
+            scaled.to_dense()
+    with pytest.raises(CoreError, match="the inner product is about 10"):
+        scaled.inner(scaled)
+
+
+def test_numbers_and_sums_of_trees():
+    tree = Tree.random(((0, 1), 2), ["1x0e+1x1o"] * 3)
+    assert (np.float64(2) * tree - tree * 2).norm() < 1e-14
+    assert (sum([tree, tree]) - 2 * tree).norm() < 1e-14
+    with pytest.raises(CoreError, match="a tree times a number: expected a real one, got 1j"):
+        tree * 1j
+    with pytest.raises(CoreError, match="expected a tree, got 3"):
+        tree + 3
+    assert (0 * tree).log_norm() == -math.inf
+    with pytest.raises(CoreError, match="normalize: expected a tensor with a norm"):
+        (0 * tree).normalize()
+    assert Tree.random(((0, 1), 2), ["1x0e+2x1o"] * 3, max_bond=np.int64(1)).n_parameters > 0
+    large = Tree.random(Tree.balanced(16), ["1x0e+1x1o"] * 16, max_bond=1)
+    with pytest.raises(CoreError, match="the dense tensor of 15 cores would take 34 GB"):
+        large.to_dense()
+
+
+def test_derivatives_at_equal_singular_values_are_those_of_the_tensor():
+    import torch
+
+    tree = Tree.random(((0, 1), (2, 3)), ["1x0e+1x1o"] * 4, max_bond=2, seed=0).to("torch")
+    # Isometries below the root, and a root with equal values.
+    cores = tree.canonicalize((0, 1, 2, 3))._by_node()
+    root = cores[0, 1, 2, 3]
+    ones = {p: torch.eye(*b.shape[:2], dtype=b.dtype)[..., None] for p, b in root}
+    for blocks in (dict(root.blocks), ones):
+        cores[0, 1, 2, 3] = root.replace(blocks)
+        made = Tree(tree.topology, cores)
+        leaves = [block.requires_grad_() for core in made for _, block in core]
+        weights = torch.randn(made.to_dense().shape, dtype=torch.float64)
+        exact = torch.autograd.grad((made.to_dense() * weights).sum(), leaves)
+        for moved in (made.canonicalize((0, 1)), made.recouple((0, 1)).recouple((1, 2, 3))):
+            found = torch.autograd.grad((moved.to_dense() * weights).sum(), leaves)
+            for one, two in zip(found, exact, strict=True):
+                assert (one - two).abs().max() < 1e-10

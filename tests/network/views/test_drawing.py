@@ -8,6 +8,7 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from etn.errors import CoreError
 from etn.network import Chain
 from etn.network.views.drawing import draw
 from etn.network.views.wiring import Wiring
@@ -81,3 +82,20 @@ def test_options_go_to_quimb():
     # The labels of quimb instead of ours.
     assert "x0" in texts(draw(chain, show_inds="all"))
     assert not texts(draw(chain, show_inds="bond-size")).keys() & {"x0", "x0\n2x0e\n1x1o"}
+
+
+def test_a_drawing_of_wide_cores_makes_none_of_them_dense():
+    from etn.o3 import Irreps
+
+    legs = Irreps("4000x0e+4000x1o+4000x2e"), Irreps("4x0e")
+    blocks = {
+        (ir, legs[1].unique[0], ir): np.broadcast_to(1.0, (4000, 4, 4000)) for ir in legs[0].unique
+    }
+    huge = Core.trusted((legs[0], legs[1], legs[0]), {}, Core.random(["1x0e"]).kind)
+    huge.blocks.update(blocks)
+    chain = Chain([huge])
+    assert draw(chain).axes
+    with pytest.raises(CoreError, match=r"the dense cores of .* would take .* GB"):
+        chain.to_quimb()
+    with pytest.raises(CoreError, match=r"the dense tensor of Core.* would take .* GB"):
+        huge.to_dense()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from etn.network import Chain, Operator, aklt, operator_leg, pair_sum
@@ -78,3 +79,26 @@ def case(request):
 def blocks():
     """Functions that make the state of a case and blocks of it."""
     return SimpleNamespace(make_state=make_state, left=left_block, right=right_block)
+
+
+# Spin matrices -i S in the real basis (y, z, x): any cyclic order will do.
+K = np.zeros((3, 3, 3))
+for a, b, c in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+    K[a, b, c], K[a, c, b] = -1, 1
+
+
+def energies_of_spin(operator, spin):
+    """Energies of one total spin of a chain of spins one, each multiplet once."""
+    n, total = len(operator), 0
+    for a in range(3):
+        m = sum(np.kron(np.kron(np.eye(3**i), K[a]), np.eye(3 ** (n - i - 1))) for i in range(n))
+        total = total - m @ m
+    values, vectors = np.linalg.eigh(total)
+    space = vectors[:, abs(values - spin * (spin + 1)) < 1e-8]
+    return np.linalg.eigvalsh(space.T @ operator.to_dense() @ space)[:: 2 * spin + 1]
+
+
+@pytest.fixture
+def dense_energies():
+    """Function of an operator and a spin: energies from the dense matrix."""
+    return energies_of_spin

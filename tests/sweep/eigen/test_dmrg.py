@@ -21,8 +21,16 @@ from etn.network import (
     pair_sum,
 )
 from etn.o3 import Irrep, Irreps
-from etn.sweep import Checkpoint, EigenProblem, Schedule, State, ground_state, grow, sweep
-from etn.sweep.eigen.dmrg import lowest_states
+from etn.sweep import (
+    Checkpoint,
+    EigenProblem,
+    Schedule,
+    State,
+    ground_state,
+    grow,
+    lowest_states,
+    sweep,
+)
 from etn.tensor import Truncation, tensorize
 
 # Open Heisenberg chains of spin 1: exact diagonalisation, for N = 20 DMRG with 300 states.
@@ -231,7 +239,8 @@ MIXED = ["1x0e+2x1o", "2x0e+1x1o", "1x0o+1x1e", "1x0e+1x1o"]
 def test_enrichment_spans_what_the_operator_makes_of_the_state(center, direction):
     """Exact where the block behind the center is complete, as it is for one site at an end."""
     legs = [operator_leg(site) for site in MIXED]
-    operator = Operator(Chain.random(legs, max_bond=2, seed=6), MIXED)
+    operator = Operator(Chain.random(legs, max_bond=1, seed=6), MIXED)
+    operator = operator + operator.transpose()
     narrow, wide = "1x0e+1x0o+1x1e+1x1o", "9x0e+9x0o+9x1e+9x1o"
     widest = [narrow, "9x0e+9x1o", wide, narrow][center]
     state = Chain.random(MIXED, max_bond=widest, seed=7).canonicalize(center)
@@ -273,6 +282,51 @@ def test_without_noise_the_bonds_stay():
     assert ENERGIES[8] + 1e-3 < report.energy < -9.9
 
 
+def test_one_site_sweeps_that_cannot_widen_their_bonds_have_not_converged():
+    operator = heisenberg(8)
+    for options in ({}, {"max_bond": 40}, {"max_multiplets": 12}):
+        schedule = Schedule(sites=1, max_sweeps=20, rel_tol=1e-9, **options)
+        report = ground_state(operator, schedule=schedule)
+        assert report.energy > ENERGIES[8] + 1e-4
+        assert not report.converged
+        assert "one-site updates without noise keep the bonds of the start" in report.reason
+    # Where the caps leave no better bond, where the bonds are complete, and where two-site sweeps
+    # came before, there is nothing to say.
+    wide = ground_state(operator)
+    bonds = [max(wide.chain.bonds, key=lambda bond: bond.dim), None]
+    for bond in bonds:
+        schedule = Schedule(sites=1, max_sweeps=20, max_bond=bond)
+        again = ground_state(operator, start=wide.chain, schedule=schedule)
+        assert again.converged, again.reason
+        assert again.energy == pytest.approx(ENERGIES[8], abs=1e-9)
+    mixed = ground_state(operator, schedule=Schedule(sites=[2, 2, 1]))
+    assert mixed.converged
+
+
+@pytest.mark.parametrize("options", [{}, {"max_bond": 40}, {"max_sweeps": 20, "rel_tol": 1e-9}])
+def test_what_a_schedule_leaves_out_is_what_eigenproblems_need(options):
+    report = ground_state(heisenberg(10), schedule=Schedule(**options))
+    assert report.converged
+    assert report.energy == pytest.approx(ENERGIES[10], abs=1e-8)
+
+
+def test_a_sweep_that_raises_the_energy_does_not_settle_it():
+    from dataclasses import replace
+
+    from etn.sweep.eigen.dmrg import _checked
+
+    operator = heisenberg(6)
+    problem = EigenProblem(operator, Chain.random(operator.sites))
+    schedule = Schedule().for_problem(problem)
+    report = ground_state(operator)
+    assert _checked(report, problem, schedule) is report
+    last = report.records[-1]
+    worse = (*report.records, replace(last, sweep=last.sweep + 1, loss=last.loss + 1e-5))
+    checked = _checked(replace(report, records=worse), problem, schedule)
+    assert not checked.converged
+    assert "but it raised the energy by 1.0e-05" in checked.reason
+
+
 def test_one_site_sweeps_polish_what_two_site_sweeps_found():
     operator = heisenberg(10)
     schedule = Schedule(sites=[2, 2, 1], max_multiplets=12, max_sweeps=8, rel_tol=1e-12)
@@ -302,9 +356,13 @@ def test_all_states_of_a_small_space_are_found_and_no_more():
         exact = exact_energies(n_sites)[j]
         found = [report.energy for report in lowest_states(heisenberg(n_sites), 3, f"{j}e")]
         np.testing.assert_allclose(found, exact, atol=1e-10)
-        with pytest.raises(
-            CoreError, match="orthogonal to the 3 given states; there is no further"
-        ):
+        states = lowest_states(heisenberg(n_sites), 3, f"{j}e")
+        match = "0 are orthogonal to the 3 given states; there is no further state"
+        with pytest.raises(CoreError, match=match):
+            ground_state(
+                heisenberg(n_sites), f"{j}e", orthogonal_to=[state.chain for state in states]
+            )
+        with pytest.raises(CoreError, match=r"has 3 states of total irrep .*, 4 were asked for"):
             lowest_states(heisenberg(n_sites), 4, f"{j}e")
 
 
@@ -508,6 +566,21 @@ def test_errors():
     vector = Operator(Chain.random(legs, out="1e"), operator.sites)
     with pytest.raises(CoreError, match="whose ends are scalars 1x0e, got 1x0e and 1x1e"):
         ground_state(vector)
+    skew = Operator(Chain.random(legs, max_bond=1, seed=6), operator.sites)
+    with pytest.raises(
+        CoreError, match="needs a symmetric operator, got one that differs from its"
+    ):
+        ground_state(operator + 1e-3 * skew)
     state = Chain.random(operator.sites)
+    for given, message in (
+        (state, r"orthogonal_to: expected a list of chains, got Chain.*write \[chain\]"),
+        (7, "orthogonal_to: expected a list of chains, got 7"),
+        ([ground_state(operator)], "entry 0 is Report.*of a report take .chain"),
+        ([0.0 * state], "expected states with a norm, entry 0 is zero"),
+    ):
+        with pytest.raises(CoreError, match=message):
+            ground_state(operator, orthogonal_to=given)
+    with pytest.raises(CoreError, match="operator: expected an Operator, got Chain"):
+        ground_state(state)
     with pytest.raises(CoreError, match="needs a canonical chain"):
         EigenProblem(operator, state).solve(state)

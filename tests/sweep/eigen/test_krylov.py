@@ -178,7 +178,33 @@ def test_errors():
     for bad in (np.nan, np.inf):
         with pytest.raises(CoreError, match="operator returned values that are not finite"):
             lowest_eigenpair(lambda v, bad=bad: np.full(3, bad), np.ones(3))
-    with pytest.raises(CoreError, match="nothing of the start is orthogonal to the 2 given states"):
-        lowest_eigenpair(lambda v: h @ v, h[0] - h[1], orthogonal_to=[h[0], h[1]])
+    with pytest.raises(CoreError, match="nothing is orthogonal to the 3 given states here"):
+        lowest_eigenpair(lambda v: h @ v, h[0] - h[1], orthogonal_to=list(h))
     with pytest.raises(SettingsError, match="max_basis of at least 2, got 0 and 20"):
         lowest_eigenpair(lambda v: h @ v, np.ones(3), max_products=0)
+
+
+def test_noise_takes_the_place_of_a_start_in_the_span_of_the_others():
+    h, vectors = symmetric([-3, -2, 1, 4, 5, 6])
+    others = [vectors[:, 0], vectors[:, 1]]
+    start = vectors[:, 0] - 2 * vectors[:, 1]
+    pair = lowest_eigenpair(lambda v: h @ v, start, orthogonal_to=others, max_products=60)
+    assert pair.value == pytest.approx(1, abs=1e-10)
+    assert abs(pair.vector @ vectors[:, 2]) == pytest.approx(1, abs=1e-7)
+
+
+def test_what_a_cut_has_left_of_another_state_does_not_displace_the_start():
+    h, vectors = symmetric([-3, -2, 1, 4, 5, 6])
+    # The other state lies outside this space, but for a grain that points along the start.
+    grain = 1e-9 * (vectors[:, 0] + vectors[:, 5])
+    pair = lowest_eigenpair(lambda v: h @ v, vectors[:, 0], orthogonal_to=[grain])
+    assert pair.value == pytest.approx(-3, abs=1e-12)
+
+
+@pytest.mark.parametrize("skew", [1.0, 1e-2, 1e-4])
+def test_an_operator_that_is_not_symmetric_is_refused(skew):
+    h, _ = symmetric(np.linspace(-1, 5, 30))
+    h[0, 1:] += skew
+    start = np.random.default_rng(1).normal(size=30)
+    with pytest.raises(CoreError, match="expected a symmetric operator, got one whose elements"):
+        lowest_eigenpair(lambda v: h @ v, start)

@@ -7,7 +7,7 @@ The functions return a matplotlib ``Figure`` that belongs to no window and to no
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -223,7 +223,8 @@ def spectra(
     Raises
     ------
     CoreError
-        If no singular value is positive, or one is negative or not finite.
+        If it is no mapping or sequence of these, no singular value is positive, or one is negative
+        or not finite.
 
     Examples
     --------
@@ -233,7 +234,13 @@ def spectra(
     """
     from matplotlib.figure import Figure
 
-    columns = dict(spectra if isinstance(spectra, Mapping) else enumerate(spectra))
+    bonds = isinstance(spectra, Iterable)
+    columns = dict(spectra if isinstance(spectra, Mapping) else enumerate(spectra if bonds else ()))
+    if not bonds or not all(isinstance(values, Mapping) for values in columns.values()):
+        raise CoreError(
+            "spectra: expected {irrep: singular values} for each bond, such as chain.spectra(), "
+            f"got {type(spectra).__name__}"
+        )
     weighted = {
         bond: {ir: math.sqrt(ir.dim) * np.asarray(s, dtype=float) for ir, s in values.items()}
         for bond, values in columns.items()

@@ -28,7 +28,7 @@ class ElementwisePathContraction(PathContraction):
     def fits(contraction: PathContraction) -> bool:
         """Whether the channels of a product meet one to one."""
         uniform = len({term.mul for leg in contraction.legs for term in leg}) == 1
-        return contraction.mode == "uuu" and uniform
+        return contraction.mode == "uuu" and uniform and bool(contraction.fused.paths)
 
     @cached_property
     def _pairs(self) -> dict[tuple[int, int], list[int]]:

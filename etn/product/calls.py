@@ -107,8 +107,8 @@ def multiply(
         y = change_layout(y, second, signature.layout, "ir_mul")
     x, y = _rows(xp, x, lead), _rows(xp, y, lead)
     if w is not None:
-        # One set of weights for all stays one set.
-        w = _rows(xp, w, (1,) if w.ndim == 1 else lead)
+        # One set of weights for all stays one set; a set of none is none.
+        w = _rows(xp, w, (1,) if w.ndim == 1 else lead) if signature.sizes[2] else None
     z = contraction.apply(xp, constants, x, y, w)
     z = z.reshape((*lead, z.shape[-1]))
     if signature.layout != "ir_mul":
@@ -119,11 +119,13 @@ def multiply(
 def _ready(signature: Signature, x: Array, y: Array, w: Array | None) -> bool:
     """Whether arrays are rows in the inner layout already; the checks of small products count."""
     size1, size2, size_w = signature.sizes
-    # Numbers of axes first: a compiler would compare the batch with the size of the weights.
-    if signature.layout != "ir_mul" or not x.ndim == y.ndim == (2 if w is None else w.ndim) == 2:
+    if signature.layout != "ir_mul" or x.ndim != 2 or y.ndim != 2:
         return False
     b = x.shape[0]
-    return x.shape[1] == size1 and y.shape == (b, size2) and (w is None or w.shape == (b, size_w))
+    if x.shape[1] != size1 or y.shape != (b, size2):
+        return False
+    # The number of axes first: a compiler would compare the batch with the size of the weights.
+    return w is None or (w.ndim == 2 and size_w > 0 and w.shape == (b, size_w))
 
 
 def _rows(xp: Any, array: Array, lead: tuple[int, ...]) -> Array:

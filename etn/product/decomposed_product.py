@@ -61,7 +61,7 @@ class DecomposedProduct(TensorProduct):
         if isinstance(cp, str):
             legs = [Irreps(leg) for leg in (irreps_in1, irreps_in2, irreps_out) if leg is not None]
             # No table is made for l = 0; those of l = 1 hold it.
-            l_max = max(1, *(leg.l_max for leg in map(filled, legs) if leg))
+            l_max = max([1, *(leg.l_max for leg in map(filled, legs) if leg)])
             self._cp = load_table(l_max, cp)
         elif len(cp) == 3:
             self._cp = cp

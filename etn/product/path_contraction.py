@@ -167,7 +167,8 @@ class PathContraction:
             z = matrix @ outer.reshape((b, d1 * d2, outer.shape[3]))
         if mode[2] == "w":
             if w is None:
-                return xp.broadcast_to(z.sum(2)[:, :, None], (*z.shape[:2], channels))
+                # Times one for an array of its own: what is broadcast cannot be written to.
+                return xp.broadcast_to(z.sum(2)[:, :, None], (*z.shape[:2], channels)) * 1.0
             return z @ w.reshape((w.shape[0], z.shape[2], channels))
         return z * w[:, None, :] if mode == "uuu" and w is not None else z
 

@@ -182,6 +182,31 @@ def test_exported_with_a_batch_of_any_size(name):
         close(program.module()(*arrays), module(*arrays))
 
 
+@pytest.mark.parametrize("strict", [False, True])
+def test_exported_with_weights_of_its_own(product, strict, tmp_path):
+    """A batch of any size, also the number of weights, and through a file."""
+    module = product.module(own_weights=True, dtype=torch.float64)
+    shapes = ({0: torch.export.Dim("batch")},) * 2
+    arrays = tuple(operands(product)[:2])
+    program = torch.export.export(module, arrays, dynamic_shapes=shapes, strict=strict)
+    torch.export.save(program, tmp_path / "product.pt2")
+    loaded = torch.export.load(tmp_path / "product.pt2").module()
+    for size in (2, 7, product.weight_numel):
+        x, y, _ = operands(product, size)
+        close(loaded(x, y), product(x, y, module.weight))
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_compiled_with_weights_of_its_own(name):
+    torch._dynamo.reset()
+    product = TensorProduct(LEG, **PRODUCTS[name])
+    module = product.module(own_weights=True, dtype=torch.float64)
+    compiled = torch.compile(module, fullgraph=True, backend="aot_eager", dynamic=True)
+    for batch in (5, 3, 1, 0):
+        x, y, _ = operands(product, batch)
+        close(compiled(x, y), product(x, y, module.weight))
+
+
 @pytest.mark.parametrize("name", ["dense", "cp"])
 def test_a_compiled_graph_has_no_blocks(name, monkeypatch):
     """However large the batch: blocks in Python would be unrolled, and their number fixed."""
@@ -274,6 +299,19 @@ def test_operands_above_the_precision_of_the_buffers_are_refused():
 def test_a_buffer_in_half_precision_is_refused():
     with pytest.raises(CoreError, match="dtype: expected float32 or float64"):
         uuu().module(dtype=torch.bfloat16)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool, torch.complex64])
+def test_operands_that_would_be_cut_are_refused(product, dtype):
+    """Not computed in the dtype of the operands: 1.93 would come back as 1."""
+    module = product.module(dtype=torch.float64)
+    arrays = operands(product)
+    for place, name in enumerate(("first operand", "second operand", "weights")):
+        wrong = [a.to(dtype) if n == place else a for n, a in enumerate(arrays)]
+        with pytest.raises(CoreError, match=f"{name}: expected a tensor of floating-point"):
+            module(*wrong)
+    with pytest.raises(CoreError, match="first operand: expected a tensor of floating-point"):
+        module(*(a.to(dtype) for a in arrays))
 
 
 def test_wrong_shapes_are_refused():

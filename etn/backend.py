@@ -37,12 +37,13 @@ class Kind:
     backend : {"numpy", "torch"}
     dtype : {"float64", "float32"}
     device : str
-        "cpu", or a device of torch; "cuda" is "cuda:0".
+        "cpu", or a device of torch; "cuda" is the one that torch works on.
 
     Raises
     ------
     CoreError
-        If there is no such backend, dtype or device, or NumPy is asked to leave the CPU.
+        If there is no such backend or dtype, no such device here, or NumPy is asked to leave the
+        CPU.
 
     Examples
     --------
@@ -65,7 +66,8 @@ class Kind:
             raise CoreError(f'device: NumPy works on the cpu, got {self.device!r}; use "torch"')
         if self.device != "cpu":
             # Tensors sent to "cuda" say "cuda:0": one device must have one name.
-            object.__setattr__(self, "device", _full_name(self.device))
+            named = _known_name if ":" in self.device else _full_name
+            object.__setattr__(self, "device", named(self.device))
 
     @property
     def xp(self) -> Any:
@@ -174,7 +176,6 @@ def _torch_namespace() -> Any:
     return torch
 
 
-@cache
 def _full_name(device: str) -> str:
     """Name that torch gives a device it can use, with its number."""
     try:
@@ -183,6 +184,10 @@ def _full_name(device: str) -> str:
         raise CoreError(
             f"device: expected one that torch can use here, got {device!r} ({_first_line(error)})"
         ) from error
+
+
+# A name with a number stays the same; "cuda" is the device that torch works on just then.
+_known_name = cache(_full_name)
 
 
 def _first_line(error: Exception) -> str:

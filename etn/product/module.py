@@ -150,10 +150,11 @@ class ProductModule(torch.nn.Module):
         w = self.weight if w is None else w
         home = next(iter(constants.values()))
         precision = home.dtype
-        check_operands(home, **{"first operand": x, "second operand": y, "weights": w})
-        plain = not torch.is_autocast_enabled(x.device.type)
-        if plain and x.dtype == y.dtype == precision and (w is None or w.dtype == precision):
+        # The usual case first: small products are called so often that checks count.
+        usual = _same(x, home) and _same(y, home) and (w is None or _same(w, home))
+        if usual and not torch.is_autocast_enabled(home.device.type):
             return multiply(self.product.signature, self.contraction, torch, constants, x, y, w)
+        check_operands(home, **{"first operand": x, "second operand": y, "weights": w})
         given = torch.promote_types(x.dtype, y.dtype)
         if torch.promote_types(given, precision) != precision:
             raise CoreError(
@@ -256,6 +257,12 @@ def _normal(size: int, dtype: torch.dtype, device: Any, seed: int) -> torch.nn.P
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randn(size, generator=generator, dtype=torch.float64)
     return torch.nn.Parameter(drawn.to(dtype=dtype, device=device))
+
+
+def _same(operand: Any, home: torch.Tensor) -> bool:
+    """Whether it is a tensor of the precision and on the device of another."""
+    tensor = isinstance(operand, torch.Tensor)
+    return tensor and operand.dtype == home.dtype and operand.device == home.device
 
 
 def _buffer(key: str) -> str:

@@ -24,6 +24,7 @@ PRODUCTS = {
     "cp one channel": {"irreps_in2": "0e+1o", "scheme": "cp", "coefficients": "free"},
     "y_first": {"irreps_in2": "0e+1o", "scheme": "y_first", "weights": "per_l"},
     "paths": {"irreps_in2": "0e+1o", "weights": "per_path"},
+    "elementwise": {"irreps_in2": LEG, "irreps_out": LEG, "mode": "uuu", "weights": "per_path"},
     "paths one by one": {
         "irreps_in2": LEG,
         "irreps_out": LEG,
@@ -170,7 +171,7 @@ def test_compiled_forces_are_trained(name):
         close(one, two)
 
 
-@pytest.mark.parametrize("name", ["dense", "cp", "y_first", "paths", "paths one by one"])
+@pytest.mark.parametrize("name", PRODUCTS)
 def test_exported_with_a_batch_of_any_size(name):
     product = TensorProduct(LEG, **PRODUCTS[name])
     module = product.module(dtype=torch.float64)
@@ -194,6 +195,14 @@ def test_exported_with_weights_of_its_own(product, strict, tmp_path):
     for size in (2, 7, product.weight_numel):
         x, y, _ = operands(product, size)
         close(loaded(x, y), product(x, y, module.weight))
+
+
+def test_what_couples_nothing_is_exported_as_zeros():
+    module = TensorProduct(LEG, "", LEG).module()
+    shapes = ({0: torch.export.Dim("batch")},) * 2
+    arrays = (torch.ones(5, 8), torch.ones(5, 0))
+    program = torch.export.export(module, arrays, dynamic_shapes=shapes)
+    close(program.module()(torch.ones(3, 8), torch.ones(3, 0)), torch.zeros(3, 8), atol=0)
 
 
 @pytest.mark.parametrize("name", PRODUCTS)

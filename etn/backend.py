@@ -37,12 +37,13 @@ class Kind:
     backend : {"numpy", "torch"}
     dtype : {"float64", "float32"}
     device : str
-        "cpu", or a device of torch; "cuda" is "cuda:0".
+        "cpu", or a device of torch; "cuda" is the one that torch works on.
 
     Raises
     ------
     CoreError
-        If there is no such backend, dtype or device, or NumPy is asked to leave the CPU.
+        If there is no such backend or dtype, no such device here, or NumPy is asked to leave the
+        CPU.
 
     Examples
     --------
@@ -63,14 +64,10 @@ class Kind:
             raise CoreError(f"dtype: expected float32 or float64, got {self.dtype}")
         if self.backend == "numpy" and self.device != "cpu":
             raise CoreError(f'device: NumPy works on the cpu, got {self.device!r}; use "torch"')
-        if self.device.split(":")[0] == "cuda":
-            _check_cuda(self.device)
-        if self.device == "cuda":
-            # Tensors name their device in full.
-            object.__setattr__(self, "device", "cuda:0")
-        if self.device != "cpu" and ":" not in self.device:
+        if self.device != "cpu":
             # Tensors sent to "cuda" say "cuda:0": one device must have one name.
-            object.__setattr__(self, "device", _full_name(self.device))
+            named = _known_name if ":" in self.device else _full_name
+            object.__setattr__(self, "device", named(self.device))
 
     @property
     def xp(self) -> Any:
@@ -184,23 +181,22 @@ def _torch_namespace() -> Any:
     return torch
 
 
-def _check_cuda(device: str) -> None:
-    cuda = _torch_namespace().cuda
-    if not cuda.is_initialized() and not cuda.is_available():
-        raise CoreError(
-            f"device: expected one that torch can use here, got {device!r}, but torch finds no "
-            'CUDA; use "cpu"'
-        )
-
-
 def _full_name(device: str) -> str:
-    """Name that torch gives a device, with its number."""
+    """Name that torch gives a device it can use, with its number."""
     try:
         return str(_torch_namespace().empty(0, device=device).device)
     except (RuntimeError, AssertionError) as error:
         raise CoreError(
-            f"device: expected one that torch can use here, got {device!r} ({error})"
+            f"device: expected one that torch can use here, got {device!r} ({_first_line(error)})"
         ) from error
+
+
+# A name with a number stays the same; "cuda" is the device that torch works on just then.
+_known_name = cache(_full_name)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def is_torch(value: object) -> bool:
@@ -241,10 +237,30 @@ def kind_of(*arrays: Array) -> Kind:
 
 def _kind(array: Array) -> Kind:
     if isinstance(array, np.ndarray):
-        return _DEFAULT if array.dtype == np.float64 else Kind(dtype=array.dtype.name)
+        if array.dtype == np.float64:
+            return _DEFAULT
+        return Kind(dtype=_precision(array.dtype.name))
     if is_torch(array):
-        return Kind("torch", str(array.dtype).removeprefix("torch."), str(array.device))
-    raise CoreError(f"expected a NumPy array or a torch tensor, got {type(array).__name__}")
+        return Kind("torch", _precision(_dtype_name(array)), str(array.device))
+    raise _no_array(array)
+
+
+def _no_array(value: object) -> CoreError:
+    return CoreError(f"expected a NumPy array or a torch tensor, got {type(value).__name__}")
+
+
+def _dtype_name(array: Array) -> str:
+    return str(array.dtype).removeprefix("torch.")
+
+
+def _precision(dtype: str) -> str:
+    """The name of a dtype that arrays of numbers may have."""
+    if dtype not in DTYPES:
+        raise CoreError(
+            f"dtype: expected float32 or float64, got {dtype}; convert the array with "
+            ".astype(float), the tensor with .double() or .float()"
+        )
+    return dtype
 
 
 def namespace(*arrays: Array) -> Any:
@@ -275,20 +291,102 @@ def library(array: Array) -> Any:
 
     For code that torch compiles, where the array-API wrappers of :func:`namespace` are in the way,
     and that keeps to names that both have.
+
+    Raises
+    ------
+    CoreError
+        If it is neither.
     """
-    return sys.modules["torch"] if is_torch(array) else np
+    if is_torch(array):
+        return sys.modules["torch"]
+    if isinstance(array, np.ndarray | np.generic):
+        return np
+    raise _no_array(array)
 
 
-def as_block(values: Any) -> Array:
-    """Floating-point array of any kind: arrays stay as they are, all else goes to NumPy.
+def as_block(values: Any, name: str = "values") -> Array:
+    """Array of float32 or float64: such arrays stay as they are, all else goes to NumPy.
 
-    Integers become float64.  Other precisions and complex numbers stay what they are, for
-    :func:`kind_of` to refuse them.
+    This is the rule for whatever is *data*: integers and bools become float64, which holds them
+    all up to 2^53; nothing is rounded or cut.  Operands of products are not promoted but have to
+    be of one kind, see :func:`kind_of`, and of layers see :func:`check_operands`.
+
+    Parameters
+    ----------
+    values : array, tensor, or nested sequence of numbers
+    name : str
+        What an error calls them.
+
+    Raises
+    ------
+    CoreError
+        If they are no numbers, complex, or of another precision.
+
+    Examples
+    --------
+    >>> as_block([1, 2])
+    array([1., 2.])
+    >>> as_block([1j])
+    Traceback (most recent call last):
+    etn.errors.CoreError: values: expected float32 or float64, got complex128
     """
     if is_torch(values):
-        return values if values.is_floating_point() or values.is_complex() else values.double()
-    array = np.asarray(values)
-    return array if array.dtype.kind in "fc" else array.astype(float)
+        whole = not (values.is_floating_point() or values.is_complex())
+        array, dtype = (values.double(), "float64") if whole else (values, _dtype_name(values))
+    else:
+        array = _as_numpy(values, name)
+        dtype = array.dtype.name
+    if dtype not in DTYPES:
+        raise CoreError(f"{name}: expected float32 or float64, got {dtype}")
+    return array
+
+
+def _as_numpy(values: Any, name: str) -> NDArray[Any]:
+    """NumPy array of the values; whole numbers, and those of sympy, as float64."""
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind == "O" and all(entry is not None for entry in array.flat):
+            return array.astype(float)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise CoreError(
+            f"{name}: expected an array of numbers, got {type(values).__name__} "
+            f"({_first_line(error)})"
+        ) from error
+    return array.astype(float) if array.dtype.kind in "biu" else array
+
+
+def check_operands(home: Array, **operands: Array | None) -> None:
+    """Refuse operands that a torch module cannot compute with, by name.
+
+    A module computes in the precision of its numbers and takes any floating-point tensors.  From
+    integers and bools torch would make results of the same, cut to whole numbers.
+
+    Parameters
+    ----------
+    home : tensor
+        One of the module, for its device.
+    operands : tensor or None
+
+    Raises
+    ------
+    CoreError
+        If one is no tensor, not of floating point, or on another device.
+    """
+    for name, operand in operands.items():
+        if operand is None:
+            continue
+        if not is_torch(operand):
+            raise CoreError(f"{name}: expected a torch tensor, got {type(operand).__name__}")
+        if not operand.is_floating_point():
+            raise CoreError(
+                f"{name}: expected a tensor of floating-point numbers, got {operand.dtype}; "
+                "convert it with .float() or .double()"
+            )
+        if operand.device != home.device:
+            raise CoreError(
+                f"{name}: expected a tensor on {home.device} as the module, got one on "
+                f"{operand.device}; move one of them with .to(device)"
+            )
 
 
 def frozen(values: FloatArray) -> FloatArray:

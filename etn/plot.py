@@ -7,7 +7,7 @@ The functions return a matplotlib ``Figure`` that belongs to no window and to no
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -225,7 +225,8 @@ def spectra(
     Raises
     ------
     CoreError
-        If no singular value is positive, or one is negative or not finite.
+        If it is no mapping or sequence of these, no singular value is positive, or one is negative
+        or not finite.
 
     Examples
     --------
@@ -235,10 +236,14 @@ def spectra(
     """
     from matplotlib.figure import Figure
 
-    given: object = spectra.spectra() if isinstance(spectra, Chain | Tree) else spectra
-    if isinstance(given, str) or not isinstance(given, Mapping | Sequence):
-        raise CoreError(f"spectra: expected chain.spectra() or a chain, got {spectra!r}")
-    columns = dict(given if isinstance(given, Mapping) else enumerate(given))
+    given: Any = spectra.spectra() if isinstance(spectra, Chain | Tree) else spectra
+    bonds = isinstance(given, Iterable)
+    columns = dict(given if isinstance(given, Mapping) else enumerate(given if bonds else ()))
+    if not bonds or not all(isinstance(values, Mapping) for values in columns.values()):
+        raise CoreError(
+            "spectra: expected {irrep: singular values} for each bond, such as chain.spectra(), or "
+            f"a chain, got {type(given).__name__}"
+        )
     weighted = {
         bond: {ir: math.sqrt(ir.dim) * np.asarray(s, dtype=float) for ir, s in values.items()}
         for bond, values in columns.items()

@@ -13,6 +13,7 @@ import pytest
 from etn.backend import (
     Kind,
     as_block,
+    check_operands,
     is_finite,
     is_torch,
     kind_of,
@@ -22,7 +23,16 @@ from etn.backend import (
 )
 from etn.errors import CoreError
 from etn.network import Chain, evaluate, value_and_gradient
-from etn.o3 import Irrep
+from etn.o3 import Irrep, cartesian
+from etn.o3.cartesian import rank2
+from etn.product import (
+    CartesianProduct,
+    SharedLinear,
+    SphericalProduct,
+    SymmetricProduct,
+    TensorProduct,
+    load_table,
+)
 from etn.tensor import Core, Truncation, coupling, eigh, isometry_error, merge, svd
 from etn.testing import random_blocks
 
@@ -309,10 +319,215 @@ def test_an_optimizer_of_torch_trains_the_blocks():
     assert all(later < earlier for earlier, later in pairwise(losses))
 
 
-def test_a_device_that_is_not_there_is_named():
-    torch = pytest.importorskip("torch")
-    if torch.cuda.is_available():
-        pytest.skip("there is one")
-    for device in ("cuda", "cuda:1"):
-        with pytest.raises(CoreError, match=f"got '{device}', but torch finds no CUDA"):
-            Kind("torch", device=device)
+# One rule for numbers that are not of floating point, at every way in
+
+
+def _entries():
+    """What takes arrays of numbers, by name, with the shapes that it takes."""
+    leg = "2x0e+2x1o"
+    products = {
+        "dense": TensorProduct(leg, leg, mode="uuu", scheme="dense"),
+        "cp": TensorProduct(leg, leg, mode="uuu", scheme="cp", coefficients="free"),
+        "y_first": SphericalProduct(leg, "0e+1o", scheme="y_first"),
+        "paths": TensorProduct(leg, "0e+1o", weights="per_path"),
+        "one by one": TensorProduct(leg, leg, leg, mode="uvw", weights="per_path"),
+        "elementwise": TensorProduct(leg, leg, leg, mode="uuu", weights="per_path"),
+        "no weights": TensorProduct("1o", "1o", "0e+1e", mode="uuu", weights="none"),
+        "cartesian": CartesianProduct(leg, leg, mode="uuu", normalization="unity"),
+        "empty": TensorProduct(leg, "", leg),
+    }
+    found = {}
+    for name, product in products.items():
+        shapes = [(3, size) for size in product.sizes]
+        found[f"product {name}"] = (product, shapes)
+        found[f"module {name}"] = (product.module(dtype=torch.float64), shapes)
+    folding = products["y_first"]
+    found["fold"] = (folding.fold, [(3, 4)])
+    found["apply_folded"] = (folding.apply_folded, [(3, 8), (3, 4, 4), (3, 2)])
+    from etn.product.edge_product import edge_product
+
+    src, dst = torch.tensor([0, 1, 2]), torch.tensor([1, 1, 0])
+    for name, product in (("product", folding), ("module", folding.module(dtype=torch.float64))):
+        found[f"edges of a {name}"] = (
+            lambda x, y, w, product=product: edge_product(product, x, y, w, src, dst, 3),
+            [(3, 8), (3, 4), (3, 2)],
+        )
+    for weights in ("shared", "per_irrep"):
+        linear = SharedLinear(leg, "3x0e+3x1o", weights=weights)
+        found[f"linear {weights}"] = (linear, [(3, 8), (linear.weight_numel,), (3,)])
+        found[f"linear module {weights}"] = (linear.module(dtype=torch.float64), [(3, 8)])
+    for order in (1, 2):
+        power = SymmetricProduct(leg, order)
+        found[f"symmetric {order}"] = (power, [(3, 8), (power.weight_numel,)])
+        found[f"basis {order}"] = (lambda x, power=power: [*power.basis(x).values()], [(3, 8)])
+    found["decomposition"] = (load_table(1, "exact"), [(3, 4), (3, 4)])
+    for l in (0, 1, 2):
+        for function in (cartesian.harmonics, cartesian.harmonics_with_gradients):
+            found[f"{function.__name__} {l}"] = (
+                lambda r, l=l, function=function: function(l, r, zero="zero"),
+                [(4, 3)],
+            )
+        full = (2, *(3,) * l)
+        found[f"pack {l}"] = (lambda t, l=l: cartesian.pack(t, l, check=False), [full])
+        found[f"unpack {l}"] = (lambda p, l=l: cartesian.unpack(p, l), [(2, 2 * l + 1)])
+        found[f"repack {l}"] = (
+            lambda p, l=l: cartesian.repack(p, l, "monomial", "orthonormal"),
+            [(2, 2 * l + 1)],
+        )
+        found[f"rotate {l}"] = (
+            lambda p, R, l=l: cartesian.rotate(p, l, R),
+            [(2, 2 * l + 1), "turn"],
+        )
+        found[f"packed_d {l}"] = (lambda R, l=l: cartesian.packed_d(l, R), ["turn"])
+    for engineering in (False, True):
+        found[f"to_voigt {engineering}"] = (
+            lambda t, e=engineering: cartesian.to_voigt(t, engineering=e, check=False),
+            [(2, 3, 3)],
+        )
+        found[f"from_voigt {engineering}"] = (
+            lambda v, e=engineering: cartesian.from_voigt(v, engineering=e),
+            [(2, 6)],
+        )
+    found["voigt_moduli"] = (cartesian.voigt_moduli, [(3, 3, 3, 3)])
+    found["isotropic_elastic"] = (cartesian.isotropic_elastic, [(2,), (2,)])
+    elastic = cartesian.decompose("ijkl=jikl=klij")
+    found["to_irreps"] = (lambda t: elastic.to_irreps(t, check=False), [(2, 3, 3, 3, 3)])
+    found["from_irreps"] = (elastic.from_irreps, [(2, elastic.dim)])
+    for name, shape in (
+        ("split", (2, 3, 3)), ("squared_norms", (2, 3, 3)), ("pack", (2, 3, 3)),
+        ("unpack", (2, 9)), ("skew", (2, 3)), ("embed", (2, 3)),
+    ):  # fmt: skip
+        found[f"rank2.{name}"] = (getattr(rank2, name), [shape])
+    found["rank2.product"] = (rank2.product, [(2, 3, 3), (2, 3, 3)])
+    found["rank2.packed_product"] = (rank2.packed_product, [(2, 9), (2, 9)])
+    legs = ["1x0e+1x1o"] * 3
+    core = Core(legs)
+    found["Core"] = (
+        lambda v: Core(
+            legs, dict(zip(core.blocks, v[:, None, None, None], strict=True))
+        ).to_dense(),
+        [(len(core.blocks),)],
+    )
+    found["Core.from_vector"] = (
+        lambda v: core.from_vector(v).to_dense(),
+        [(core.n_parameters,)],
+    )
+    found["Core.from_dense"] = (lambda d: Core.from_dense(d, legs).core.to_dense(), [(4, 4, 4)])
+    found["Chain.from_dense"] = (
+        lambda d: Chain.from_dense(d, ["1o", "1o"], start="0e", out="0e", tolerance=9).to_dense(),
+        [(1, 3, 3, 1)],
+    )
+    return found
+
+
+ENTRIES = _entries()
+
+
+def _numbers(shapes):
+    """Zeros and ones, which every dtype holds; a turn about (1, 1, 1) where one is wanted."""
+    rng = np.random.default_rng(0)
+    turn = np.eye(3)[[1, 2, 0]]
+    return [turn if s == "turn" else rng.integers(0, 2, size=s).astype(float) for s in shapes]
+
+
+def _flat(result):
+    parts = result if isinstance(result, list | tuple) else [result]
+    wide = [part.double() if is_torch(part) else part.astype(float) for part in parts]
+    return np.concatenate([to_numpy(part).ravel() for part in wide])
+
+
+def _outcome(function, arrays):
+    """The numbers, or None where an error of etn refuses the arrays."""
+    try:
+        return _flat(function(*arrays))
+    except CoreError:
+        return None
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "bool"])
+@pytest.mark.parametrize("name", ENTRIES)
+def test_whole_numbers_are_promoted_or_refused_alike_by_both_libraries(name, dtype):
+    """Never cut: what comes back is what float64 gives."""
+    function, shapes = ENTRIES[name]
+    numbers = _numbers(shapes)
+    wanted = _outcome(function, [torch.tensor(a) for a in numbers])
+    assert wanted is not None
+    one = _outcome(function, [a.astype(dtype) for a in numbers])
+    two = _outcome(function, [torch.tensor(a.astype(dtype)) for a in numbers])
+    assert (one is None) == (two is None)
+    if two is not None:
+        np.testing.assert_allclose(one, wanted, atol=1e-12)
+        np.testing.assert_allclose(two, wanted, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_complex_numbers_and_halves_are_refused_and_never_cut(name):
+    function, shapes = ENTRIES[name]
+    numbers = _numbers(shapes)
+    assert _outcome(function, [a.astype(complex) for a in numbers]) is None
+    assert _outcome(function, [torch.tensor(a, dtype=torch.complex128) for a in numbers]) is None
+    assert _outcome(function, [a.astype(np.float16) for a in numbers]) is None
+    found = _outcome(function, [torch.tensor(a, dtype=torch.bfloat16) for a in numbers])
+    # Only products as modules take them, and compute in the precision of their buffers.
+    assert (found is not None) == ("module" in name and not name.startswith("linear"))
+
+
+MIXED = {
+    "precisions": (lambda a: torch.tensor(a, dtype=torch.float32), torch.tensor),
+    "precisions of numpy": (lambda a: a.astype(np.float32), lambda a: a),
+    "whole numbers": (lambda a: torch.tensor(a).long(), torch.tensor),
+    "libraries": (lambda a: a, torch.tensor),
+    "devices": (lambda a: torch.tensor(a, device="meta"), torch.tensor),
+}
+
+
+@pytest.mark.parametrize("mix", MIXED)
+@pytest.mark.parametrize("name", [n for n, (_, shapes) in ENTRIES.items() if len(shapes) > 1])
+def test_arrays_of_several_kinds_are_computed_right_or_refused(name, mix):
+    function, shapes = ENTRIES[name]
+    if name == "isotropic_elastic" and mix == "devices":
+        pytest.skip("it takes numbers to NumPy, and meta tensors hold none")
+    numbers = _numbers(shapes)
+    first, others = MIXED[mix]
+    found = _outcome(function, [first(numbers[0]), *map(others, numbers[1:])])
+    if found is not None:
+        wanted = _outcome(function, [torch.tensor(a) for a in numbers])
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_data_that_are_no_numbers_are_refused_by_name():
+    for values in ("1.5", None, [1.0, None], [[1.0], [1.0, 2.0]], np.array("2020", "M8[Y]"), {}):
+        with pytest.raises(CoreError, match="here: expected"):
+            as_block(values, "here")
+    with pytest.raises(CoreError, match="here: expected float32 or float64, got complex128"):
+        as_block([1j], "here")
+    np.testing.assert_array_equal(as_block([True, False]), [1.0, 0.0])
+    assert as_block(torch.tensor([3])).dtype == torch.float64
+
+
+def test_operands_of_a_module_are_refused_by_name():
+    home = torch.zeros(1)
+    with pytest.raises(CoreError, match="x: expected a torch tensor, got ndarray"):
+        check_operands(home, x=np.ones(1))
+    with pytest.raises(CoreError, match=r"y: expected a tensor of floating-point .* torch.bool"):
+        check_operands(home, x=home, y=torch.ones(1, dtype=torch.bool))
+    with pytest.raises(CoreError, match=r"w: expected a tensor on cpu .* got one on meta"):
+        check_operands(home, x=None, w=torch.ones(1, device="meta"))
+    check_operands(home, x=home.bfloat16(), w=home.double())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda device: Kind("torch", device=device),
+        lambda device: Core.random(LEGS).to("torch", device=device),
+        lambda device: Chain.random(["1x0e+1x1o"] * 2).to("torch", device=device),
+        lambda device: TensorProduct("1o", "1o", "1e").module(device=device),
+        lambda device: SharedLinear("1o", "1o").module(device=device),
+    ],
+)
+def test_a_device_that_is_not_there_is_refused_in_one_line(ask):
+    for device in ("cuda", "cuda:3"):
+        with pytest.raises(CoreError, match=r"^device: expected one that torch can use.*\)$"):
+            ask(device)

@@ -179,6 +179,10 @@ def test_spectra_that_cannot_be_drawn():
         spectra({0: {Irrep("0e"): [0.0]}})
     with pytest.raises(CoreError, match="no positive singular value"):
         spectra([])
+    chain = Chain.random(["1x0e+1x1o"] * 3, seed=0)
+    for wrong in ("chain", 3, [1.0], chain.singular_values(1)):
+        with pytest.raises(CoreError, match=r"singular values} for each bond, such as chain.spec"):
+            spectra(wrong)
     for value in (-1.0, np.nan, np.inf):
         with pytest.raises(CoreError, match="finite and not negative"):
             spectra([{Irrep("0e"): [1.0, value]}])
@@ -216,6 +220,3 @@ def test_spectra_of_a_chain_itself():
     one, two = spectra(chain), spectra(chain.spectra())
     lines = [[line.get_ydata() for line in f.axes[0].get_lines()] for f in (one, two)]
     np.testing.assert_array_equal(lines[0], lines[1])
-    for wrong in (3, "chain"):
-        with pytest.raises(CoreError, match=r"spectra: expected chain.spectra"):
-            spectra(wrong)

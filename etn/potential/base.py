@@ -22,6 +22,7 @@ from etn.data.frame import Frame
 from etn.data.metrics import Metrics, Prediction, compute_metrics
 from etn.data.stress import voigt
 from etn.errors import ModelFileError, SettingsError
+from etn.network.files import KINDS
 from etn.potential.baseline import Baseline
 from etn.potential.features.batching import frame_batches, sample_parts
 from etn.potential.features.pairs import Pairs
@@ -280,9 +281,10 @@ def load(path: str | os.PathLike[str]) -> Potential:
         import_module(HOMES[kind])
     if kind not in _CLASSES:
         known = ", ".join(repr(name) for name in sorted({*HOMES, *_CLASSES}))
+        other = "pass another file, or import the module that defines this kind"
         raise ModelFileError(
             f"{path}: expected the file of a potential ({known}), this one is of kind {kind!r}; "
-            "networks are read by etn.network.load; else import the module that defines this kind"
+            f"{'read it with etn.network.load' if kind in KINDS else other}"
         )
     return _CLASSES[kind]._restore(stored)
 

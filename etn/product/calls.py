@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -14,7 +15,14 @@ from etn.o3 import Irreps
 from etn.product.layout import Layout, change_layout
 from etn.product.weight_sharing import WeightPlan
 
-__all__ = ["Contraction", "Signature", "batch_shape", "multiply", "refuse_infinite"]
+__all__ = [
+    "Contraction",
+    "Signature",
+    "batch_shape",
+    "broadcast_lead",
+    "multiply",
+    "refuse_infinite",
+]
 
 _NAMES = ("first operand", "second operand", "weights")
 
@@ -99,8 +107,8 @@ def multiply(
         y = change_layout(y, second, signature.layout, "ir_mul")
     x, y = _rows(xp, x, lead), _rows(xp, y, lead)
     if w is not None:
-        # One set of weights for all stays one set.
-        w = _rows(xp, w, (1,) if w.ndim == 1 else lead)
+        # One set of weights for all stays one set; a set of none is none.
+        w = _rows(xp, w, (1,) if w.ndim == 1 else lead) if signature.sizes[2] else None
     z = contraction.apply(xp, constants, x, y, w)
     z = z.reshape((*lead, z.shape[-1]))
     if signature.layout != "ir_mul":
@@ -111,13 +119,13 @@ def multiply(
 def _ready(signature: Signature, x: Array, y: Array, w: Array | None) -> bool:
     """Whether arrays are rows in the inner layout already; the checks of small products count."""
     size1, size2, size_w = signature.sizes
-    b = x.shape[0] if x.ndim == 2 else -1
-    return (
-        signature.layout == "ir_mul"
-        and x.shape == (b, size1)
-        and y.shape == (b, size2)
-        and (w is None or w.shape == (b, size_w))
-    )
+    if signature.layout != "ir_mul" or x.ndim != 2 or y.ndim != 2:
+        return False
+    b = x.shape[0]
+    if x.shape[1] != size1 or y.shape != (b, size2):
+        return False
+    # The number of axes first: a compiler would compare the batch with the size of the weights.
+    return w is None or (w.ndim == 2 and size_w > 0 and w.shape == (b, size_w))
 
 
 def _rows(xp: Any, array: Array, lead: tuple[int, ...]) -> Array:
@@ -125,7 +133,8 @@ def _rows(xp: Any, array: Array, lead: tuple[int, ...]) -> Array:
     size = array.shape[-1]
     if array.shape[:-1] != lead:
         array = xp.broadcast_to(array, (*lead, size))
-    return array if len(lead) == 1 else array.reshape((-1, size))
+    # Not -1: an operand without components has any number of rows.
+    return array if len(lead) == 1 else array.reshape((math.prod(lead), size))
 
 
 def batch_shape(signature: Signature, x: Array, y: Array, w: Array | None) -> tuple[int, ...]:
@@ -143,15 +152,33 @@ def batch_shape(signature: Signature, x: Array, y: Array, w: Array | None) -> tu
             raise IrrepsError(
                 f"{name}: expected a last axis of {dim} ({what}), got shape {tuple(array.shape)}"
             )
-    leads = [tuple(array.shape[:-1]) for array in given]
-    if all(lead == leads[0] for lead in leads[1:]):
-        return leads[0]
-    try:
-        return np.broadcast_shapes(*leads)
-    except ValueError as error:
-        raise IrrepsError(
-            f"leading axes of the operands and weights do not fit together: {leads}"
-        ) from error
+    return broadcast_lead([tuple(array.shape[:-1]) for array in given], "operands and weights")
+
+
+def broadcast_lead(shapes: Sequence[tuple[int, ...]], what: str) -> tuple[int, ...]:
+    """Common shape of leading axes; sizes may be symbols, of which a compiler learns no value.
+
+    Raises
+    ------
+    IrrepsError
+        If they do not fit together.
+
+    Examples
+    --------
+    >>> broadcast_lead([(5, 1), (3,), ()], "operands and weights")
+    (5, 3)
+    """
+    if all(len(shape) == len(shapes[0]) and shape == shapes[0] for shape in shapes[1:]):
+        return shapes[0]
+    common = [1] * max(map(len, shapes))
+    for shape in shapes:
+        for axis, size in enumerate(shape, start=len(common) - len(shape)):
+            # A symbol is compared with others and with 1, and never turned into a number.
+            if size != 1 and common[axis] != size:
+                if common[axis] != 1:
+                    raise IrrepsError(f"leading axes of {what} do not fit together: {list(shapes)}")
+                common[axis] = size
+    return tuple(common)
 
 
 def refuse_infinite(x: Array, y: Array, w: Array | None) -> None:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from typing import Any, get_args
 
 from etn.errors import SettingsError
-from etn.o3 import Irreps, IrrepsLike
+from etn.o3 import IrrepsLike
 from etn.o3.cartesian.basis import Packing, check_packing
 from etn.o3.cartesian.coefficients import Normalization
-from etn.product.channel_coupling import bare, default_output
-from etn.product.fusion import fused_cg
-from etn.product.packed import path_coefficients
 from etn.product.tensor_product import TensorProduct
 
 __all__ = ["CartesianProduct"]
@@ -71,7 +68,7 @@ class CartesianProduct(TensorProduct):
         **options: Any,
     ) -> None:
         self.packing = self._packing = check_packing(packing)
-        self.normalization = normalization
+        self.normalization = self._normalization = normalization
         if normalization is not None:
             if normalization not in get_args(Normalization):
                 raise SettingsError(
@@ -80,11 +77,4 @@ class CartesianProduct(TensorProduct):
                 )
             if "coefficients" in options:
                 raise SettingsError("expected a normalization or coefficients, got both")
-            first, second = Irreps(irreps_in1), Irreps(irreps_in2)
-            if irreps_out is None:
-                irreps_out = default_output(first, second, options.get("mode", "uvu"))
-            fused = fused_cg(ins=(bare(first), bare(second)), out=bare(Irreps(irreps_out)))
-            if options.get("paths") is not None:
-                fused = fused.select(options["paths"])
-            options["coefficients"] = path_coefficients(fused, normalization)
         super().__init__(irreps_in1, irreps_in2, irreps_out, **options)

@@ -5,7 +5,7 @@ The coupling of legs ``C1xA``, ``C2xB`` and ``C3xD`` is the :class:`FusedTensor`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -16,14 +16,72 @@ from etn.product.fused_tensor import Coefficients, FusedTensor
 from etn.product.fusion import fused_cg
 from etn.product.modes import Mode, fan_in
 
-__all__ = ["Legs", "PathCoefficients", "bare", "channels_of", "couple", "default_output"]
+__all__ = [
+    "Legs",
+    "PathCoefficients",
+    "Selection",
+    "bare",
+    "channels_of",
+    "couple",
+    "default_output",
+    "filled",
+    "filled_paths",
+]
 
 Legs = tuple[Irreps, Irreps, Irreps]
 """First operand, second operand and output."""
 
 PathCoefficients = Literal["component", "free"] | Coefficients
 
+Selection = Sequence[tuple[int, int, int]]
+"""Paths by the numbers of the terms (first, second, output) that they couple."""
+
 _NAMES = ("first operand", "second operand", "output")
+
+
+def filled(leg: Irreps) -> Irreps:
+    """A leg without its terms of multiplicity zero, which take no place in its features.
+
+    Examples
+    --------
+    >>> filled(Irreps("0x0e+4x1o"))
+    4x1o
+    """
+    return leg.filter(lambda term: term.mul > 0)
+
+
+def filled_paths(
+    legs: Legs, paths: Selection, coefficients: PathCoefficients
+) -> tuple[Selection, PathCoefficients]:
+    """Paths between terms with channels, in the numbers of :func:`filled` legs.
+
+    Coefficients that are one number a path lose those of the paths that are left out.
+
+    Examples
+    --------
+    >>> legs = Irreps("0x0e+4x1o"), Irreps("0e+1o"), Irreps("4x1o+4x0e")
+    >>> filled_paths(legs, [(0, 0, 1), (1, 1, 1)], [2.0, 3.0])
+    (((0, 1, 1),), array([3.]))
+    """
+    places = []
+    for leg in legs:
+        own = [t for t, term in enumerate(leg) if term.mul]
+        places.append({t: place for place, t in enumerate(own)})
+    kept = []
+    for n, path in enumerate(map(tuple, paths)):
+        if len(path) != 3 or not all(0 <= t < len(leg) for t, leg in zip(path, legs, strict=True)):
+            raise IrrepsError(
+                f"paths: {path} (terms of first input, second input, output, from 0) couples "
+                f"nothing: the legs are {', '.join(map(str, legs))}"
+            )
+        if all(t in place for t, place in zip(path, places, strict=True)):
+            kept.append(n)
+    first, second, out = places
+    chosen = [(first[i], second[j], out[k]) for i, j, k in (paths[n] for n in kept)]
+    if len(kept) < len(paths) and not isinstance(coefficients, str | Mapping):
+        values = np.asarray(coefficients, float)
+        coefficients = values[kept] if len(values) == len(paths) else values
+    return tuple(chosen), coefficients
 
 
 def bare(leg: Irreps) -> Irreps:
@@ -86,7 +144,9 @@ def couple(
         See :meth:`FusedTensor.select`.
     """
     first, second, out = map(bare, legs)
-    fused = fused_cg(ins=(first, second), out=out)
+    # Where a leg holds nothing, there is nothing to couple; elsewhere that is a mistake.
+    empty = FusedTensor(out, (first, second), (), np.zeros(0))
+    fused = fused_cg(ins=(first, second), out=out) if all(legs) else empty
     if paths is not None:
         fused = fused.select(paths)
     if isinstance(coefficients, str) and coefficients == "component":
@@ -115,9 +175,10 @@ def default_output(first: Irreps, second: Irreps, mode: Mode) -> Irreps:
     """
     if mode[2:] == "w":
         raise SettingsError(f"mode {mode}: irreps_out is needed, its channels are free")
+    first, second = filled(first), filled(second)
     if mode == "uvv":
         counts = {term.mul for term in second}
-        if len(counts) != 1:
+        if len(counts) > 1:
             raise IrrepsError(f"second operand {second}: expected one number of channels")
         first = Irreps([(count, ir) for count in counts for _, ir in first])
     reached = {to for _, a in first for _, b in second for to in a * b}

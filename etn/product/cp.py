@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from etn.backend import FloatArray
+from etn.backend import Array, FloatArray, as_block, kind_of, like
 from etn.errors import CoreError, IrrepsError
 from etn.product.certificate import Certificate, certify
 from etn.product.fused_tensor import FusedTensor
@@ -127,26 +126,32 @@ class CPTensor:
         factors = (*self.factors[:site], factor, *self.factors[site + 1 :])
         return replace(self, factors=factors)
 
-    def __call__(self, *inputs: ArrayLike) -> FloatArray:
-        """Apply the multilinear map to inputs of shape (..., dim), or (dim,).
+    def __call__(self, *inputs: Array) -> Array:
+        """Apply the multilinear map to inputs of shape (..., dim), or (dim,); NumPy or torch.
 
         Raises
         ------
         IrrepsError
             If their number or a dimension differs.
+        CoreError
+            If they are of different kinds.
         """
         if len(inputs) != len(self) - 1:
             raise IrrepsError(f"expected {len(self) - 1} inputs, got {len(inputs)}")
-        terms: FloatArray = np.ones(self.cp_rank)
-        for number, (x, factor) in enumerate(zip(inputs, self.factors[1:], strict=True), start=1):
-            values = np.asarray(x, float)
+        arrays = [as_block(x, f"input {number}") for number, x in enumerate(inputs, start=1)]
+        kind_of(*arrays)
+        terms: Array = None
+        for number, (values, factor) in enumerate(
+            zip(arrays, self.factors[1:], strict=True), start=1
+        ):
             if values.shape[-1:] != factor.shape[:1]:
                 raise IrrepsError(
                     f"input {number}: expected a last axis of {factor.shape[0]}, got shape "
-                    f"{values.shape}"
+                    f"{tuple(values.shape)}"
                 )
-            terms = terms * (values @ factor)
-        return terms @ self.factors[0].T
+            part = values @ like(factor, values)
+            terms = part if terms is None else terms * part
+        return terms @ like(self.factors[0], terms).T
 
     def certificate(self) -> Certificate:
         """Measure error, broken symmetry and size of factors; ``print`` it for a table.

@@ -7,6 +7,7 @@ from typing import Any
 from etn.errors import SettingsError
 from etn.o3 import Irreps, IrrepsLike
 from etn.product.certificate import Certificate
+from etn.product.channel_coupling import filled
 from etn.product.cp import CPTensor
 from etn.product.tables import load_table
 from etn.product.tensor_product import TensorProduct
@@ -59,7 +60,9 @@ class DecomposedProduct(TensorProduct):
     ) -> None:
         if isinstance(cp, str):
             legs = [Irreps(leg) for leg in (irreps_in1, irreps_in2, irreps_out) if leg is not None]
-            self._cp = load_table(max(leg.l_max for leg in legs), cp)
+            # No table is made for l = 0; those of l = 1 hold it.
+            l_max = max([1, *(leg.l_max for leg in map(filled, legs) if leg)])
+            self._cp = load_table(l_max, cp)
         elif len(cp) == 3:
             self._cp = cp
         else:
@@ -71,7 +74,15 @@ class DecomposedProduct(TensorProduct):
 
     @property
     def decomposition(self) -> CPTensor:
-        """The factors that the product multiplies with."""
+        """The factors that the product multiplies with.
+
+        Raises
+        ------
+        SettingsError
+            If a leg is empty, so that there is no term.
+        """
+        if not self.fused.paths:
+            raise SettingsError(f"{self!r}: nothing is coupled, there is nothing to decompose")
         kernel: Any = self.contraction().kernel  # type: ignore[attr-defined]
         return CPTensor(self.fused, (kernel.out, kernel.first, kernel.second))
 

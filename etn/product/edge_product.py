@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import torch
 
+from etn.backend import check_operands
 from etn.errors import IrrepsError
 
 __all__ = ["edge_product"]
@@ -47,6 +48,8 @@ def edge_product(
     ------
     IrrepsError
         If there is not one source and one destination for each edge.
+    CoreError
+        If features or weights are no tensors of floating-point numbers, or on several devices.
 
     Examples
     --------
@@ -58,6 +61,12 @@ def edge_product(
     tensor([[3., 4.],
             [4., 6.]])
     """
+    check_operands(x, x=x, y=y, w=w)
+    if x.ndim == 0 or y.ndim == 0:
+        raise IrrepsError(
+            f"x, y: expected an axis of nodes and one of edges, got shapes {tuple(x.shape)} and "
+            f"{tuple(y.shape)}"
+        )
     n_edges = y.shape[0]
     for name, index in (("src", src), ("dst", dst)):
         if tuple(index.shape) != (n_edges,) or index.dtype != torch.int64:

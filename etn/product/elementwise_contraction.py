@@ -28,7 +28,7 @@ class ElementwisePathContraction(PathContraction):
     def fits(contraction: PathContraction) -> bool:
         """Whether the channels of a product meet one to one."""
         uniform = len({term.mul for leg in contraction.legs for term in leg}) == 1
-        return contraction.mode == "uuu" and uniform
+        return contraction.mode == "uuu" and uniform and bool(contraction.fused.paths)
 
     @cached_property
     def _pairs(self) -> dict[tuple[int, int], list[int]]:
@@ -69,16 +69,22 @@ class ElementwisePathContraction(PathContraction):
         x, y = x.reshape((b, d1, mul)).swapaxes(0, 1), y.reshape((b, d2, mul)).swapaxes(0, 1)
         if w is not None:
             w = w.reshape((w.shape[0], len(self.fused.paths), mul)).swapaxes(0, 1)[self._rows]
-        step = max(1, BLOCK_BYTES // (len(self._rows) * x.itemsize * mul))
-        if in_one_block(xp, x):
-            step = max(b, 1)
+        z = self._blocks(xp, c, x, y, w)
+        return z.swapaxes(0, 1).reshape((b, d3 * mul))
+
+    def _blocks(self, xp: Any, c: Constants, x: Array, y: Array, w: Array | None) -> Array:
+        """Components first, a block of the batch at a time."""
+        b = x.shape[1]
+        step = max(1, BLOCK_BYTES // (len(self._rows) * x.itemsize * x.shape[2]))
+        # Asked first: for a compiler the batch is no number that a loop could end at.
+        if in_one_block(xp, x) or b <= step:
+            return self._columns(xp, c, x, y, w)
         pieces = []
-        for start in range(0, max(b, 1), step):
+        for start in range(0, b, step):
             here = slice(start, start + step)
             weights = w if w is None or w.shape[1] == 1 else w[:, here]
             pieces.append(self._columns(xp, c, x[:, here], y[:, here], weights))
-        z = pieces[0] if len(pieces) == 1 else xp.concat(pieces, axis=1)
-        return z.swapaxes(0, 1).reshape((b, d3 * mul))
+        return xp.concat(pieces, axis=1)
 
     def _columns(self, xp: Any, c: Constants, x: Array, y: Array, w: Array | None) -> Array:
         """Components first: (d1, b, C) and (d2, b, C) to (d3, b, C)."""

@@ -41,6 +41,8 @@ def change_layout(x: Array, irreps: IrrepsLike, source: Layout, target: Layout) 
         If the last axis has another dimension.
     SettingsError
         If there is no such layout.
+    CoreError
+        If it is no array; one of any dtype can be reordered.
 
     Examples
     --------
@@ -48,14 +50,14 @@ def change_layout(x: Array, irreps: IrrepsLike, source: Layout, target: Layout) 
     >>> change_layout(np.arange(6), "2x1o", "mul_ir", "ir_mul")
     array([0, 3, 1, 4, 2, 5])
     """
-    irreps = Irreps(irreps)
+    irreps, xp = Irreps(irreps), library(x)
     for name in (source, target):
         check_layout(name)
     if tuple(x.shape[-1:]) != (irreps.dim,):
         raise IrrepsError(f"{irreps}: expected a last axis of {irreps.dim}, got {tuple(x.shape)}")
     if source == target or all(term.mul <= 1 or term.ir.l == 0 for term in irreps):
         return x
-    xp, lead = library(x), tuple(x.shape[:-1])
+    lead = tuple(x.shape[:-1])
     pieces = []
     for term, part in zip(irreps, irreps.slices(), strict=True):
         shape = (term.mul, term.ir.dim) if source == "mul_ir" else (term.ir.dim, term.mul)

@@ -6,7 +6,7 @@ By Schur's lemma a linear equivariant map of real irreps acts on multiplicities 
     + \delta_{k,0e}\, b_w
 
 with n_k the number of channels that are summed, so that outputs have unit variance for inputs and
-weights of unit variance.
+weights of unit variance.  Where there is nothing to sum, the output is 0, or the bias.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-import numpy as np
-
-from etn.backend import Array, is_torch, kind_of
+from etn.backend import Array, is_torch, kind_of, library
 from etn.errors import IrrepsError, SettingsError
 from etn.o3 import Irreps, IrrepsLike
+from etn.product.calls import broadcast_lead
+from etn.product.channel_coupling import filled
 from etn.product.layout import Layout, check_layout
 from etn.product.weight_sharing import WeightPlan
 
@@ -39,8 +39,9 @@ class SharedLinear:
     Parameters
     ----------
     irreps_in, irreps_out : irreps
-        Every irrep of the output must be one of the input.  If weights are shared, each leg holds
-        an irrep once, and all of them with the same multiplicity.
+        Outputs whose irrep the input does not have are 0.  If weights are shared, each leg holds
+        an irrep once, and all of them with the same multiplicity.  Terms of multiplicity zero do
+        nothing and take no weights.
     weights : {"shared", "per_irrep"}
     bias : bool
         Add a number to every channel of the outputs 0e; no other irrep has an invariant vector.
@@ -50,7 +51,7 @@ class SharedLinear:
     Raises
     ------
     IrrepsError
-        If an output cannot be reached, or legs do not fit shared weights.
+        If legs do not fit shared weights.
     SettingsError
         If a name is unknown.
 
@@ -89,17 +90,22 @@ class SharedLinear:
         self._sources = _sources(self.irreps_in, self.irreps_out)
         shapes: dict[str, tuple[int, ...]]
         if weights == "shared":
-            c1, c2 = _shared_channels(self.irreps_in, self.irreps_out)
-            shapes = {"channels": (c1, c2)}
+            channels = _shared_channels(self.irreps_in, self.irreps_out)
+            # Where no output is reached, the matrix would do nothing.
+            shapes = {"channels": channels} if any(self._sources.values()) else {}
         else:
             shapes = {
-                f"{i} to {k}": (term.mul, out.mul)
+                f"{i} to {k}": (term.mul, self.irreps_out[k].mul)
                 for i, term in enumerate(self.irreps_in)
-                for k, out in enumerate(self.irreps_out)
-                if term.ir == out.ir
+                for k, sources in self._sources.items()
+                if i in sources
             }
         self.weight_plan = WeightPlan(shapes)
-        scalars = {f"{k}": (t.mul,) for k, t in enumerate(self.irreps_out) if str(t.ir) == "0e"}
+        scalars = {
+            f"{k}": (self.irreps_out[k].mul,)
+            for k in self._sources
+            if str(self.irreps_out[k].ir) == "0e"
+        }
         self.bias_plan = WeightPlan(scalars if bias else {})
 
     @property
@@ -147,40 +153,47 @@ class SharedLinear:
                 f"shape {tuple(x.shape)}"
             )
         leads = [tuple(a.shape[:-1]) for a in (x, w, b) if a is not None]
-        try:
-            lead = np.broadcast_shapes(*leads)
-        except ValueError as error:
-            raise IrrepsError(
-                f"leading axes of features, weights and biases do not fit together: {leads}"
-            ) from error
+        lead = broadcast_lead(leads, "features, weights and biases")
         matrices = self.weight_plan.split(w)
-        at_once = self.weights == "shared" and self.layout == "ir_mul"
+        at_once = self.weights == "shared" and self.layout == "ir_mul" and bool(matrices)
         terms = self._at_once(x, matrices["channels"]) if at_once else self._each(x, matrices)
+        # In the precision of the features, also where autocast has lowered it.
+        like = next(iter(terms.values()), x)
+        for k in self._sources:
+            if k not in terms:
+                terms[k] = _as(self._zeros(x, k), like)
         for name, bias in ({} if b is None else self.bias_plan.split(b)).items():
             added = bias[..., None, :] if self.layout == "ir_mul" else bias[..., None]
-            # In the precision of the features, also where autocast has lowered it.
-            terms[int(name)] = terms[int(name)] + _as(added, terms[int(name)])
-        return _join(terms, lead)
+            terms[int(name)] = terms[int(name)] + _as(added, like)
+        return _join([terms[k] for k in self._sources] or [x[..., :0, None]], lead)
 
-    def _at_once(self, x: Array, matrix: Array) -> list[Array]:
-        """All components as rows of one matrix product; terms (..., dim, C')."""
-        c1 = self.irreps_in[0].mul
+    def _zeros(self, x: Array, k: int) -> Array:
+        """A term that no input reaches; of the graph of the features, as the other terms."""
+        mul, dim = self.irreps_out[k].mul, self.irreps_out[k].ir.dim
+        shape = (dim, mul) if self.layout == "ir_mul" else (mul, dim)
+        zero = x[..., :0].sum(-1)[..., None, None]
+        return library(x).broadcast_to(zero, (*x.shape[:-1], *shape))
+
+    def _at_once(self, x: Array, matrix: Array) -> dict[int, Array]:
+        """All components as rows of one matrix product; terms (..., dim, C') by number."""
+        c1 = matrix.shape[-2]
         x = x.reshape((*x.shape[:-1], x.shape[-1] // c1, c1))
         z = x @ (matrix * (1.0 / math.sqrt(c1)))
         rows, start = {}, 0
         for i, term in enumerate(self.irreps_in):
-            rows[i] = slice(start, start := start + term.ir.dim)
-        return [z[..., rows[sources[0]], :] for sources in self._sources]
+            if term.mul:
+                rows[i] = slice(start, start := start + term.ir.dim)
+        return {k: z[..., rows[of[0]], :] for k, of in self._sources.items() if of}
 
-    def _each(self, x: Array, matrices: dict[str, Array]) -> list[Array]:
+    def _each(self, x: Array, matrices: dict[str, Array]) -> dict[int, Array]:
         """Term by term; (..., dim, C'), or (..., C', dim) in the layout ``mul_ir``."""
         swap = self.layout == "mul_ir"
         parts = self.irreps_in.slices()
-        terms = []
-        for k, sources in enumerate(self._sources):
+        terms = {}
+        for k, sources in self._sources.items():
             total = None
-            scale = 1.0 / math.sqrt(sum(self.irreps_in[i].mul for i in sources))
             for i in sources:
+                scale = 1.0 / math.sqrt(sum(self.irreps_in[i].mul for i in sources))
                 mul, dim = self.irreps_in[i].mul, self.irreps_in[i].ir.dim
                 block = x[..., parts[i]].reshape(
                     (*x.shape[:-1], *((mul, dim)[:: 1 if swap else -1]))
@@ -188,7 +201,8 @@ class SharedLinear:
                 matrix = matrices["channels" if self.weights == "shared" else f"{i} to {k}"] * scale
                 part = matrix.swapaxes(-1, -2) @ block if swap else block @ matrix
                 total = part if total is None else total + part
-            terms.append(total)
+            if total is not None:
+                terms[k] = total
         return terms
 
     def module(self, **options: Any) -> Any:
@@ -205,23 +219,19 @@ class SharedLinear:
         )
 
 
-def _sources(irreps_in: Irreps, irreps_out: Irreps) -> list[list[int]]:
-    """For each output term: the input terms of its irrep."""
-    for name, leg in (("input", irreps_in), ("output", irreps_out)):
-        if leg.dim == 0 or any(term.mul == 0 for term in leg):
-            raise IrrepsError(f"{name}: expected irreps with channels, got {leg or 'none'}")
-    found = [[i for i, term in enumerate(irreps_in) if term.ir == out.ir] for out in irreps_out]
-    for out, sources in zip(irreps_out, found, strict=True):
-        if not sources:
-            raise IrrepsError(
-                f"output {out.ir}: a linear map reaches only the irreps of its input "
-                f"({irreps_in}); leave it out"
-            )
-    return found
+def _sources(irreps_in: Irreps, irreps_out: Irreps) -> dict[int, list[int]]:
+    """For each output term with channels: the input terms of its irrep, those with channels."""
+    return {
+        k: [i for i, term in enumerate(irreps_in) if term.ir == out.ir and term.mul]
+        for k, out in enumerate(irreps_out)
+        if out.mul
+    }
 
 
 def _shared_channels(irreps_in: Irreps, irreps_out: Irreps) -> tuple[int, int]:
-    for name, leg in (("input", irreps_in), ("output", irreps_out)):
+    counts = []
+    for name, given in (("input", irreps_in), ("output", irreps_out)):
+        leg = filled(given)
         if len({term.ir for term in leg}) < len(leg):
             raise IrrepsError(
                 f"{name} {leg}: shared weights expect every irrep once; merge terms, or use "
@@ -232,7 +242,8 @@ def _shared_channels(irreps_in: Irreps, irreps_out: Irreps) -> tuple[int, int]:
                 f"{name} {leg}: shared weights expect one number of channels for all irreps; pad "
                 'the smaller, or use weights="per_irrep"'
             )
-    return irreps_in[0].mul, irreps_out[0].mul
+        counts.append(leg[0].mul if leg else 0)
+    return counts[0], counts[1]
 
 
 def _as(array: Array, other: Array) -> Array:
@@ -241,14 +252,12 @@ def _as(array: Array, other: Array) -> Array:
 
 def _join(terms: list[Array], lead: tuple[int, ...]) -> Array:
     """Flat features (..., dim) of terms with two axes each."""
-    xp: Any = np
-    if is_torch(terms[0]):
-        import torch
-
-        xp = torch
+    xp = library(terms[0])
     flat = []
     for term in terms:
         rows, columns = term.shape[-2:]
         # Where only biases have a batch, the other terms have none.
-        flat.append(xp.broadcast_to(term, (*lead, rows, columns)).reshape((*lead, rows * columns)))
-    return flat[0] if len(flat) == 1 else xp.concat(flat, axis=-1)
+        wide = xp.broadcast_to(term, (*lead, rows, columns))
+        flat.append(wide.reshape((*lead, rows * columns)))
+    # A copy even of one: what is broadcast cannot be written to.
+    return xp.concat(flat, axis=-1)

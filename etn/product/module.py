@@ -6,7 +6,7 @@ from typing import Any, Protocol, Self
 
 import torch
 
-from etn.backend import Array, Kind
+from etn.backend import Array, Kind, check_operands
 from etn.errors import CoreError
 from etn.product.calls import Contraction, Signature, multiply
 
@@ -94,8 +94,9 @@ class ProductModule(torch.nn.Module):
     ) -> None:
         super().__init__()
         self.product = product
-        name = str(dtype).removeprefix("torch.")
-        self.contraction = product.contraction(Kind("torch", name, str(device)), batch)
+        kind = Kind("torch", str(dtype).removeprefix("torch."), str(device))
+        dtype, device = getattr(torch, kind.dtype), kind.device
+        self.contraction = product.contraction(kind, batch)
         for key, value in self.contraction.constants.items():
             # Not part of the state: they follow from the product, and tables are large.
             tensor = torch.tensor(value, dtype=dtype, device=device)
@@ -142,14 +143,18 @@ class ProductModule(torch.nn.Module):
         IrrepsError
             If a last axis, or the leading axes, do not fit.
         CoreError
-            If operands are more precise than the buffers.
+            If an operand is no tensor of floating-point numbers, on
+            another device, or more precise than the buffers.
         """
         constants = {key: getattr(self, _buffer(key)) for key in self._keys}
         w = self.weight if w is None else w
-        precision = next(iter(constants.values())).dtype
-        plain = not torch.is_autocast_enabled(x.device.type)
-        if plain and x.dtype == y.dtype == precision and (w is None or w.dtype == precision):
+        home = next(iter(constants.values()))
+        precision = home.dtype
+        # The usual case first: small products are called so often that checks count.
+        usual = _same(x, home) and _same(y, home) and (w is None or _same(w, home))
+        if usual and not torch.is_autocast_enabled(home.device.type):
             return multiply(self.product.signature, self.contraction, torch, constants, x, y, w)
+        check_operands(home, **{"first operand": x, "second operand": y, "weights": w})
         given = torch.promote_types(x.dtype, y.dtype)
         if torch.promote_types(given, precision) != precision:
             raise CoreError(
@@ -182,8 +187,8 @@ class ProductModule(torch.nn.Module):
 class LinearModule(torch.nn.Module):
     """A :class:`~etn.product.linear.SharedLinear` with its weights and biases as parameters.
 
-    It follows autocast as ``torch.nn.Linear`` does: a matrix on multiplicities breaks no symmetry
-    in any precision.
+    It computes in the precision of its weights, which features must have, and follows autocast as
+    ``torch.nn.Linear`` does: a matrix on multiplicities breaks no symmetry in any precision.
 
     Parameters
     ----------
@@ -212,6 +217,9 @@ class LinearModule(torch.nn.Module):
     ) -> None:
         super().__init__()
         self.linear = linear
+        if not getattr(dtype, "is_floating_point", False):
+            raise CoreError(f"dtype: expected one of floating point, got {dtype}")
+        device = Kind("torch", device=str(device)).device
         self.weight = _normal(linear.weight_numel, dtype, device, seed)
         self.bias: torch.nn.Parameter | None = None
         if linear.bias_numel:
@@ -220,7 +228,23 @@ class LinearModule(torch.nn.Module):
             )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map features (..., irreps_in.dim) to (..., irreps_out.dim)."""
+        """Map features (..., irreps_in.dim) to (..., irreps_out.dim).
+
+        Raises
+        ------
+        IrrepsError
+            If the last axis does not fit.
+        CoreError
+            If the features are no tensor of floating-point numbers, on another device, or of
+            another precision than the weights while autocast is off.
+        """
+        check_operands(self.weight, features=x)
+        wide = torch.float64 in (x.dtype, self.weight.dtype)
+        if x.dtype != self.weight.dtype and (wide or not torch.is_autocast_enabled(x.device.type)):
+            raise CoreError(
+                f"features: expected the precision of the weights, {self.weight.dtype}, got "
+                f"{x.dtype}; convert one of them with .to(dtype)"
+            )
         return self.linear.apply(x, self.weight, self.bias)
 
     def extra_repr(self) -> str:
@@ -233,6 +257,12 @@ def _normal(size: int, dtype: torch.dtype, device: Any, seed: int) -> torch.nn.P
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randn(size, generator=generator, dtype=torch.float64)
     return torch.nn.Parameter(drawn.to(dtype=dtype, device=device))
+
+
+def _same(operand: Any, home: torch.Tensor) -> bool:
+    """Whether it is a tensor of the precision and on the device of another."""
+    tensor = isinstance(operand, torch.Tensor)
+    return tensor and operand.dtype == home.dtype and operand.device == home.device
 
 
 def _buffer(key: str) -> str:

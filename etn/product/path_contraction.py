@@ -64,7 +64,8 @@ class PathContraction:
         """Whether the one-channel operand can be contracted first for all paths."""
         first, second, out = self.legs
         uniform = len({term.mul for term in (*first, *out)}) == 1
-        return self.mode == "uvu" and uniform and all(term.mul == 1 for term in second)
+        one_channel = all(term.mul == 1 for term in second)
+        return self.mode == "uvu" and uniform and one_channel and bool(self.fused.paths)
 
     @cached_property
     def _from(self) -> dict[int, list[int]]:
@@ -89,7 +90,9 @@ class PathContraction:
         ]
         if not self.at_once:
             # As matrices (output, first times second), for an outer product of the operands.
-            return {f"path{n}": frozen(b.reshape(len(b), -1)) for n, b in enumerate(blocks)}
+            matrices = {f"path{n}": frozen(b.reshape(len(b), -1)) for n, b in enumerate(blocks)}
+            # From no component to every one: what nothing reaches, and what a gradient passes.
+            return {**matrices, "nothing": frozen(np.zeros((0, self.legs[2].dim)))}
         found = {}
         for t, numbers in self._from.items():
             rows = len(self._path_rows[t])
@@ -138,11 +141,12 @@ class PathContraction:
             part = self._couple(xp, c[f"path{n}"], one, two, blocks.get(f"path {n}"), out[k].mul)
             pieces[k] = pieces[k] + part if k in pieces else part
         b = x.shape[0]
+        nothing = c["nothing"]
+        if not pieces:
+            return x[:, :0] @ nothing + y[:, :0] @ nothing
         flat = [
-            pieces[k].reshape((b, t.dim))
-            if k in pieces
-            else 0.0 * xp.broadcast_to(x[:, :1], (b, t.dim))
-            for k, t in enumerate(out)
+            pieces[k].reshape((b, t.dim)) if k in pieces else x[:, :0] @ nothing[:, part]
+            for k, (t, part) in enumerate(zip(out, out.slices(), strict=True))
         ]
         return xp.concat(flat, axis=1)
 
@@ -163,7 +167,8 @@ class PathContraction:
             z = matrix @ outer.reshape((b, d1 * d2, outer.shape[3]))
         if mode[2] == "w":
             if w is None:
-                return xp.broadcast_to(z.sum(2)[:, :, None], (*z.shape[:2], channels))
+                # Times one for an array of its own: what is broadcast cannot be written to.
+                return xp.broadcast_to(z.sum(2)[:, :, None], (*z.shape[:2], channels)) * 1.0
             return z @ w.reshape((w.shape[0], z.shape[2], channels))
         return z * w[:, None, :] if mode == "uuu" and w is not None else z
 

@@ -7,15 +7,23 @@ from dataclasses import dataclass
 
 from etn.errors import SettingsError
 from etn.o3.cartesian.basis import Packing
+from etn.o3.cartesian.coefficients import Normalization
 from etn.product.calls import Contraction
-from etn.product.channel_coupling import Legs, PathCoefficients, channels_of, couple, unit_variance
+from etn.product.channel_coupling import (
+    Legs,
+    PathCoefficients,
+    Selection,
+    channels_of,
+    couple,
+    unit_variance,
+)
 from etn.product.cp import CPTensor
 from etn.product.elementwise_contraction import ElementwisePathContraction
 from etn.product.fused_tensor import FusedTensor
 from etn.product.kernels import CPKernel, DenseKernel, FirstKernel, Kernel
 from etn.product.lookup import restrict, scaled_to, table_of, tables_of
 from etn.product.modes import MODES, Mode, weight_shape
-from etn.product.packed import PackedTensor
+from etn.product.packed import PackedTensor, path_coefficients
 from etn.product.path_contraction import PathContraction
 from etn.product.shared_contraction import SharedContraction
 from etn.product.weight_sharing import SHARING, Sharing
@@ -30,21 +38,24 @@ EXACT = 1e-12
 
 @dataclass(frozen=True)
 class Request:
-    """What a product shall do, see :class:`etn.product.TensorProduct`."""
+    """What a product shall do, see :class:`etn.product.TensorProduct`; legs without empty terms."""
 
     legs: Legs
     mode: Mode
     sharing: Sharing
     coefficients: PathCoefficients
-    paths: tuple[tuple[int, int, int], ...] | None
+    paths: Selection | None
     tol: float
     cp: CPTensor | None
     packing: Packing | None
+    normalization: Normalization | None
 
     @property
     def by_path(self) -> bool:
         """Whether every path has weights of its own, or terms have channels of their own."""
         uniform = all(len({term.mul for term in leg}) == 1 for leg in self.legs)
+        if not all(self.legs):
+            return True  # there is no path, and no number of channels
         return self.sharing == "per_path" or (self.sharing == "none" and not uniform)
 
 
@@ -68,7 +79,7 @@ def contractions(
     names = allowed if scheme == "auto" else (scheme,)
     found: dict[str, Contraction] = {}
     if channels is None:
-        if "paths" in names:
+        if "paths" in names or not all(request.legs):
             path_by_path = PathContraction(
                 fused, request.legs, request.mode, request.sharing == "per_path"
             )
@@ -93,11 +104,13 @@ def contractions(
 
 def coupling(request: Request) -> FusedTensor:
     """Paths and fixed coefficients of a product."""
-    own = request.coefficients
+    legs, own = request.legs, request.coefficients
+    if request.normalization is not None:
+        fused = couple(legs, request.mode, "3j", request.paths)
+        return fused.with_coefficients(path_coefficients(fused, request.normalization))
     if not (isinstance(own, str) and own == "free"):
-        return couple(request.legs, request.mode, own, request.paths)
-    legs = request.legs
-    table = request.cp or table_of(legs)
+        return couple(legs, request.mode, own, request.paths)
+    table = (request.cp or table_of(legs)) if all(legs) else None
     if table is None:
         return couple(legs, request.mode, "component", request.paths)
     fused = restrict(table, legs).target

@@ -104,7 +104,8 @@ class SharedContraction:
         z = self._contract(xp, c, x, y)
         if mode[2] == "w":
             if w is None:
-                return xp.broadcast_to(z.sum(2)[:, :, None], (*z.shape[:2], c3))
+                # Times one for an array of its own: what is broadcast cannot be written to.
+                return xp.broadcast_to(z.sum(2)[:, :, None], (*z.shape[:2], c3)) * 1.0
             return z @ w.reshape((w.shape[0], z.shape[2], c3))
         # Weights of one a channel: those of uuu, and of uvu with a one-channel operand.
         return z if mixed or w is None else z * w.reshape((w.shape[0], 1, z.shape[2]))

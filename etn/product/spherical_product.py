@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from etn.backend import Array, kind_of
 from etn.errors import IrrepsError, SettingsError
 from etn.product.kernels import FirstKernel
@@ -39,22 +41,36 @@ class SphericalProduct(TensorProduct):
         ------
         SettingsError
             If the scheme is not ``y_first``, the mode not ``uvu``, or weights scale the degrees.
+        IrrepsError
+            If the last axis does not fit.
+        CoreError
+            If the numbers are neither float32 nor float64.
         """
         contraction, kernel = self._first()
+        kind = kind_of(y)
         if tuple(y.shape[-1:]) != (self.irreps_in2.dim,):
             raise IrrepsError(
                 f"second operand: expected a last axis of {self.irreps_in2.dim} "
                 f"({self.irreps_in2}), got shape {tuple(y.shape)}"
             )
-        constants = self.constants(contraction, kind_of(y))
-        flat = y.reshape((-1, y.shape[-1]))
+        constants = self.constants(contraction, kind)
+        flat = y.reshape((math.prod(y.shape[:-1]), y.shape[-1]))
         return kernel.fold(constants, flat).reshape((*y.shape[:-1], *kernel.dims[:2]))
 
     def apply_folded(self, x: Array, folded: Array, w: Array | None = None) -> Array:
-        """The product with operands that :meth:`fold` has seen; gradients pass through both."""
-        self._first()
+        """The product with operands that :meth:`fold` has seen; gradients pass through both.
+
+        Raises
+        ------
+        IrrepsError
+            If axes do not fit.
+        CoreError
+            If the arrays are of different kinds.
+        """
+        contraction, _ = self._first()
+        kind_of(*(a for a in (x, folded, w) if a is not None))
         d3, d1 = self.fused.shape[:2]
-        channels = self.irreps_in1[0].mul
+        channels = contraction.channels[0]
         if tuple(folded.shape[-2:]) != (d3, d1) or x.shape[-1] != d1 * channels:
             raise IrrepsError(
                 f"expected a first operand (..., {d1 * channels}) and folded matrices (..., {d3}, "
@@ -63,6 +79,11 @@ class SphericalProduct(TensorProduct):
         x = change_layout(x, self.irreps_in1, self.layout, "ir_mul")
         z = folded @ x.reshape((*x.shape[:-1], d1, channels))
         if w is not None:
+            if tuple(w.shape[-1:]) != (self.weight_numel,):
+                raise IrrepsError(
+                    f"weights: expected a last axis of {self.weight_numel} ({self.weight_plan}), "
+                    f"got shape {tuple(w.shape)}"
+                )
             z = z * w[..., None, :]
         z = z.reshape((*z.shape[:-2], d3 * channels))
         return change_layout(z, self.irreps_out, "ir_mul", self.layout)

@@ -6,12 +6,14 @@ The product of n copies of one feature x lives in the symmetric power :math:`S^n
 
 from __future__ import annotations
 
-from etn.backend import Array, library
+from etn.backend import Array, kind_of, library
 from etn.errors import IrrepsError
 from etn.o3 import Irrep, Irreps, IrrepsLike
 from etn.o3.irrep import as_int
-from etn.product.channel_coupling import bare
+from etn.product.calls import broadcast_lead
+from etn.product.channel_coupling import bare, filled
 from etn.product.symmetric_powers import (
+    Degree,
     copies,
     evaluate,
     polynomial_basis,
@@ -32,11 +34,12 @@ class SymmetricProduct:
     Parameters
     ----------
     irreps_in : irreps
-        All with the same multiplicity, the channels.
+        All with the same multiplicity, the channels; terms of multiplicity zero do nothing.
     order : int
         Degree n of the polynomials.
     irreps_out : irreps, optional
-        Degrees wanted, multiplicities do not matter; by default those of the input that occur.
+        Degrees wanted, by default those of the input that occur.  How often does not matter, but
+        terms of multiplicity zero are not wanted.
     reduced : bool
         ``False`` keeps every path of coupling one factor after the other, as the full variant of
         ICTP does; a redundant set.
@@ -76,24 +79,28 @@ class SymmetricProduct:
         self.irreps_in = Irreps(irreps_in)
         self.order = as_int(order, "order", minimum=1)
         self.reduced = reduced
-        counts = {term.mul for term in self.irreps_in}
-        if len(counts) != 1 or counts == {0}:
+        leg = filled(self.irreps_in)
+        counts = {term.mul for term in leg}
+        if len(counts) > 1:
             raise IrrepsError(
                 f"{self.irreps_in}: expected one number of channels for all irreps, got "
                 f"{sorted(counts)}"
             )
-        self.channels = counts.pop()
-        self.single = bare(self.irreps_in)
-        wanted = self.single if irreps_out is None else Irreps(irreps_out)
-        known = symmetric_multiplicities(self.single, self.order)
+        self.channels = counts.pop() if counts else 0
+        self.single = bare(leg)
+        wanted = self.single if irreps_out is None else filled(Irreps(irreps_out))
+        known = symmetric_multiplicities(self.single, self.order) if leg else {}
         self.out = tuple(dict.fromkeys(ir for _, ir in wanted if ir in known))
-        if not self.out:
+        if not self.out and leg and wanted:
             raise IrrepsError(
                 f"no polynomial of degree {self.order} of {self.single} transforms as {wanted}; "
                 f"there are {', '.join(map(str, known))}"
             )
-        self._degrees = polynomial_basis(self.single, self.order, self.out, reduced)
-        last = copies(self._degrees[-1])
+        # Without irreps, or without a degree that is wanted, there is no polynomial.
+        empty: tuple[Degree, ...] = ({},)
+        basis = polynomial_basis(self.single, self.order, self.out, reduced) if self.out else empty
+        self._degrees = basis
+        last = copies(basis[-1])
         self.irreps_basis = Irreps([(last[ir], ir) for ir in self.out])
         self.irreps_out = Irreps([(self.channels, ir) for ir in self.out])
 
@@ -118,7 +125,10 @@ class SymmetricProduct:
         ------
         IrrepsError
             If the last axis has another dimension.
+        CoreError
+            If the numbers are neither float32 nor float64.
         """
+        kind_of(x)
         if tuple(x.shape[-1:]) != (self.irreps_in.dim,):
             raise IrrepsError(
                 f"expected a last axis of {self.irreps_in.dim} ({self.irreps_in}), got shape "
@@ -128,7 +138,7 @@ class SymmetricProduct:
         parts = {
             t: x[..., part].reshape((*lead, 1, term.ir.dim, self.channels))
             for t, (term, part) in enumerate(
-                zip(self.irreps_in, self.irreps_in.slices(), strict=True)
+                zip(filled(self.irreps_in), filled(self.irreps_in).slices(), strict=True)
             )
         }
         values = evaluate(self._degrees, self.single, parts)
@@ -142,7 +152,22 @@ class SymmetricProduct:
         x : (..., irreps_in.dim) array
         w : (..., weight_numel) array, optional
             1 if not given.
+
+        Raises
+        ------
+        IrrepsError
+            If a last axis, or the leading axes, do not fit.
+        CoreError
+            If the arrays are of different kinds, or neither float32 nor float64.
         """
+        if w is not None:
+            kind_of(x, w)
+            if tuple(w.shape[-1:]) != (self.weight_numel,):
+                raise IrrepsError(
+                    f"weights: expected a last axis of {self.weight_numel}, got shape "
+                    f"{tuple(w.shape)}"
+                )
+            broadcast_lead([tuple(x.shape[:-1]), tuple(w.shape[:-1])], "features and weights")
         xp = library(x)
         values, pieces, start = self.basis(x), [], 0
         for ir in self.out:
@@ -151,17 +176,12 @@ class SymmetricProduct:
             if w is None:
                 total = value.sum(-3)
             else:
-                if tuple(w.shape[-1:]) != (self.weight_numel,):
-                    raise IrrepsError(
-                        f"weights: expected a last axis of {self.weight_numel}, got shape "
-                        f"{tuple(w.shape)}"
-                    )
                 block = w[..., start * self.channels : (start + n) * self.channels]
                 block = block.reshape((*w.shape[:-1], n, 1, self.channels))
                 total = (value * block).sum(-3)
             start += n
             pieces.append(total.reshape((*total.shape[:-2], ir.dim * self.channels)))
-        return xp.concat(pieces, -1)
+        return xp.concat(pieces, -1) if pieces else x[..., :0]
 
     def __repr__(self) -> str:
         """Return input, degree and basis."""

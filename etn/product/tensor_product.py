@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from etn.backend import Array, FloatArray, Kind, kind_of, library
-from etn.errors import SettingsError
+from etn.errors import IrrepsError, SettingsError
 from etn.o3 import Irreps, IrrepsLike
 from etn.o3.cartesian.basis import Packing
+from etn.o3.cartesian.coefficients import Normalization
 from etn.product.calls import Contraction, Signature, batch_shape, multiply, refuse_infinite
-from etn.product.channel_coupling import PathCoefficients, default_output
+from etn.product.channel_coupling import (
+    PathCoefficients,
+    Selection,
+    default_output,
+    filled,
+    filled_paths,
+)
 from etn.product.choose import Choice, fastest
 from etn.product.cp import CPTensor
 from etn.product.layout import Layout, check_layout
@@ -36,9 +43,11 @@ class TensorProduct:
     ----------
     irreps_in1, irreps_in2 : irreps
         The operands.  All irreps of one have the same multiplicity, its channels; with
-        ``weights="per_path"`` they may differ.
+        ``weights="per_path"`` they may differ.  Terms of multiplicity zero do nothing and take
+        no weights, as if they were left out.
     irreps_out : irreps, optional
-        The output; by default the irreps of the first operand that can be reached.
+        The output; by default the irreps of the first operand that can be reached.  Terms that
+        nothing couples to are 0, and all are where an operand has no irreps.
     mode : {"uvu", "uvw", "uvv", "uuw", "uuu"}
     weights : {"shared", "per_l", "per_path", "none"}
     scheme : {"auto", "dense", "y_first", "cp", "paths"}
@@ -49,7 +58,8 @@ class TensorProduct:
         e3nn.  ``"free"``: the same up to a factor from 0.5 to 2 a path, chosen so that the shipped
         exact CP tables apply.
     paths : sequence of (int, int, int), optional
-        Terms (first, second, output) that are coupled; by default all that can be.
+        Terms (first, second, output) that are coupled, by their numbers; by default all that can
+        be.
     layout : {"ir_mul", "mul_ir"}
         Of all three arrays, see :func:`change_layout`.
     tol : float
@@ -58,7 +68,7 @@ class TensorProduct:
     Raises
     ------
     IrrepsError
-        If nothing couples, or channels do not fit the mode.
+        If nothing couples though no leg is empty, or channels do not fit the mode.
     SettingsError
         If a name is unknown, or no scheme can do what is asked for.
 
@@ -76,6 +86,7 @@ class TensorProduct:
     _allowed: tuple[str, ...] = SCHEMES
     _cp: CPTensor | None = None
     _packing: Packing | None = None
+    _normalization: Normalization | None = None
 
     def __init__(
         self,
@@ -87,7 +98,7 @@ class TensorProduct:
         weights: Sharing = "shared",
         scheme: str = "auto",
         coefficients: PathCoefficients = "component",
-        paths: Sequence[tuple[int, int, int]] | None = None,
+        paths: Selection | None = None,
         layout: Layout = "ir_mul",
         tol: float = 0.0,
     ) -> None:
@@ -95,23 +106,32 @@ class TensorProduct:
         self.irreps_in1, self.irreps_in2 = Irreps(irreps_in1), Irreps(irreps_in2)
         if irreps_out is None:
             irreps_out = default_output(self.irreps_in1, self.irreps_in2, mode)
+            if not irreps_out and self.irreps_in1.dim and self.irreps_in2.dim:
+                raise IrrepsError(
+                    f"no coupling of {self.irreps_in1} x {self.irreps_in2} ends in an irrep of the "
+                    "first operand: name the output, irreps_out"
+                )
         self.irreps_out = Irreps(irreps_out)
         self.mode, self.weights, self.layout, self.scheme = mode, weights, layout, scheme
         self.tol = _checked_tolerance(tol)
+        legs = (self.irreps_in1, self.irreps_in2, self.irreps_out)
+        if paths is not None:
+            paths, coefficients = filled_paths(legs, paths, coefficients)
         request = Request(
             cp=self._cp,
             packing=self._packing,
-            legs=(self.irreps_in1, self.irreps_in2, self.irreps_out),
+            normalization=self._normalization,
+            legs=(filled(legs[0]), filled(legs[1]), filled(legs[2])),
             mode=mode,
             sharing=weights,
             coefficients=coefficients,
-            paths=None if paths is None else tuple(map(tuple, paths)),  # type: ignore[arg-type]
+            paths=paths,
             tol=self.tol,
         )
         self.fused, self._schemes = contractions(request, scheme, self._allowed)
         # All schemes take the same weights.
         plan = next(iter(self._schemes.values())).plan
-        self.signature = Signature(request.legs, layout, plan)
+        self.signature = Signature(legs, layout, plan)
         self._chosen: dict[tuple[Kind, int], Choice] = {}
         self._constants: dict[tuple[str, Kind], Mapping[str, Array]] = {}
 

@@ -12,6 +12,7 @@ from etn.backend import Kind, to_numpy
 from etn.o3 import Irreps
 from etn.o3.rotation import irreps_d
 from etn.product import TensorProduct, change_layout
+from etn.product.channel_coupling import filled
 from etn.testing.suite import Laws, orthogonals
 
 _SUMS = {
@@ -149,7 +150,8 @@ class ProductLaws(Laws):
 
 
 def _legs(product: TensorProduct) -> tuple[Irreps, Irreps, Irreps]:
-    return product.irreps_in1, product.irreps_in2, product.irreps_out
+    """Legs whose terms are those of the coupling: without the empty ones."""
+    return filled(product.irreps_in1), filled(product.irreps_in2), filled(product.irreps_out)
 
 
 def _definition(product: TensorProduct, x: Array, y: Array, w: Array | None) -> Array:

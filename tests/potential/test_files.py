@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from etn import network
 from etn.data import Dataset
+from etn.errors import ModelFileError
 from etn.io import FORMAT_VERSION
 from etn.io import load as load_file
 from etn.potential import (
@@ -134,3 +136,10 @@ def test_what_is_loaded_lies_in_memory_as_it_did(fitted, tmp_path):
 def test_channels_lie_in_c_order(rng):
     channels = Channels(tuple(np.asfortranarray(rng.normal(size=(3, 4, k))) for k in (12, 5)))
     assert all(matrix.flags.c_contiguous for matrix in channels.matrices)
+
+
+def test_the_file_of_a_network_is_named_with_what_reads_it(tmp_path):
+    path = tmp_path / "chain.etn"
+    network.save(network.Chain.random(["1x0e+1x1o"] * 3, seed=0), path)
+    with pytest.raises(ModelFileError, match=r"of kind 'chain'; read it with etn.network.load"):
+        load(path)

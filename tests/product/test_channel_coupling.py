@@ -8,7 +8,14 @@ import pytest
 from etn.errors import IrrepsError, SettingsError
 from etn.o3 import Irreps
 from etn.product import SphericalProduct
-from etn.product.channel_coupling import bare, channels_of, couple, default_output
+from etn.product.channel_coupling import (
+    bare,
+    channels_of,
+    couple,
+    default_output,
+    filled,
+    filled_paths,
+)
 
 
 def test_coefficients_component_give_unit_variance() -> None:
@@ -57,3 +64,15 @@ def test_channels_and_the_outputs_of_a_mode() -> None:
         default_output(first, second, "uuw")
     with pytest.raises(IrrepsError, match="output: expected irreps with channels, got none"):
         channels_of((first, second, Irreps("")))
+
+
+def test_paths_between_terms_with_channels() -> None:
+    legs = Irreps("0x0e+4x1o"), Irreps("0e+1o"), Irreps("4x1o+4x0e")
+    assert filled(legs[0]) == Irreps("4x1o")
+    paths, values = filled_paths(legs, [(0, 0, 1), (1, 1, 1)], [2.0, 3.0])
+    assert (paths, list(values)) == (((0, 1, 1),), [3.0])
+    for kept in ("component", {"1o x 1o -> 0e": 2.0}):
+        assert filled_paths(legs, [(0, 0, 1)], kept) == ((), kept)
+    for wrong in [(2, 0, 0), (-1, 0, 0), (0, 0)]:
+        with pytest.raises(IrrepsError, match="couples nothing: the legs are 0x0e"):
+            filled_paths(legs, [wrong], "component")  # type: ignore[list-item]

@@ -77,3 +77,14 @@ def test_inputs_that_do_not_fit(cp: CPTensor) -> None:
         cp(np.ones(4))
     with pytest.raises(IrrepsError, match=r"input 2: expected a last axis of 3, got shape \(4,\)"):
         cp(np.ones(4), np.ones(4))
+
+
+def test_torch_in_torch_out(cp: CPTensor, rng: np.random.Generator) -> None:
+    torch = pytest.importorskip("torch")
+    inputs = [rng.normal(size=(4, dim)) for dim in cp.target.shape[1:]]
+    tensors = [torch.tensor(x, requires_grad=True) for x in inputs]
+    np.testing.assert_allclose(cp(*tensors).detach().numpy(), cp(*inputs), atol=1e-13)
+    assert torch.autograd.gradcheck(cp, tensors, fast_mode=True)
+    single = cp(*(x.astype(np.float32) for x in inputs))
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, cp(*inputs), atol=1e-4)

@@ -50,3 +50,17 @@ def test_the_schemes_agree_on_the_coefficients_of_an_exact_table(l_max: int) -> 
 def test_degrees_beyond_a_table_are_named() -> None:
     with pytest.raises(SettingsError, match="l_max"):
         DecomposedProduct("2x7e", "2x0e", "2x7e", mode="uuu")
+
+
+def test_scalars_take_the_smallest_table() -> None:
+    """No table is made for l = 0: it is a row of that for l = 1."""
+    x, y = np.array([[2.0, 3.0]]), np.array([[5.0, 7.0]])
+    product = DecomposedProduct("2x0e", "2x0e", mode="uuu", weights="none")
+    np.testing.assert_allclose(product(x, y), [[10.0, 21.0]], rtol=1e-12)
+
+
+def test_what_couples_nothing_has_no_decomposition() -> None:
+    product = DecomposedProduct("2x1o", "", "2x1o", mode="uuu")
+    assert not product(np.ones((3, 6)), np.ones((3, 0))).any()
+    with pytest.raises(SettingsError, match="nothing to decompose"):
+        product.certificate()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from etn.errors import IrrepsError
+from etn.errors import CoreError, IrrepsError
 from etn.product import TensorProduct
 
 torch = pytest.importorskip("torch")
@@ -77,3 +77,13 @@ def test_on_a_gpu(product):
     wanted = edge_product(product, *arrays, SRC, DST, NODES)
     found = edge_product(product, *(a.cuda() for a in arrays), SRC.cuda(), DST.cuda(), NODES)
     torch.testing.assert_close(found.cpu(), wanted, rtol=0, atol=1e-12)
+
+
+def test_features_that_are_no_tensors_of_numbers_are_refused(product):
+    x, y, w = operands(product)
+    with pytest.raises(CoreError, match="x: expected a torch tensor, got ndarray"):
+        edge_product(product, x.detach().numpy(), y, w, SRC, DST, NODES)
+    with pytest.raises(CoreError, match="y: expected a tensor of floating-point numbers"):
+        edge_product(product, x, y.long(), w, SRC, DST, NODES)
+    with pytest.raises(IrrepsError, match="an axis of nodes and one of edges"):
+        edge_product(product, x, y[0, 0], w, SRC, DST, NODES)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etn.errors import IrrepsError
+from etn.errors import CoreError, IrrepsError
 from etn.o3 import Irreps
 from etn.product import change_layout
 
@@ -34,3 +34,8 @@ def test_there_and_back_is_the_identity(terms: list[tuple[int, str]]) -> None:
 def test_layouts_check_their_axis() -> None:
     with pytest.raises(IrrepsError, match="expected a last axis of 6"):
         change_layout(np.ones(5), "2x1o", "mul_ir", "ir_mul")
+
+
+def test_a_list_is_no_array():
+    with pytest.raises(CoreError, match="a NumPy array or a torch tensor, got list"):
+        change_layout([0.0] * 6, "2x1o", "mul_ir", "ir_mul")

@@ -114,8 +114,6 @@ def test_only_true_scalars_have_a_bias():
 @pytest.mark.parametrize(
     ("legs", "options", "error", "message"),
     [
-        (("2x0e", "2x1o"), {}, IrrepsError, "output 1o: a linear map reaches only"),
-        (("", "2x1o"), {}, IrrepsError, "input: expected irreps with channels"),
         (("2x0e+3x1o", "2x0e"), {}, IrrepsError, "one number of channels"),
         (("2x0e+2x0e", "2x0e"), {}, IrrepsError, "every irrep once"),
         (("2x0e", "2x0e"), {"weights": "per_l"}, SettingsError, "weights: expected one of"),
@@ -196,3 +194,88 @@ def test_one_matrix_for_each_irrep_is_the_linear_layer_of_e3nn(rng):
     assert (layer.weight_numel, layer.bias_numel) == (theirs.weight_numel, theirs.bias_numel)
     x, w, b = (torch.tensor(a) for a in numbers(rng, layer))
     torch.testing.assert_close(layer(x, w, b), theirs(x, w, b), rtol=0, atol=1e-12)
+
+
+def test_an_output_that_no_input_has_is_zero_or_its_bias(rng):
+    for weights in ("shared", "per_irrep"):
+        for layout in ("ir_mul", "mul_ir"):
+            layer = SharedLinear("2x0e+2x1o", "3x2e+3x1o+3x0o", weights=weights, layout=layout)
+            x, w, _ = numbers(rng, layer)
+            z = layer(x, w)
+            assert z.shape == (5, 27)
+            assert not z[:, :15].any()
+            assert not z[:, 24:].any()
+            only = SharedLinear("2x1o", "3x1o", weights=weights, layout=layout)
+            own = w if weights == "shared" else w[-only.weight_numel :]
+            np.testing.assert_allclose(z[:, 15:24], only(x[:, 2:], own), atol=1e-14)
+    # Nothing at all is reached: a map without weights, and with biases for what is invariant.
+    layer = SharedLinear("2x1o", "3x0e+1x1e", weights="per_irrep")
+    assert (layer.weight_numel, layer.bias_numel) == (0, 3)
+    found = layer(np.ones((2, 6)), np.zeros(0), np.array([1.0, 2.0, 3.0]))
+    np.testing.assert_array_equal(found, [[1, 2, 3, 0, 0, 0]] * 2)
+    found[0] = 7.0  # an array of its own
+    assert found[1, 0] == 1.0
+
+
+@pytest.mark.parametrize("layout", ["ir_mul", "mul_ir"])
+def test_terms_of_multiplicity_zero_are_as_if_left_out(layout, rng):
+    cases = [
+        ("shared", ("0x0e+3x0e+3x1o+0x2e", "2x1o+0x0o+2x0e+0x1o"), ("3x0e+3x1o", "2x1o+2x0e")),
+        ("per_irrep", ("0x1o+2x1o+0x3e+1x0e", "2x1o+0x0e+3x0e"), ("2x1o+1x0e", "2x1o+3x0e")),
+        ("per_irrep", ("0x1o", "2x1o"), ("", "2x1o")),
+        ("shared", ("2x1o", "0x1o+0x0e"), ("2x1o", "")),
+    ]
+    for weights, given, plain in cases:
+        one = SharedLinear(*given, weights=weights, layout=layout)
+        two = SharedLinear(*plain, weights=weights, layout=layout)
+        assert (one.weight_numel, one.bias_numel) == (two.weight_numel, two.bias_numel)
+        x, w, b = numbers(rng, one)
+        np.testing.assert_array_equal(one(x, w, b), two(x, w, b))
+        assert one(x, w, b).shape == (5, one.irreps_out.dim)
+
+
+E3NN_LEGS = ["5x0e", "1e+2e+4x1e+3x3o", "2x1o+0x3e", "1e+2e+3x3o+3x1e"]
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("irreps_in", E3NN_LEGS)
+@pytest.mark.parametrize("irreps_out", E3NN_LEGS)
+def test_any_two_legs_have_the_map_that_e3nn_has(irreps_in, irreps_out, rng):
+    torch = pytest.importorskip("torch")
+    o3 = pytest.importorskip("e3nn.o3")
+    theirs = o3.Linear(irreps_in, irreps_out).to(torch.float64)
+    layer = SharedLinear(irreps_in, irreps_out, weights="per_irrep", layout="mul_ir")
+    assert layer.weight_numel == theirs.weight_numel
+    x = torch.tensor(numbers(rng, layer)[0])
+    found = layer(x, theirs.weight)
+    torch.testing.assert_close(found, theirs(x), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize(
+    ("legs", "weights", "layout"), [*CASES, (("2x0e", "2x1o"), "shared", "ir_mul")]
+)
+def test_exported_with_a_batch_of_any_size(legs, weights, layout, strict, rng, tmp_path):
+    torch = pytest.importorskip("torch")
+    layer = SharedLinear(*legs, weights=weights, layout=layout)
+    module = layer.module(dtype=torch.float64)
+    x = torch.tensor(rng.normal(size=(7, layer.irreps_in.dim)))
+    shapes = ({0: torch.export.Dim("batch")},)
+    program = torch.export.export(module, (x,), dynamic_shapes=shapes, strict=strict)
+    torch.export.save(program, tmp_path / "linear.pt2")
+    loaded = torch.export.load(tmp_path / "linear.pt2").module()
+    for size in (2, 5):
+        torch.testing.assert_close(loaded(x[:size]), module(x[:size]), rtol=0, atol=1e-13)
+
+
+def test_features_that_do_not_fit_the_weights_are_refused():
+    torch = pytest.importorskip("torch")
+    module = SharedLinear("2x0e", "2x0e").module()
+    for dtype in (torch.int64, torch.bool):
+        with pytest.raises(CoreError, match="features: expected a tensor of floating-point"):
+            module(torch.ones(1, 2).to(dtype))
+    for dtype in (torch.float64, torch.bfloat16):
+        with pytest.raises(CoreError, match="features: expected the precision of the weights"):
+            module(torch.ones(1, 2).to(dtype))
+    with pytest.raises(CoreError, match="dtype: expected one of floating point"):
+        SharedLinear("2x0e", "2x0e").module(dtype=torch.int64)

@@ -24,6 +24,7 @@ PRODUCTS = {
     "cp one channel": {"irreps_in2": "0e+1o", "scheme": "cp", "coefficients": "free"},
     "y_first": {"irreps_in2": "0e+1o", "scheme": "y_first", "weights": "per_l"},
     "paths": {"irreps_in2": "0e+1o", "weights": "per_path"},
+    "elementwise": {"irreps_in2": LEG, "irreps_out": LEG, "mode": "uuu", "weights": "per_path"},
     "paths one by one": {
         "irreps_in2": LEG,
         "irreps_out": LEG,
@@ -170,7 +171,7 @@ def test_compiled_forces_are_trained(name):
         close(one, two)
 
 
-@pytest.mark.parametrize("name", ["dense", "cp", "y_first", "paths", "paths one by one"])
+@pytest.mark.parametrize("name", PRODUCTS)
 def test_exported_with_a_batch_of_any_size(name):
     product = TensorProduct(LEG, **PRODUCTS[name])
     module = product.module(dtype=torch.float64)
@@ -180,6 +181,39 @@ def test_exported_with_a_batch_of_any_size(name):
     for size in (2, 7):
         arrays = operands(product, size)
         close(program.module()(*arrays), module(*arrays))
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_exported_with_weights_of_its_own(product, strict, tmp_path):
+    """A batch of any size, also the number of weights, and through a file."""
+    module = product.module(own_weights=True, dtype=torch.float64)
+    shapes = ({0: torch.export.Dim("batch")},) * 2
+    arrays = tuple(operands(product)[:2])
+    program = torch.export.export(module, arrays, dynamic_shapes=shapes, strict=strict)
+    torch.export.save(program, tmp_path / "product.pt2")
+    loaded = torch.export.load(tmp_path / "product.pt2").module()
+    for size in (2, 7, product.weight_numel):
+        x, y, _ = operands(product, size)
+        close(loaded(x, y), product(x, y, module.weight))
+
+
+def test_what_couples_nothing_is_exported_as_zeros():
+    module = TensorProduct(LEG, "", LEG).module()
+    shapes = ({0: torch.export.Dim("batch")},) * 2
+    arrays = (torch.ones(5, 8), torch.ones(5, 0))
+    program = torch.export.export(module, arrays, dynamic_shapes=shapes)
+    close(program.module()(torch.ones(3, 8), torch.ones(3, 0)), torch.zeros(3, 8), atol=0)
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_compiled_with_weights_of_its_own(name):
+    torch._dynamo.reset()
+    product = TensorProduct(LEG, **PRODUCTS[name])
+    module = product.module(own_weights=True, dtype=torch.float64)
+    compiled = torch.compile(module, fullgraph=True, backend="aot_eager", dynamic=True)
+    for batch in (5, 3, 1, 0):
+        x, y, _ = operands(product, batch)
+        close(compiled(x, y), product(x, y, module.weight))
 
 
 @pytest.mark.parametrize("name", ["dense", "cp"])
@@ -274,6 +308,19 @@ def test_operands_above_the_precision_of_the_buffers_are_refused():
 def test_a_buffer_in_half_precision_is_refused():
     with pytest.raises(CoreError, match="dtype: expected float32 or float64"):
         uuu().module(dtype=torch.bfloat16)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool, torch.complex64])
+def test_operands_that_would_be_cut_are_refused(product, dtype):
+    """Not computed in the dtype of the operands: 1.93 would come back as 1."""
+    module = product.module(dtype=torch.float64)
+    arrays = operands(product)
+    for place, name in enumerate(("first operand", "second operand", "weights")):
+        wrong = [a.to(dtype) if n == place else a for n, a in enumerate(arrays)]
+        with pytest.raises(CoreError, match=f"{name}: expected a tensor of floating-point"):
+            module(*wrong)
+    with pytest.raises(CoreError, match="first operand: expected a tensor of floating-point"):
+        module(*(a.to(dtype) for a in arrays))
 
 
 def test_wrong_shapes_are_refused():

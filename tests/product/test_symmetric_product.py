@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from etn.errors import IrrepsError, SettingsError
+from etn.errors import CoreError, IrrepsError, SettingsError
 from etn.o3 import Irrep, Irreps, irreps_d, random_rotation
 from etn.product.symmetric_powers import symmetric_multiplicities
 from etn.product.symmetric_product import SymmetricProduct
@@ -98,3 +98,31 @@ def test_bad_input() -> None:
         SymmetricProduct("1o", 2, "0e")(np.ones(4))
     with pytest.raises(IrrepsError, match="weights: expected a last axis of 1"):
         SymmetricProduct("1o", 2, "0e")(np.ones(3), np.ones(2))
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_terms_of_multiplicity_zero_are_as_if_left_out(order: int) -> None:
+    rng = np.random.default_rng(0)
+    one = SymmetricProduct("0x2e+2x0e+0x1o+2x1o", order, "1o+0x2e+0e")
+    two = SymmetricProduct("2x0e+2x1o", order, "1o+0e")
+    assert one.irreps_basis == two.irreps_basis
+    x, w = rng.normal(size=(3, 8)), rng.normal(size=(3, two.weight_numel))
+    np.testing.assert_array_equal(one(x, w), two(x, w))
+
+
+@pytest.mark.parametrize("leg", ["", "0x1o"])
+def test_of_no_irreps_there_is_no_polynomial(leg: str) -> None:
+    product = SymmetricProduct(leg, 2)
+    assert (product.weight_numel, product.irreps_out.dim) == (0, 0)
+    assert product(np.ones((3, 0))).shape == (3, 0)
+    assert product.basis(np.ones((3, 0))) == {}
+
+
+def test_arrays_of_different_kinds_are_refused() -> None:
+    product = SymmetricProduct("1o", 2, "0e")
+    with pytest.raises(CoreError, match="arrays of one kind"):
+        product(np.ones(3), np.ones(1, dtype=np.float32))
+    with pytest.raises(CoreError, match="expected float32 or float64, got int64"):
+        product(np.ones(3, dtype=int))
+    with pytest.raises(IrrepsError, match="leading axes of features and weights"):
+        product(np.ones((2, 3)), np.ones((5, 1)))

@@ -28,8 +28,7 @@ def from_e3nn(tensor_product: Any, *, scheme: str = "auto", tol: float = 0.0) ->
     -------
     TensorProduct
         In the layout ``"mul_ir"``.  Its flat weights are those of e3nn, number by number: call it
-        with ``tensor_product.weight``, or what is handed to ``tensor_product``.  Terms of
-        multiplicity zero are left out of its irreps.
+        with ``tensor_product.weight``, or what is handed to ``tensor_product``.
 
     Raises
     ------
@@ -57,17 +56,16 @@ scheme auto)
     if not used:
         raise SettingsError(f"{tensor_product}: no instruction couples anything, the output is 0")
     mode, weighted = _common(tensor_product, used)
-    legs, places = zip(*map(_without_empty, legs_of(tensor_product)), strict=True)
+    one, two, out = (Irreps(str(leg)) for leg in legs_of(tensor_product))
     return TensorProduct(
-        *legs,
+        one,
+        two,
+        out,
         mode=mode,
         weights="per_path" if weighted else "none",
         scheme=scheme,
         coefficients=[float(ins.path_weight) for ins in used.values()],
-        paths=[
-            (places[0][ins.i_in1], places[1][ins.i_in2], places[2][ins.i_out])
-            for ins in used.values()
-        ],
+        paths=[(ins.i_in1, ins.i_in2, ins.i_out) for ins in used.values()],
         layout="mul_ir",
         tol=tol,
     )
@@ -119,13 +117,6 @@ def _modes(mode: str, channels1: int, channels2: int) -> set[Mode]:
 def legs_of(product: Any) -> tuple[Any, Any, Any]:
     """First operand, second operand and output."""
     return product.irreps_in1, product.irreps_in2, product.irreps_out
-
-
-def _without_empty(leg: Any) -> tuple[Irreps, dict[int, int]]:
-    """Irreps without terms of multiplicity zero, and the new numbers of the terms."""
-    kept = [n for n, term in enumerate(leg) if term.mul]
-    irreps = Irreps([(leg[n].mul, str(leg[n].ir)) for n in kept])
-    return irreps, {n: place for place, n in enumerate(kept)}
 
 
 def e3nn_o3() -> Any:

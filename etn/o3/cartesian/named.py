@@ -239,6 +239,11 @@ def isotropic_elastic(lame: npt.ArrayLike, shear: npt.ArrayLike) -> npt.NDArray[
     -------
     ndarray of float64, shape (..., 3, 3, 3, 3)
 
+    Raises
+    ------
+    CoreError
+        Numbers that are not real.
+
     Examples
     --------
     >>> C = isotropic_elastic(2.0, 0.5)
@@ -248,8 +253,11 @@ def isotropic_elastic(lame: npt.ArrayLike, shear: npt.ArrayLike) -> npt.NDArray[
     one = np.eye(3)
     volume = np.einsum("ij,kl->ijkl", one, one)
     shape = np.einsum("ik,jl->ijkl", one, one) + np.einsum("il,jk->ijkl", one, one)
-    first = np.asarray(lame, dtype=np.float64)[..., None, None, None, None]
-    return first * volume + np.asarray(shear, dtype=np.float64)[..., None, None, None, None] * shape
+    first, second = (
+        to_numpy(as_block(values, name)).astype(np.float64)[..., None, None, None, None]
+        for name, values in (("lame", lame), ("shear", shear))
+    )
+    return first * volume + second * shape
 
 
 class Moduli(NamedTuple):

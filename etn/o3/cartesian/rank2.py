@@ -27,7 +27,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from etn.backend import Array, as_block, library, like
+from etn.backend import Array, as_block, kind_of, library, like
 from etn.errors import IrrepsError, SettingsError
 from etn.o3.cartesian.decomposition import decompose
 from etn.o3.recoupling import wigner_6j
@@ -62,14 +62,14 @@ _CROSS = _constant(np.cross(np.eye(3)[:, None], np.eye(3)[None]).swapaxes(1, 2).
 
 
 def _matrices(X: Array, name: str = "X") -> Array:
-    X = as_block(X)
+    X = as_block(X, name)
     if tuple(X.shape[-2:]) != (3, 3):
         raise IrrepsError(f"{name}: expected shape (..., 3, 3), got {tuple(X.shape)}")
     return X
 
 
 def _packed(x: Array, name: str = "packed") -> Array:
-    x = as_block(x)
+    x = as_block(x, name)
     if x.ndim == 0 or x.shape[-1] != 9:
         raise IrrepsError(
             f"{name}: expected shape (..., 9), one scalar, one vector and five components of a "
@@ -79,7 +79,7 @@ def _packed(x: Array, name: str = "packed") -> Array:
 
 
 def _vectors(r: Array) -> Array:
-    r = as_block(r)
+    r = as_block(r, "r")
     if r.ndim == 0 or r.shape[-1] != 3:
         raise IrrepsError(f"r: expected shape (..., 3), got {tuple(r.shape)}")
     return r
@@ -303,6 +303,8 @@ def product(X: Array, Y: Array, group: Group = "O(3)") -> Array:
         Another shape.
     SettingsError
         Another group.
+    CoreError
+        Arrays of different kinds.
 
     Notes
     -----
@@ -315,6 +317,7 @@ def product(X: Array, Y: Array, group: Group = "O(3)") -> Array:
     (np.False_, np.True_)
     """
     X, Y = _matrices(X), _matrices(Y, "Y")
+    kind_of(X, Y)
     if group == "O(3)":
         return X @ Y + Y @ X
     if group == "SO(3)":
@@ -342,6 +345,8 @@ def packed_product(x: Array, y: Array, group: Group = "O(3)") -> Array:
         Another shape.
     SettingsError
         Another group.
+    CoreError
+        Arrays of different kinds.
 
     Examples
     --------
@@ -380,6 +385,8 @@ def product_coefficient(l1: int, l2: int, l3: int, group: Group = "O(3)") -> flo
         A degree is negative.
     SettingsError
         Another group.
+    CoreError
+        Arrays of different kinds.
 
     Examples
     --------

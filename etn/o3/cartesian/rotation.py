@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from etn.backend import Array, as_block, library, like, to_numpy
+from etn.backend import Array, as_block, kind_of, library, like, to_numpy
 from etn.errors import DataError, IrrepsError
 from etn.o3.cartesian.basis import Packing, change_of_packing, check_packing
 from etn.o3.cartesian.matrices import raising
@@ -15,7 +15,7 @@ _TOLERANCE = {"float64": 1e-6, "float32": 1e-5}
 
 
 def _orthogonal(R: Array) -> Array:
-    R = as_block(R)
+    R = as_block(R, "R")
     if tuple(R.shape)[-2:] != (3, 3):
         raise DataError(f"R: expected shape (..., 3, 3), got {tuple(R.shape)}")
     matrix = to_numpy(R)
@@ -124,6 +124,8 @@ def rotate(
         `R` has another shape or is not orthogonal.
     IrrepsError
         ``l < 0``, a parity other than 1 and -1, an unknown packing, or `packed` has another shape.
+    CoreError
+        `packed` and `R` are of different kinds.
 
     Examples
     --------
@@ -131,11 +133,13 @@ def rotate(
     >>> rotate(np.array([1.0, 0.0, 0.0]), 1, quarter, packing="monomial")
     array([0., 1., 0.])
     """
-    packed = as_block(packed)
+    packed = as_block(packed, "packed")
     l = as_int(l, "degree l", minimum=0)
     if tuple(packed.shape)[-1:] != (2 * l + 1,):
         raise IrrepsError(
             f"packed tensors of degree {l}: expected {2 * l + 1} numbers along the last axis, got "
             f"shape {tuple(packed.shape)}"
         )
+    R = as_block(R, "R")
+    kind_of(packed, R)
     return (packed_d(l, R, p=p, packing=packing) @ packed[..., None])[..., 0]

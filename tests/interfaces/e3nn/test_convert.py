@@ -135,3 +135,18 @@ def test_without_e3nn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # Whole models
+
+
+def test_terms_of_multiplicity_zero_stay_in_the_irreps() -> None:
+    theirs = o3.FullyConnectedTensorProduct("0x0e+2x1o", "0x1o+1x0e+1x1o", "2x1e+0x2e+3x0e")
+    theirs = theirs.double()
+    ours = from_e3nn(theirs)
+    assert [str(leg) for leg in (ours.irreps_in1, ours.irreps_in2, ours.irreps_out)] == [
+        "0x0e+2x1o",
+        "0x1o+1x0e+1x1o",
+        "2x1e+0x2e+3x0e",
+    ]
+    assert ours.weight_numel == theirs.weight_numel
+    x, y = torch.randn(4, 6, dtype=torch.float64), torch.randn(4, 4, dtype=torch.float64)
+    # Constants of e3nn are those of float32.
+    torch.testing.assert_close(ours(x, y, theirs.weight), theirs(x, y), rtol=0, atol=1e-5)

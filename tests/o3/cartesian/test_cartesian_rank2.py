@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sympy.physics.wigner import wigner_6j
 
-from etn.errors import IrrepsError, SettingsError
+from etn.errors import CoreError, IrrepsError, SettingsError
 from etn.o3 import clebsch_gordan, irreps_d, spherical_harmonics
 from etn.o3.cartesian.decomposition import decompose
 from etn.o3.cartesian.rank2 import (
@@ -228,3 +228,10 @@ def test_refusals() -> None:
         product(np.eye(3), np.eye(3), "U")  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="got 'U'"):
         product_coefficient(0, 0, 0, "U")  # type: ignore[arg-type]
+
+
+def test_matrices_of_different_kinds_are_refused() -> None:
+    X = np.eye(3)
+    for product_of in (product, lambda a, b: packed_product(pack(a), pack(b))):
+        with pytest.raises(CoreError, match="arrays of one kind"):
+            product_of(X, X.astype(np.float32))

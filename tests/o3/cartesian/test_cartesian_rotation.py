@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etn.errors import DataError, IrrepsError
+from etn.errors import CoreError, DataError, IrrepsError
 from etn.o3 import Irrep, random_rotation, wigner_d
 from etn.o3.cartesian.coefficients import coefficients
 from etn.o3.cartesian.harmonics import harmonics
@@ -127,3 +127,10 @@ def test_wrong_arguments(orthogonal: Array) -> None:
         packed_d(1, orthogonal, packing="full")
     with pytest.raises(IrrepsError, match="expected 5 numbers"):
         rotate(np.ones(3), 2, orthogonal)
+
+
+def test_tensors_and_rotations_of_different_kinds_are_refused(orthogonal: Array) -> None:
+    with pytest.raises(CoreError, match="arrays of one kind"):
+        rotate(np.ones(3, dtype=np.float32), 1, orthogonal)
+    # Whole numbers are data, and exact in float64.
+    np.testing.assert_array_equal(rotate([1, 0, 0], 1, np.eye(3, dtype=int)), [1.0, 0.0, 0.0])

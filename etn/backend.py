@@ -254,6 +254,16 @@ def like(constant: Any, array: Array) -> Array:
     return kind.array(values) if values.flags.writeable else kind.constant(values)
 
 
+def arange_like(n: int, array: Array) -> Array:
+    """The numbers 0, 1, ..., n-1 in the library, precision and device of another array.
+
+    Made on the spot, for code that torch compiles: a table that is cached would be in the way.
+    """
+    if is_torch(array):
+        return sys.modules["torch"].arange(n, dtype=array.dtype, device=array.device)
+    return np.arange(n, dtype=array.dtype)
+
+
 def library(array: Array) -> Any:
     """``numpy`` or ``torch`` itself, whichever the array is of; of any dtype.
 

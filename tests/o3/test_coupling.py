@@ -197,9 +197,9 @@ def test_wrong_degrees(function: object) -> None:
     for exact in (False, True):
         with pytest.raises(IrrepsError, match=r"triangle rule .* from 0 to 2, got 3"):
             function(1, 1, 3, exact=exact)
-    with pytest.raises(IrrepsError, match=r"\(1, -1, 1\): degree: expected at least 0, got -1"):
+    with pytest.raises(IrrepsError, match=r"\(1, -1, 1\): degree l2: expected at least 0, got -1"):
         function(1, -1, 1)
-    with pytest.raises(IrrepsError, match=r"degree: expected an integer, got 0\.5"):
+    with pytest.raises(IrrepsError, match=r"degree l1: expected an integer, got 0\.5"):
         function(0.5, 0.5, 1)
 
 

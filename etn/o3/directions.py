@@ -50,33 +50,32 @@ def floating(values: Any, what: str) -> Array:
     >>> floating([1j], "r")
     Traceback (most recent call last):
     ...
-    etn.errors.DataError: r: expected real numbers, got complex ones; harmonics are those of real \
-vectors
+    etn.errors.DataError: r: expected real numbers, got complex ones; take the real part if \
+that is meant
     """
     if is_torch(values):
-        if values.is_complex():
-            name = "complex"
-        else:
-            values = values if values.is_floating_point() else values.double()
-            name = str(values.dtype).removeprefix("torch.")
+        is_complex, real = values.is_complex(), True
     else:
         try:
+            if isinstance(values, np.ma.MaskedArray):
+                raise TypeError("a masked one, whose mask would be lost")
             values = np.asarray(values)
         except (TypeError, ValueError) as error:
             raise DataError(f"{what}: expected an array of numbers, got {error}") from error
-        if values.dtype.kind not in "fiubc":
-            got = f"{values.dtype}" if values.dtype != object else f"{type(values.flat[0]).__name__}"
-            raise DataError(f"{what}: expected an array of numbers, got {got}")
-        name = "complex" if values.dtype.kind == "c" else values.dtype.name
-        if name != "float32" and name != "complex":
-            values, name = np.asarray(values, dtype=np.float64), "float64"
-    if name == "complex":
+        is_complex, real = values.dtype.kind == "c", values.dtype.kind in "fiub"
+    if is_complex:
         raise DataError(
-            f"{what}: expected real numbers, got complex ones; harmonics are those of real vectors"
+            f"{what}: expected real numbers, got complex ones; take the real part if that is meant"
         )
-    if name not in DTYPES:
-        raise DataError(f"{what}: expected float64 or float32, got {name}")
-    return values
+    if not real:
+        raise DataError(f"{what}: expected an array of numbers, got one of {values.dtype}")
+    if is_torch(values):
+        values = values if values.is_floating_point() else values.double()
+        name = str(values.dtype).removeprefix("torch.")
+        if name not in DTYPES:
+            raise DataError(f"{what}: expected float64 or float32, got {name}; convert it")
+        return values
+    return values if values.dtype == np.float32 else values.astype(np.float64, copy=False)
 
 
 def as_vectors(r: Any, what: str) -> Array:

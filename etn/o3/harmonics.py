@@ -45,12 +45,11 @@ def _by_recurrence(l_max: int, known: Directions, slopes: bool) -> list[Array]:
     if not slopes:
         return [xp.concatenate(degrees, -1)]
     unit = known.unit[..., None]
-    tangential = [xp.zeros_like(unit)] + [
-        gradient(l, degrees[l - 1]) - l * unit * degrees[l][..., None, :]
-        for l in range(1, l_max + 1)
-    ]
-    gradients = over_length(xp.concatenate(tangential, -1), known, "vectors")
-    return [xp.concatenate(degrees, -1), gradients]
+    gradients = [xp.zeros_like(unit)]  # that of a constant, whatever the vector
+    for l in range(1, l_max + 1):
+        tangential = gradient(l, degrees[l - 1]) - l * unit * degrees[l][..., None, :]
+        gradients.append(over_length(tangential, known, "vectors"))
+    return [xp.concatenate(degrees, -1), xp.concatenate(gradients, -1)]
 
 
 def _in_numpy(l_max: int, r: FloatArray, zero: ZeroPolicy, slopes: bool) -> list[FloatArray]:

@@ -151,7 +151,7 @@ expected MULxLP with P e or o, such as 4x1o
             terms = (Term(1, irreps),)
         elif isinstance(irreps, str):
             terms = _parse(irreps)
-        elif isinstance(irreps, Iterable):
+        elif getattr(irreps, "ndim", 1) != 0 and isinstance(irreps, Iterable):
             terms = (_as_term(item, number) for number, item in enumerate(irreps, start=1))
         else:
             raise IrrepsError(f'irreps: expected a string such as "8x0e+4x1o", got {irreps!r}')
@@ -399,7 +399,10 @@ expected MULxLP with P e or o, such as 4x1o
         """Direct sum of `times` copies: the list of terms is repeated."""
         if not isinstance(times, SupportsIndex):
             return NotImplemented
-        return Irreps(super().__mul__(as_int(times, "number of copies", minimum=0)))
+        times = as_int(times, "number of copies", minimum=0)
+        if times * len(self) > 2**31:
+            raise IrrepsError(f"number of copies: expected at most 2^31 terms, got {times} copies")
+        return Irreps(super().__mul__(times))
 
     __rmul__ = __mul__
 

@@ -86,9 +86,11 @@ def _doubled(name: str, *values: Any) -> tuple[int, ...]:
             try:
                 twice = 2 * operator.index(value)  # a short integer of NumPy would overflow
             except TypeError:
-                number = float(value) if isinstance(value, float | np.floating) else value
-                if isinstance(number, Real) and 2 * number % 1 == 0:
-                    twice = int(2 * number)
+                # Floats of any precision as those of Python; fractions and rationals as they are.
+                number: Any = float(value) if isinstance(value, float | np.floating) else value
+                if isinstance(number, Real):
+                    double: Any = 2 * number
+                    twice = int(double) if double % 1 == 0 else -1
         if twice < 0:
             given = ", ".join(map(str, values))
             raise IrrepsError(
@@ -331,8 +333,9 @@ def recoupling(l1: J, l2: J, l12: J, l3: J, l: J, l23: J) -> float:
     -----
     Why the real basis changes nothing: with the unitary U_l of :func:`etn.o3.complex_to_real`,
     phase i^l included, that takes complex components to the real ones, each real tensor is the
-    SU(2) one times conj(U), conj(U) and U on its three legs.  In a tree of couplings the U and the conj(U) at l12, or at l23,
-    multiply to the identity; those at l1, l2, l3 and l are alike in both trees and drop out.
+    SU(2) one times conj(U), conj(U) and U on its three legs.  In a tree of couplings the U and the
+    conj(U) at l12, or at l23, multiply to the identity; those at l1, l2, l3 and l are alike in both
+    trees and drop out.
 
     Source: Edmonds, Angular Momentum in Quantum Mechanics (1957), eq. (6.1.5).
 

@@ -59,10 +59,10 @@ class PackingMaps(NamedTuple):
     project_squares: tuple[Fraction, ...]
 
 
-def check_packing(packing: str) -> Packing:
+def check_packing(packing: Any) -> Packing:
     """Return the name of a packing, or raise an :class:`IrrepsError` that lists them."""
     for known in get_args(Packing):
-        if packing == known:
+        if isinstance(packing, str) and packing == known:
             return known
     raise IrrepsError(f"packing: expected one of {', '.join(get_args(Packing))}, got {packing!r}")
 

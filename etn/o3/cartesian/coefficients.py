@@ -13,7 +13,7 @@ from __future__ import annotations
 from fractions import Fraction
 from functools import cache
 from math import comb, prod, sqrt
-from typing import Literal, NamedTuple, TypeAlias, get_args
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,7 @@ from etn.o3.cartesian.basis import (
 from etn.o3.cartesian.constants import bridge_squared, free_indices, unity_constant
 from etn.o3.cartesian.exact import monomials, multiplicity
 from etn.o3.coupling import clebsch_gordan
+from etn.o3.directions import check_name
 
 Normalization: TypeAlias = Literal["unity", "component", "norm", "cg"]
 
@@ -157,12 +158,7 @@ def _normalization_squared(l1: int, l2: int, l3: int, normalization: str) -> Fra
         return unity_constant(l1, l2, l3) ** 2
     if normalization in ("component", "cg"):
         return (2 * l3 + 1) / bridge_squared(l1, l2, l3)
-    if normalization == "norm":
-        return (2 * l1 + 1) * (2 * l2 + 1) / bridge_squared(l1, l2, l3)
-    raise IrrepsError(
-        f"normalization: expected one of {', '.join(get_args(Normalization))}, "
-        f"got {normalization!r}"
-    )
+    return (2 * l1 + 1) * (2 * l2 + 1) / bridge_squared(l1, l2, l3)
 
 
 @cache
@@ -240,14 +236,15 @@ def coefficients(
     Notes
     -----
     Source: Zaverkin et al., arXiv:2405.14253, Eqs. 2 and 3.  The orthonormal packing has the limits
-    of :func:`etn.o3.clebsch_gordan`.  The monomial packing is meant for degrees up to about 12 (16 s
-    for 20, 20, 20), and is refused where its integers outgrow 64 bits or 2 GiB.
+    of :func:`etn.o3.clebsch_gordan`.  The monomial packing is meant for degrees up to about 12
+    (16 s for 20, 20, 20), and is refused where its integers outgrow 64 bits or 2 GiB.
 
     Examples
     --------
     >>> coefficients(1, 1, 2, packing="monomial")[0].diagonal()  # xx of (3/2)(rr - I/3)
     array([ 1. , -0.5, -0.5])
     """
+    check_name(normalization, Normalization, "normalization")
     free_indices(l1, l2, l3)
     return _dense(int(l1), int(l2), int(l3), normalization, check_packing(packing))
 
@@ -281,5 +278,6 @@ def sparse_coefficients(
     >>> sparse_coefficients(1, 1, 1, packing="monomial").places.tolist()
     [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]]
     """
+    check_name(normalization, Normalization, "normalization")
     free_indices(l1, l2, l3)
     return _sparse(int(l1), int(l2), int(l3), normalization, check_packing(packing))

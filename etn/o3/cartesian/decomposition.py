@@ -11,11 +11,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from etn.backend import Array, as_block, library, like, namespace, to_numpy
+from etn.backend import Array, library, like, namespace, to_numpy
 from etn.errors import IrrepsError, SettingsError
 from etn.o3.cartesian.histories import History, histories, invariants, multiplicities
 from etn.o3.cartesian.index_coupling import couple, path_tensors, uncouple
 from etn.o3.cartesian.indices import IndexSymmetry, parse
+from etn.o3.directions import floating
 from etn.o3.irrep import Irrep, IrrepLike, as_int
 from etn.o3.irreps import Irreps, IrrepsLike
 
@@ -145,7 +146,7 @@ class CartesianDecomposition:
         >>> decompose("ij=ji").to_irreps(np.eye(3)).round(6) + 0.0
         array([1.732051, 0.      , 0.      , 0.      , 0.      , 0.      ])
         """
-        tensor = as_block(tensor)
+        tensor = floating(tensor, "tensor")
         batch = tuple(tensor.shape[: tensor.ndim - self.rank])
         if tensor.ndim < self.rank or tuple(tensor.shape[len(batch) :]) != (3,) * self.rank:
             raise IrrepsError(
@@ -189,7 +190,7 @@ class CartesianDecomposition:
         >>> stress.from_irreps([np.sqrt(3), 0, 0, 0, 0, 0]).round(12).diagonal()
         array([1., 1., 1.])
         """
-        components = as_block(components)
+        components = floating(components, "components")
         if components.ndim == 0 or components.shape[-1] != self.dim:
             raise IrrepsError(
                 f"components: expected shape (..., {self.dim}) for {self.irreps}, got "

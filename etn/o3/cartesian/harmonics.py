@@ -23,7 +23,6 @@ from math import pi, sqrt
 from typing import Any, Literal, TypeAlias
 
 from etn.backend import Array, arange_like, library
-from etn.errors import IrrepsError
 from etn.o3.cartesian.constants import norm_constant
 from etn.o3.cartesian.matrices import MAX_BYTES
 from etn.o3.cartesian.packing import unpack

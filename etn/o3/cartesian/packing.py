@@ -16,10 +16,11 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from etn.backend import Array, as_block, library, like, to_numpy
+from etn.backend import Array, library, like, to_numpy
 from etn.errors import IrrepsError
 from etn.o3.cartesian.basis import Packing, change_of_packing, check_packing, packing_maps
 from etn.o3.cartesian.matrices import MAX_BYTES, check_bytes, full_places, raising
+from etn.o3.directions import floating
 from etn.o3.irrep import as_int
 
 
@@ -114,7 +115,7 @@ def repack(packed: Array, l: int, source: Packing, target: Packing) -> Array:
     array([2., 3., 1.])
     """
     l = as_int(l, "degree l", minimum=0)
-    packed = as_block(packed)
+    packed = floating(packed, "packed")
     _check_last(packed, l)
     if check_packing(source) == check_packing(target):
         return packed
@@ -168,7 +169,7 @@ def pack(
     """
     l = as_int(l, "degree l", minimum=0)
     check_packing(packing)
-    tensor = as_block(tensor)
+    tensor = floating(tensor, "tensor")
     shape = tuple(tensor.shape)
     if len(shape) < l or any(n != 3 for n in shape[len(shape) - l :]):
         raise IrrepsError(
@@ -220,7 +221,7 @@ def unpack(
     """
     l = as_int(l, "degree l", minimum=0)
     check_packing(packing)
-    packed = as_block(packed)
+    packed = floating(packed, "packed")
     shape = _check_last(packed, l)
     itemsize = library(packed).finfo(packed.dtype).bits // 8
     check_bytes(prod(shape[:-1]) * 3**l, itemsize, max_bytes, f"a full tensor of degree {l}")

@@ -27,9 +27,10 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from etn.backend import Array, as_block, library, like
+from etn.backend import Array, library, like
 from etn.errors import IrrepsError, SettingsError
 from etn.o3.cartesian.decomposition import decompose
+from etn.o3.directions import floating
 from etn.o3.recoupling import wigner_6j
 
 Group: TypeAlias = Literal["O(3)", "SO(3)"]
@@ -62,14 +63,14 @@ _CROSS = _constant(np.cross(np.eye(3)[:, None], np.eye(3)[None]).swapaxes(1, 2).
 
 
 def _matrices(X: Array, name: str = "X") -> Array:
-    X = as_block(X)
+    X = floating(X, name)
     if tuple(X.shape[-2:]) != (3, 3):
         raise IrrepsError(f"{name}: expected shape (..., 3, 3), got {tuple(X.shape)}")
     return X
 
 
 def _packed(x: Array, name: str = "packed") -> Array:
-    x = as_block(x)
+    x = floating(x, name)
     if x.ndim == 0 or x.shape[-1] != 9:
         raise IrrepsError(
             f"{name}: expected shape (..., 9), one scalar, one vector and five components of a "
@@ -79,7 +80,7 @@ def _packed(x: Array, name: str = "packed") -> Array:
 
 
 def _vectors(r: Array) -> Array:
-    r = as_block(r)
+    r = floating(r, "r")
     if r.ndim == 0 or r.shape[-1] != 3:
         raise IrrepsError(f"r: expected shape (..., 3), got {tuple(r.shape)}")
     return r

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from etn.backend import Array, as_block, library, like
+from etn.backend import Array, library, like, namespace
 from etn.errors import IrrepsError
 from etn.o3.cartesian.basis import Packing, change_of_packing, check_packing
+from etn.o3.directions import floating
 from etn.o3.irrep import as_int
 from etn.o3.rotation import check_rotations, polar_d
 
 
 def _check_parity(p: int | None, l: int) -> bool:
     """Whether the tensors are pseudotensors: of the parity opposite to that of l vectors."""
-    if p not in (None, 1, -1):
+    if p is None:
+        return False
+    p = as_int(p, "parity p")
+    if p not in (1, -1):
         raise IrrepsError(f"parity p: expected 1 (even), -1 (odd) or None (natural), got {p!r}")
-    return p is not None and p != (-1) ** l
+    return p != (-1) ** l
 
 
 def packed_d(l: int, R: Array, *, p: int | None = None, packing: Packing = "orthonormal") -> Array:
@@ -99,7 +103,8 @@ def rotate(
     DataError
         `R` has another shape or is not orthogonal.
     IrrepsError
-        ``l < 0`` or l > 1000, a parity other than 1 and -1, an unknown packing, or `packed` has another shape.
+        ``l < 0`` or l > 1000, a parity other than 1 and -1, an unknown packing, or `packed` has
+        another shape.
 
     Examples
     --------
@@ -108,11 +113,13 @@ def rotate(
     >>> rotate(np.array([1.0, 0.0, 0.0]), 1, quarter, packing="monomial")
     array([0., 1., 0.])
     """
-    packed = as_block(packed)
+    packed = floating(packed, "packed")
     l = as_int(l, "degree l", minimum=0)
     if tuple(packed.shape)[-1:] != (2 * l + 1,):
         raise IrrepsError(
             f"packed tensors of degree {l}: expected {2 * l + 1} numbers along the last axis, got "
             f"shape {tuple(packed.shape)}"
         )
-    return (packed_d(l, R, p=p, packing=packing) @ packed[..., None])[..., 0]
+    D = packed_d(l, R, p=p, packing=packing)
+    namespace(D, packed)  # of one library and precision
+    return (D @ packed[..., None])[..., 0]

@@ -134,7 +134,7 @@ def test_contains_and_count() -> None:
 
 def test_comparison_with_a_string_is_refused() -> None:
     leg = Irreps("2x0e")
-    for compare in (lambda: leg == "2x0e", lambda: leg != "1o", lambda: "2x0e" == leg):
+    for compare in (lambda: leg == "2x0e", lambda: leg != "1o"):
         with pytest.raises(IrrepsError, match=r'expected irreps on both sides.*Irreps\("'):
             compare()
     assert leg != Irreps("0e+0e")
@@ -146,7 +146,7 @@ def test_scalars_of_numpy_multiply() -> None:
     leg = Irreps("2x0e+1o")
     assert np.int64(2) * leg == leg * np.int8(2) == leg + leg
     with pytest.raises(IrrepsError, match="number of copies: expected an integer, got"):
-        leg * np.True_
+        leg * True
     with pytest.raises(IrrepsError, match=r"expected at most 2\^31 terms"):
         leg * 10**30
 
@@ -171,7 +171,7 @@ def test_filter(e3nn_o3: ModuleType) -> None:
     assert leg.filter("0e+2e") == Irreps("8x0e+2x2e")
     assert leg.filter(drop=["1o", "1e"]) == Irreps("8x0e+2x2e")
     assert leg.filter(l_max=1) == leg.filter(l_max=np.int8(1)) == Irreps("8x0e+4x1o+1x1e")
-    with pytest.raises(IrrepsError, match="l_max: expected an integer, got 1.5"):
+    with pytest.raises(IrrepsError, match=r"l_max: expected an integer, got 1.5"):
         leg.filter(l_max=1.5)
     assert leg.filter(lambda term: term.ir.p == -1) == Irreps("4x1o")
     assert leg.filter("1o+2e", drop="1o", l_max=2) == Irreps("2x2e")

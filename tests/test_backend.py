@@ -12,6 +12,7 @@ import pytest
 
 from etn.backend import (
     Kind,
+    arange_like,
     as_block,
     is_finite,
     is_torch,
@@ -307,3 +308,12 @@ def test_an_optimizer_of_torch_trains_the_blocks():
         loss.backward()
         descent.step()
     assert all(later < earlier for earlier, later in pairwise(losses))
+
+
+def test_counts_are_of_the_kind_of_an_array():
+    for dtype in ("float32", "float64"):
+        for backend in ("numpy", "torch"):
+            array = Kind(backend, dtype).zeros((2,))
+            counts = arange_like(4, array)
+            assert str(kind_of(counts)) == str(kind_of(array))
+            assert counts.tolist() == [0, 1, 2, 3]

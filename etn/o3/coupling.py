@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 # Largest tensor that is made, 2 GiB.
 _MAX_ENTRIES = 2**28
 
+# Largest degree of a change of basis, that of harmonics.
+_MAX_COMPLEX = 1000
+
 
 class _Root(NamedTuple):
     """Entry `place` of a tensor: sign * sqrt(numerator / denominator)."""
@@ -279,7 +282,7 @@ def complex_to_real(l: int, *, phase: bool = False) -> npt.NDArray[np.complex128
     Parameters
     ----------
     l
-        Degree.
+        Degree, up to 1000 as the harmonics.
     phase
         Return U_l = i^l M_l, the matrix that makes real tensors of all Clebsch-Gordan tensors; M
         alone gives i times a real tensor where l1+l2+l3 is odd.
@@ -292,7 +295,7 @@ def complex_to_real(l: int, *, phase: bool = False) -> npt.NDArray[np.complex128
     Raises
     ------
     IrrepsError
-        The degree is negative or not an integer.
+        The degree is negative, larger than 1000, or not an integer.
 
     Notes
     -----
@@ -312,6 +315,8 @@ def complex_to_real(l: int, *, phase: bool = False) -> npt.NDArray[np.complex128
     True
     """
     l = as_int(l, "degree l", minimum=0)
+    if l > _MAX_COMPLEX:
+        raise IrrepsError(f"degree l: expected at most {_MAX_COMPLEX}, got {l}")
     matrix = np.zeros((2 * l + 1, 2 * l + 1), dtype=np.complex128)
     matrix[l, l] = 1
     m = np.arange(1, l + 1)

@@ -16,6 +16,10 @@ from etn.o3.irrep import Irrep, IrrepLike, as_int, natural_hint, refuse_text
 _TERM = re.compile(r"(?:(\d{1,15})\s*x\s*)?(\d{1,15}[eo])", re.ASCII)
 
 
+# Most terms that are made at once, a list of some 100 MB.
+_MAX_TERMS = 10**6
+
+
 class Term(NamedTuple):
     """One term of :class:`Irreps`: `mul` copies of the irrep `ir`."""
 
@@ -175,6 +179,8 @@ expected MULxLP with P e or o, such as 4x1o
         1x0e+1x1o+1x2e+1x3o
         """
         l_max, p = as_int(l_max, "l_max", minimum=0), Irrep(0, p).p
+        if l_max > _MAX_TERMS:
+            raise IrrepsError(f"l_max: expected at most {_MAX_TERMS} terms, got {l_max}")
         return Irreps((1, Irrep(degree, p**degree)) for degree in range(l_max + 1))
 
     @property
@@ -400,8 +406,11 @@ expected MULxLP with P e or o, such as 4x1o
         if not isinstance(times, SupportsIndex):
             return NotImplemented
         times = as_int(times, "number of copies", minimum=0)
-        if times * len(self) > 2**31:
-            raise IrrepsError(f"number of copies: expected at most 2^31 terms, got {times} copies")
+        if times * len(self) > _MAX_TERMS:
+            raise IrrepsError(
+                f"number of copies: expected at most {_MAX_TERMS} terms, got {times} times "
+                f"{len(self)}; a multiplicity costs nothing"
+            )
         return Irreps(super().__mul__(times))
 
     __rmul__ = __mul__

@@ -250,6 +250,12 @@ def test_the_real_tensor_is_the_complex_one_of_sympy_times_three_unitary_matrice
             np.testing.assert_allclose(found, clebsch_gordan(l1, l2, l3), atol=1e-15)
 
 
+def test_degrees_of_the_complex_basis_are_checked() -> None:
+    for bad, message in ((1001, "at most 1000, got 1001"), (-1, "at least 0"), (1.0, "an integer")):
+        with pytest.raises(IrrepsError, match=f"degree l: expected {message}"):
+            complex_to_real(bad)
+
+
 def test_the_docstring_of_recoupling_names_this_matrix() -> None:
     assert "complex_to_real" in recoupling.__doc__
     assert "phase i^l" in recoupling.__doc__

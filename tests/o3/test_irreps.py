@@ -88,6 +88,8 @@ def test_spherical_harmonics(e3nn_o3: ModuleType) -> None:
     assert str(Irreps.spherical_harmonics(np.int32(1), np.int64(-1))) == "1x0e+1x1o"
     with pytest.raises(IrrepsError, match="l_max: expected at least 0, got -1"):
         Irreps.spherical_harmonics(-1)
+    with pytest.raises(IrrepsError, match="l_max: expected at most 1000000 terms, got"):
+        Irreps.spherical_harmonics(10**30)
     with pytest.raises(IrrepsError, match=r"parity p: expected 1 \(even\) or -1 \(odd\), got 2"):
         Irreps.spherical_harmonics(0, p=2)
 
@@ -147,7 +149,7 @@ def test_scalars_of_numpy_multiply() -> None:
     assert np.int64(2) * leg == leg * np.int8(2) == leg + leg
     with pytest.raises(IrrepsError, match="number of copies: expected an integer, got"):
         leg * True
-    with pytest.raises(IrrepsError, match=r"expected at most 2\^31 terms"):
+    with pytest.raises(IrrepsError, match="expected at most 1000000 terms, got"):
         leg * 10**30
 
 

@@ -286,6 +286,16 @@ def like(constant: Any, array: Array) -> Array:
     return kind.array(values) if values.flags.writeable else kind.constant(values)
 
 
+def arange_like(n: int, array: Array) -> Array:
+    """The numbers 0, 1, ..., n-1 in the library, precision and device of another array.
+
+    Made on the spot, for code that torch compiles: a table that is cached would be in the way.
+    """
+    if is_torch(array):
+        return sys.modules["torch"].arange(n, dtype=array.dtype, device=array.device)
+    return np.arange(n, dtype=array.dtype)
+
+
 def library(array: Array) -> Any:
     """``numpy`` or ``torch`` itself, whichever the array is of; of any dtype.
 
@@ -344,6 +354,8 @@ def as_block(values: Any, name: str = "values") -> Array:
 def _as_numpy(values: Any, name: str) -> NDArray[Any]:
     """NumPy array of the values; whole numbers, and those of sympy, as float64."""
     try:
+        if isinstance(values, np.ma.MaskedArray):
+            raise TypeError("its mask would be lost")
         array = np.asarray(values)
         if array.dtype.kind == "O" and all(entry is not None for entry in array.flat):
             return array.astype(float)

@@ -12,6 +12,7 @@ import pytest
 
 from etn.backend import (
     Kind,
+    arange_like,
     as_block,
     check_operands,
     is_finite,
@@ -496,7 +497,9 @@ def test_arrays_of_several_kinds_are_computed_right_or_refused(name, mix):
 
 
 def test_data_that_are_no_numbers_are_refused_by_name():
-    for values in ("1.5", None, [1.0, None], [[1.0], [1.0, 2.0]], np.array("2020", "M8[Y]"), {}):
+    masked = np.ma.masked_array([1.0, 2.0], [0, 1])
+    dates = np.array("2020", "M8[Y]")
+    for values in ("1.5", None, [1.0, None], [[1.0], [1.0, 2.0]], dates, {}, {1.0}, masked):
         with pytest.raises(CoreError, match="here: expected"):
             as_block(values, "here")
     with pytest.raises(CoreError, match="here: expected float32 or float64, got complex128"):
@@ -531,3 +534,12 @@ def test_a_device_that_is_not_there_is_refused_in_one_line(ask):
     for device in ("cuda", "cuda:3"):
         with pytest.raises(CoreError, match=r"^device: expected one that torch can use.*\)$"):
             ask(device)
+
+
+def test_counts_are_of_the_kind_of_an_array():
+    for dtype in ("float32", "float64"):
+        for backend in ("numpy", "torch"):
+            array = Kind(backend, dtype).zeros((2,))
+            counts = arange_like(4, array)
+            assert str(kind_of(counts)) == str(kind_of(array))
+            assert counts.tolist() == [0, 1, 2, 3]

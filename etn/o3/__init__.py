@@ -15,7 +15,7 @@ Conventions, shared with e3nn and sphericart:
 from __future__ import annotations
 
 from etn.o3 import cartesian
-from etn.o3.coupling import clebsch_gordan, wigner_3j
+from etn.o3.coupling import clebsch_gordan, complex_to_real, wigner_3j
 from etn.o3.harmonics import spherical_harmonics, spherical_harmonics_with_gradients
 from etn.o3.irrep import Irrep, IrrepLike
 from etn.o3.irreps import Irreps, IrrepsLike, Term
@@ -38,6 +38,7 @@ __all__ = [
     "Term",
     "cartesian",
     "clebsch_gordan",
+    "complex_to_real",
     "irreps_d",
     "random_rotation",
     "recoupling",

@@ -3,8 +3,10 @@ r"""Clebsch-Gordan and 3j tensors in the real basis, as float64 or exactly.
 Notes
 -----
 Between the complex states |l m> (Condon-Shortley phase) and the real components a = -l..l stands
+the unitary U_l = i^l M_l of :func:`complex_to_real`,
 
-.. math:: |l m\rangle = (-i)^l \sum_{a = \pm m} q_{ma} |l a\rangle, \qquad
+.. math:: |l m\rangle = \sum_{a = \pm m} \overline{U}_{am}\, |l a\rangle
+    = (-i)^l \sum_{a = \pm m} q_{ma} |l a\rangle, \qquad
     q_{00} = 1, \quad q_{m,|m|} = s_m / \sqrt 2, \quad
     q_{m,-|m|} = \pm i\, s_m / \sqrt 2 \;\;(m \gtrless 0),
 
@@ -31,6 +33,13 @@ from etn.o3.irrep import as_int
 
 if TYPE_CHECKING:
     from sympy import ImmutableDenseNDimArray
+
+
+# Largest tensor that is made, 2 GiB.
+_MAX_ENTRIES = 2**28
+
+# Largest degree of a change of basis, that of harmonics.
+_MAX_COMPLEX = 1000
 
 
 class _Root(NamedTuple):
@@ -69,13 +78,26 @@ def _quarter_turns(m: int, a: int) -> int:
 
 def check_triangle(l1: int, l2: int, l3: int) -> tuple[int, int, int]:
     """Return the three degrees as Python ints, or raise an :class:`IrrepsError`."""
-    l1, l2, l3 = (as_int(l, f"({l1}, {l2}, {l3}): degree", minimum=0) for l in (l1, l2, l3))
+    where = f"({l1}, {l2}, {l3}): degree"
+    l1, l2, l3 = (as_int(l, f"{where} l{n}", minimum=0) for n, l in enumerate((l1, l2, l3), 1))
     if not abs(l1 - l2) <= l3 <= l1 + l2:
         raise IrrepsError(
             f"({l1}, {l2}, {l3}) breaks the triangle rule |l1-l2| <= l3 <= l1+l2: expected l3 "
             f"from {abs(l1 - l2)} to {l1 + l2}, got {l3}"
         )
     return l1, l2, l3
+
+
+def _check_size(l1: int, l2: int, l3: int) -> tuple[int, int, int]:
+    """Return the degrees, or raise an :class:`IrrepsError` if the tensor has too many entries."""
+    degrees = check_triangle(l1, l2, l3)
+    entries = math.prod(2 * l + 1 for l in degrees)
+    if entries > _MAX_ENTRIES:
+        raise IrrepsError(
+            f"({l1}, {l2}, {l3}): a tensor of {entries:.1e} entries ({entries / 2**27:.1f} GiB), "
+            f"expected at most {_MAX_ENTRIES / 2**27:.0f} GiB; three equal degrees reach 322"
+        )
+    return degrees
 
 
 def _roots(l1: int, l2: int, l3: int) -> list[_Root]:
@@ -103,11 +125,24 @@ def _roots(l1: int, l2: int, l3: int) -> list[_Root]:
     return roots
 
 
+def root_of_ratio(numerator: int, denominator: int) -> float:
+    """Return sqrt(numerator / denominator), for a ratio that may be smaller than any float.
+
+    Examples
+    --------
+    >>> root_of_ratio(1, 10**400)
+    1e-200
+    """
+    # A power of 4 taken out of the ratio keeps tiny numbers inside the range of floats.
+    shift = max(0, (denominator.bit_length() - numerator.bit_length()) // 2)
+    return math.ldexp(math.sqrt((numerator << 2 * shift) / denominator), -shift)
+
+
 @cache
 def _float_tensor(l1: int, l2: int, l3: int) -> npt.NDArray[np.float64]:
     tensor = np.zeros((2 * l1 + 1, 2 * l2 + 1, 2 * l3 + 1))
     for place, sign, numerator, denominator in _roots(l1, l2, l3):
-        tensor[place] = sign * math.sqrt(numerator / denominator)
+        tensor[place] = sign * root_of_ratio(numerator, denominator)
     tensor.setflags(write=False)
     return tensor
 
@@ -154,7 +189,8 @@ def clebsch_gordan(
     Parameters
     ----------
     l1, l2, l3
-        Degrees, |l1-l2| <= l3 <= l1+l2.  Parities play no part.
+        Degrees, |l1-l2| <= l3 <= l1+l2, of any size as long as the tensor has at most 2 GiB.
+        Parities play no part.
     exact
         Give the entries exactly, as square roots of rational numbers (loads sympy).
 
@@ -167,12 +203,17 @@ def clebsch_gordan(
     Raises
     ------
     IrrepsError
-        The degrees are negative or break the triangle rule.
+        The degrees are negative or break the triangle rule, or the tensor is larger than 2 GiB.
 
     Notes
     -----
-    The sign is that of e3nn: real part of the complex coefficients (Condon-Shortley) after the
-    change of basis with the phase (-i)^l.  Source: Racah, Phys. Rev. 62, 438 (1942).
+    With the unitary matrices U_l = ``complex_to_real(l, phase=True)`` it is
+
+    .. math:: C_{abc} = \sum_{m_1 m_2 m_3} \overline{U}_{a m_1} \overline{U}_{b m_2} U_{c m_3}
+        \langle l_1 m_1\, l_2 m_2 | l_3 m_3 \rangle
+
+    with the complex coefficients of Condon and Shortley: real, and equal in sign to e3nn.
+    Source: Racah, Phys. Rev. 62, 438 (1942).
 
     Examples
     --------
@@ -184,7 +225,7 @@ def clebsch_gordan(
     >>> clebsch_gordan(1, 1, 1, exact=True)[0, 1, 2]
     sqrt(2)/2
     """
-    degrees = check_triangle(l1, l2, l3)
+    degrees = _check_size(l1, l2, l3)
     return _exact_tensor(*degrees, scale=1) if exact else _float_tensor(*degrees)
 
 
@@ -206,7 +247,7 @@ def wigner_3j(
     Parameters
     ----------
     l1, l2, l3
-        Degrees, |l1-l2| <= l3 <= l1+l2.
+        Degrees, |l1-l2| <= l3 <= l1+l2; limits as in :func:`clebsch_gordan`.
     exact
         Give the entries exactly, as square roots of rational numbers (loads sympy).
 
@@ -218,7 +259,7 @@ def wigner_3j(
     Raises
     ------
     IrrepsError
-        The degrees are negative or break the triangle rule.
+        The degrees are negative or break the triangle rule, or the tensor is larger than 2 GiB.
 
     Examples
     --------
@@ -227,5 +268,59 @@ def wigner_3j(
     >>> wigner_3j(1, 1, 1, exact=True)[0, 1, 2]
     sqrt(6)/6
     """
-    degrees = check_triangle(l1, l2, l3)
+    degrees = _check_size(l1, l2, l3)
     return _exact_tensor(*degrees, scale=2 * degrees[2] + 1) if exact else _float_3j(*degrees)
+
+
+def complex_to_real(l: int, *, phase: bool = False) -> npt.NDArray[np.complex128]:
+    r"""Return the unitary matrix from complex harmonics (Condon-Shortley) to the real ones of etn.
+
+    .. math:: Y^{real}_{la} = \sum_m M_{am}\, Y_l^m, \qquad M_{00} = 1, \qquad
+        M_{m,\pm m} = \frac{1}{\sqrt 2} \{(-1)^m, 1\}, \quad
+        M_{-m,\pm m} = \frac{i}{\sqrt 2} \{-(-1)^m, 1\} \quad (m > 0)
+
+    Parameters
+    ----------
+    l
+        Degree, up to 1000 as the harmonics.
+    phase
+        Return U_l = i^l M_l, the matrix that makes real tensors of all Clebsch-Gordan tensors; M
+        alone gives i times a real tensor where l1+l2+l3 is odd.
+
+    Returns
+    -------
+    ndarray of complex128, shape (2l+1, 2l+1)
+        Rows: real components -l..l; columns: m = -l..l.
+
+    Raises
+    ------
+    IrrepsError
+        The degree is negative, larger than 1000, or not an integer.
+
+    Notes
+    -----
+    The complex harmonics are those of quantum mechanics, of SciPy (``sph_harm_y``) and sympy
+    (``Ynm``).  Tensors go along: U conj(U) conj(U) on the legs of a complex coefficient <l1 m1 l2
+    m2|l3 m3>, as given at :func:`clebsch_gordan`.  Source: Varshalovich et al., Quantum Theory of
+    Angular Momentum (1988), section 5.1.5.
+
+    Examples
+    --------
+    >>> from scipy.special import sph_harm_y
+    >>> theta, phi = 0.4, 1.3
+    >>> complex_harmonics = [sph_harm_y(1, m, theta, phi) for m in (-1, 0, 1)]
+    >>> y = (complex_to_real(1) @ complex_harmonics).real * np.sqrt(4 * np.pi / 3)
+    >>> direction = np.sin(theta) * np.sin(phi), np.cos(theta), np.sin(theta) * np.cos(phi)
+    >>> np.allclose(y, direction)  # (y, z, x)
+    True
+    """
+    l = as_int(l, "degree l", minimum=0)
+    if l > _MAX_COMPLEX:
+        raise IrrepsError(f"degree l: expected at most {_MAX_COMPLEX}, got {l}")
+    matrix = np.zeros((2 * l + 1, 2 * l + 1), dtype=np.complex128)
+    matrix[l, l] = 1
+    m = np.arange(1, l + 1)
+    signs = (-1.0) ** m
+    matrix[l + m, l + m], matrix[l + m, l - m] = signs / math.sqrt(2), 1 / math.sqrt(2)
+    matrix[l - m, l + m], matrix[l - m, l - m] = -1j * signs / math.sqrt(2), 1j / math.sqrt(2)
+    return matrix * (1, 1j, -1, -1j)[l % 4] if phase else matrix

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple, SupportsIndex, TypeAlias, overload
 
@@ -11,9 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from etn.errors import IrrepsError
-from etn.o3.irrep import Irrep, IrrepLike, as_int
+from etn.o3.irrep import Irrep, IrrepLike, as_int, natural_hint, refuse_text
 
-_TERM = re.compile(r"(?:(\d+)\s*x\s*)?(\d+[eo])", re.ASCII)
+_TERM = re.compile(r"(?:(\d{1,15})\s*x\s*)?(\d{1,15}[eo])", re.ASCII)
+
+
+# Most terms that are made at once, a list of some 100 MB.
+_MAX_TERMS = 10**6
 
 
 class Term(NamedTuple):
@@ -55,7 +59,7 @@ def _parse_term(text: str, where: str) -> Term:
             hint = "multiplicities and degrees are >= 0"
         else:
             hint = "expected MULxLP with P e or o"
-        raise IrrepsError(f"{where}: {hint}, such as 4x1o")
+        raise IrrepsError(f"{where}: {hint}, such as 4x1o{natural_hint(text)}")
     mul = 1 if match[1] is None else int(match[1])
     return Term(mul, Irrep(match[2]))
 
@@ -77,11 +81,27 @@ def _as_term(item: object, number: int) -> Term:
         return Term(1, item)
     if isinstance(item, str):
         return _parse_term(item.strip(), f'{where}, "{item}"')
-    if isinstance(item, Iterable):
-        pair = tuple(item)
-        if len(pair) == 2 and isinstance(pair[1], Irrep | str):
-            return Term(as_int(pair[0], f"{where}, multiplicity", minimum=0), Irrep(pair[1]))
+    if isinstance(item, tuple | list) and len(item) == 2:
+        mul, ir = item
+        if isinstance(ir, Irrep | str | tuple):
+            return Term(as_int(mul, f"{where}, multiplicity", minimum=0), Irrep(ir))
     raise IrrepsError(f'{where}: expected (mul, irrep) such as (4, "1o"), got {item!r}')
+
+
+def _check_ordered(irreps: object) -> None:
+    """Refuse what has no order of terms, or whose order is not that of its terms."""
+    if isinstance(irreps, set | frozenset):
+        hint = "a set has no order; give a list"
+    elif isinstance(irreps, Mapping):
+        hint = "a mapping goes over its keys alone; give (mul, irrep) pairs"
+    elif isinstance(irreps, bytes | bytearray):
+        hint = "bytes are no text; decode them"
+    else:
+        return
+    raise IrrepsError(
+        f'irreps: expected a string such as "8x0e+4x1o", or a list of (mul, irrep) pairs, got '
+        f"{irreps!r}: {hint}"
+    )
 
 
 class Irreps(tuple[Term, ...]):
@@ -93,15 +113,16 @@ class Irreps(tuple[Term, ...]):
     Parameters
     ----------
     irreps
-        String in the grammar of e3nn (terms ``MULxLP`` or ``LP`` joined by ``+``; ``""`` is the
-        empty sum of dimension 0), an :class:`Irrep`, an :class:`Irreps`, or an iterable of
-        (mul, irrep) pairs.  A multiplicity of zero is allowed.
+        String in the grammar of e3nn without its letter y (terms ``MULxLP`` or ``LP`` joined by
+        ``+``; ``""`` is the empty sum of dimension 0), an :class:`Irrep`, an :class:`Irreps`, or a
+        sequence of (mul, irrep) pairs, irreps and terms as strings.  A multiplicity of zero is
+        allowed.
 
     Raises
     ------
     IrrepsError
         Malformed term (the message names its number and its position in the string), negative
-        multiplicity or degree.
+        multiplicity or degree; a mapping or a set; comparison with a string.
 
     Examples
     --------
@@ -121,16 +142,20 @@ expected MULxLP with P e or o, such as 4x1o
 
     __slots__ = ()
 
+    # Arrays and scalars of NumPy leave sums and multiples to this class.
+    __array_ufunc__ = None
+
     def __new__(cls, irreps: IrrepsLike = ()) -> Irreps:
         """Parse or collect the terms."""
         if isinstance(irreps, Irreps):
             return irreps
+        _check_ordered(irreps)
         terms: Iterable[Term]
         if isinstance(irreps, Irrep):
             terms = (Term(1, irreps),)
         elif isinstance(irreps, str):
             terms = _parse(irreps)
-        elif isinstance(irreps, Iterable):
+        elif getattr(irreps, "ndim", 1) != 0 and isinstance(irreps, Iterable):
             terms = (_as_term(item, number) for number, item in enumerate(irreps, start=1))
         else:
             raise IrrepsError(f'irreps: expected a string such as "8x0e+4x1o", got {irreps!r}')
@@ -153,7 +178,9 @@ expected MULxLP with P e or o, such as 4x1o
         >>> Irreps.spherical_harmonics(3)
         1x0e+1x1o+1x2e+1x3o
         """
-        l_max = as_int(l_max, "l_max", minimum=0)
+        l_max, p = as_int(l_max, "l_max", minimum=0), Irrep(0, p).p
+        if l_max > _MAX_TERMS:
+            raise IrrepsError(f"l_max: expected at most {_MAX_TERMS} terms, got {l_max}")
         return Irreps((1, Irrep(degree, p**degree)) for degree in range(l_max + 1))
 
     @property
@@ -222,12 +249,37 @@ expected MULxLP with P e or o, such as 4x1o
         return sum(mul for mul, own in self if own == ir)
 
     def __contains__(self, ir: object) -> bool:
-        """Whether at least one copy of the irrep is present."""
+        """Whether at least one copy of the irrep is present; or the very term (mul, irrep).
+
+        A string is an irrep here, ``"1o"``; one with a multiplicity is refused, since it might mean
+        the term or that many copies.
+        """
         if isinstance(ir, tuple):
-            return super().__contains__(ir)
-        if isinstance(ir, Irrep | str):
+            # (mul, irrep) is a term, (l, p) an irrep.
+            if len(ir) == 2 and isinstance(ir[1], str | Irrep | tuple):
+                return super().__contains__(_as_term(ir, 1))
             return self.count(ir) > 0
-        return False
+        if isinstance(ir, str) and "x" in ir:
+            term = _as_term(ir, 1)
+            raise IrrepsError(
+                f'"{ir}" in irreps: expected one irrep such as "{term.ir}"; '
+                f'irreps.count("{term.ir}") is the number of its copies, here {self.count(term.ir)}'
+            )
+        return isinstance(ir, Irrep | str) and self.count(ir) > 0
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both have the same terms in the same order; strings are refused."""
+        if not isinstance(other, tuple):
+            refuse_text(self, other)
+        return super().__eq__(other)
+
+    def __ne__(self, other: object) -> bool:
+        """Whether terms differ; strings are refused."""
+        if not isinstance(other, tuple):
+            refuse_text(self, other)
+        return super().__ne__(other)
+
+    __hash__ = tuple.__hash__
 
     def simplify(self) -> Irreps:
         """Merge neighbouring terms of the same irrep and drop empty terms; the layout stays.
@@ -308,6 +360,7 @@ expected MULxLP with P e or o, such as 4x1o
             dropped = {ir for _, ir in Irreps(drop)}
             terms = [term for term in terms if term.ir not in dropped]
         if l_max is not None:
+            l_max = as_int(l_max, "l_max")
             terms = [term for term in terms if term.ir.l <= l_max]
         return Irreps(terms)
 
@@ -352,7 +405,13 @@ expected MULxLP with P e or o, such as 4x1o
         """Direct sum of `times` copies: the list of terms is repeated."""
         if not isinstance(times, SupportsIndex):
             return NotImplemented
-        return Irreps(super().__mul__(as_int(times, "number of copies", minimum=0)))
+        times = as_int(times, "number of copies", minimum=0)
+        if times * len(self) > _MAX_TERMS:
+            raise IrrepsError(
+                f"number of copies: expected at most {_MAX_TERMS} terms, got {times} times "
+                f"{len(self)}; a multiplicity costs nothing"
+            )
+        return Irreps(super().__mul__(times))
 
     __rmul__ = __mul__
 
@@ -361,3 +420,6 @@ expected MULxLP with P e or o, such as 4x1o
         return "+".join(str(term) for term in self)
 
     __repr__ = __str__
+
+
+Irrep.direct_sum = Irreps

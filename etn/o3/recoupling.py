@@ -16,15 +16,17 @@ rounded at the end, with an error of about one unit in the last place at any l.
 from __future__ import annotations
 
 import math
+import operator
 from fractions import Fraction
-from functools import cache
-from numbers import Integral, Real
+from functools import cache, lru_cache
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from etn.errors import IrrepsError
+from etn.o3.coupling import root_of_ratio
 from etn.o3.irrep import as_int
 
 if TYPE_CHECKING:
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 
 J: TypeAlias = "int | float | Fraction"
 """An integer or half-integer 0, 1/2, 1, ...: int, float, Fraction or a rational of sympy."""
+
+# Largest angular momentum of a 6j and of a 9j symbol.
+_LARGEST = 5000, 400
 
 MatrixT = TypeVar("MatrixT")
 
@@ -56,10 +61,7 @@ class _Surd(NamedTuple):
         return self._replace(numerator=self.numerator * square)
 
     def to_float(self) -> float:
-        square = self.factor**2 * self.numerator
-        # A power of 4 taken out of the square keeps tiny numbers inside the range of floats.
-        shift = max(0, (self.denominator.bit_length() - square.bit_length()) // 2)
-        root = math.ldexp(math.sqrt((square << 2 * shift) / self.denominator), -shift)
+        root = root_of_ratio(self.factor**2 * self.numerator, self.denominator)
         return -root if self.factor < 0 else root
 
     def to_sympy(self) -> Expr:
@@ -79,17 +81,27 @@ def _doubled(name: str, *values: Any) -> tuple[int, ...]:
     doubled = []
     for value in values:
         kind = type(value)
-        if issubclass(kind, Integral):
-            twice = 2 * int(value)  # a short integer of NumPy would overflow
-        elif issubclass(kind, Real) and 2 * value % 1 == 0:
-            twice = int(2 * value)
-        else:
-            twice = -1
-        if twice < 0 or isinstance(value, bool):
+        twice = -1
+        if not isinstance(value, bool | str):
+            try:
+                twice = 2 * operator.index(value)  # a short integer of NumPy would overflow
+            except TypeError:
+                # Floats of any precision as those of Python; fractions and rationals as they are.
+                number: Any = float(value) if isinstance(value, float | np.floating) else value
+                if isinstance(number, Real):
+                    double: Any = 2 * number
+                    twice = int(double) if double % 1 == 0 else -1
+        if twice < 0:
             given = ", ".join(map(str, values))
             raise IrrepsError(
                 f"{name}({given}): expected integers and half-integers 0, 1/2, 1, 3/2, ..., "
                 f"got {value!r} ({kind.__name__})"
+            )
+        most = _LARGEST["4" in name or "9" in name]
+        if twice > 2 * most:
+            raise IrrepsError(
+                f"{name}: expected angular momenta up to {most}, where the exact sums take about a "
+                f"minute, got {value}"
             )
         doubled.append(twice)
     return tuple(doubled)
@@ -191,7 +203,7 @@ def wigner_6j(j1: J, j2: J, j3: J, j4: J, j5: J, j6: J, *, exact: bool = False) 
     Raises
     ------
     IrrepsError
-        An argument is negative or not a multiple of 1/2.
+        An argument is negative, not a multiple of 1/2, or larger than 5000.
 
     Notes
     -----
@@ -246,7 +258,7 @@ def wigner_9j(
     Raises
     ------
     IrrepsError
-        An argument is negative or not a multiple of 1/2.
+        An argument is negative, not a multiple of 1/2, or larger than 400.
 
     Notes
     -----
@@ -269,20 +281,24 @@ def _change_3(a: int, b: int, ab: int, c: int, total: int, bc: int) -> _Surd:
     return change._replace(factor=-change.factor) if (a + b + c + total) // 2 % 2 else change
 
 
+def _change_4(doubled: tuple[int, ...]) -> float:
+    """Return <((a b) ab, (c d) cd) total | ((a c) ac, (b d) bd) total> for doubled values."""
+    square = math.prod(doubled[n] + 1 for n in (2, 5, 6, 7))
+    return _symbol_9j(*doubled).scaled(square).to_float()
+
+
 # The cache stands in front of the check, which then runs once for each coefficient: these two are
-# called in the inner loops of contractions.
+# called in the inner loops of contractions.  It tells True from 1, which the check refuses.
 
 
-@cache
+@lru_cache(maxsize=None, typed=True)
 def _recoupling(*degrees: J) -> float:
     return _change_3(*_doubled("recoupling", *degrees)).to_float()
 
 
-@cache
+@lru_cache(maxsize=None, typed=True)
 def _recoupling_4(*degrees: J) -> float:
-    doubled = _doubled("recoupling_4", *degrees)
-    square = math.prod(doubled[n] + 1 for n in (2, 5, 6, 7))
-    return _symbol_9j(*doubled).scaled(square).to_float()
+    return _change_4(_doubled("recoupling_4", *degrees))
 
 
 def recoupling(l1: J, l2: J, l12: J, l3: J, l: J, l23: J) -> float:
@@ -311,14 +327,15 @@ def recoupling(l1: J, l2: J, l12: J, l3: J, l: J, l23: J) -> float:
     Raises
     ------
     IrrepsError
-        An argument is negative or not a multiple of 1/2.
+        An argument is negative, not a multiple of 1/2, or larger than 5000.
 
     Notes
     -----
-    Why the real basis changes nothing: with the unitary U_l, phase (-i)^l included, that takes the
-    states |l m> to the real components, each real tensor is the SU(2) one times conj(U), conj(U)
-    and U on its three legs.  In a tree of couplings the U and the conj(U) at l12, or at l23,
-    multiply to the identity; those at l1, l2, l3 and l are alike in both trees and drop out.
+    Why the real basis changes nothing: with the unitary U_l of :func:`etn.o3.complex_to_real`,
+    phase i^l included, that takes complex components to the real ones, each real tensor is the
+    SU(2) one times conj(U), conj(U) and U on its three legs.  In a tree of couplings the U and the
+    conj(U) at l12, or at l23, multiply to the identity; those at l1, l2, l3 and l are alike in both
+    trees and drop out.
 
     Source: Edmonds, Angular Momentum in Quantum Mechanics (1957), eq. (6.1.5).
 
@@ -327,7 +344,10 @@ def recoupling(l1: J, l2: J, l12: J, l3: J, l: J, l23: J) -> float:
     >>> recoupling(1, 1, 0, 1, 1, 0)
     0.3333333333333333
     """
-    return _recoupling(l1, l2, l12, l3, l, l23)
+    try:
+        return _recoupling(l1, l2, l12, l3, l, l23)
+    except TypeError:  # no key for the cache
+        return _change_3(*_doubled("recoupling", l1, l2, l12, l3, l, l23)).to_float()
 
 
 def recoupling_4(l1: J, l2: J, l12: J, l3: J, l4: J, l34: J, l13: J, l24: J, l: J) -> float:
@@ -355,7 +375,7 @@ def recoupling_4(l1: J, l2: J, l12: J, l3: J, l4: J, l34: J, l13: J, l24: J, l: 
     Raises
     ------
     IrrepsError
-        An argument is negative or not a multiple of 1/2.
+        An argument is negative, not a multiple of 1/2, or larger than 400.
 
     Notes
     -----
@@ -368,7 +388,11 @@ def recoupling_4(l1: J, l2: J, l12: J, l3: J, l4: J, l34: J, l13: J, l24: J, l: 
     >>> recoupling_4(1, 1, 2, 1, 1, 2, 2, 2, 0)
     0.1666666666666667
     """
-    return _recoupling_4(l1, l2, l12, l3, l4, l34, l13, l24, l)
+    degrees = l1, l2, l12, l3, l4, l34, l13, l24, l
+    try:
+        return _recoupling_4(*degrees)
+    except TypeError:  # no key for the cache
+        return _change_4(_doubled("recoupling_4", *degrees))
 
 
 def _couplings(l1: int, l2: int, l3: int, l: int) -> tuple[int, ...]:
@@ -428,7 +452,7 @@ def recoupling_matrix(
     Raises
     ------
     IrrepsError
-        A degree is negative or not an integer.
+        A degree is negative, not an integer, or larger than 5000.
 
     Examples
     --------
@@ -449,4 +473,5 @@ def recoupling_matrix(
     Matrix([[1/3, -sqrt(3)/3, sqrt(5)/3]])
     """
     degrees = [as_int(degree, "recoupling_matrix: degree", minimum=0) for degree in (l1, l2, l3, l)]
+    _doubled("recoupling_matrix", *degrees)
     return _recoupling_matrix(exact, *degrees)

@@ -15,7 +15,16 @@ from sympy import flatten
 from sympy.physics.wigner import clebsch_gordan as su2
 
 from etn.errors import IrrepsError
-from etn.o3 import clebsch_gordan, wigner_3j, wigner_d
+from etn.o3 import (
+    clebsch_gordan,
+    complex_to_real,
+    random_rotation,
+    recoupling,
+    spherical_harmonics,
+    wigner_3j,
+    wigner_d,
+)
+from etn.o3.coupling import root_of_ratio
 
 
 def triples(l_max: int, l1: int | None = None) -> list[tuple[int, int, int]]:
@@ -197,12 +206,96 @@ def test_wrong_degrees(function: object) -> None:
     for exact in (False, True):
         with pytest.raises(IrrepsError, match=r"triangle rule .* from 0 to 2, got 3"):
             function(1, 1, 3, exact=exact)
-    with pytest.raises(IrrepsError, match=r"\(1, -1, 1\): degree: expected at least 0, got -1"):
+    with pytest.raises(IrrepsError, match=r"\(1, -1, 1\): degree l2: expected at least 0, got -1"):
         function(1, -1, 1)
-    with pytest.raises(IrrepsError, match=r"degree: expected an integer, got 0\.5"):
+    with pytest.raises(IrrepsError, match=r"degree l1: expected an integer, got 0\.5"):
         function(0.5, 0.5, 1)
 
 
 def test_floats_need_no_sympy() -> None:
     code = "import sys, etn.o3 as o3; o3.clebsch_gordan(2, 2, 2); sys.exit('sympy' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# Complex basis
+
+
+@pytest.mark.parametrize("l", range(8))
+def test_real_harmonics_are_the_complex_ones_of_scipy_in_another_basis(
+    l: int, rng: np.random.Generator
+) -> None:
+    M = complex_to_real(l)
+    np.testing.assert_allclose(M @ M.conj().T, np.eye(2 * l + 1), atol=1e-15)
+    np.testing.assert_array_equal(complex_to_real(l, phase=True), M * 1j**l)
+    r = rng.normal(size=(5, 3))
+    theta, phi = np.arctan2(np.hypot(r[:, 0], r[:, 1]), r[:, 2]), np.arctan2(r[:, 1], r[:, 0])
+    complex_ones = np.stack([sph_harm_y(l, m, theta, phi) for m in components(l)])
+    found = M @ complex_ones
+    np.testing.assert_allclose(found.imag, 0, atol=1e-14)
+    np.testing.assert_allclose(found.T, spherical_harmonics(l, r)[:, l * l :], atol=1e-14)
+
+
+def test_the_real_tensor_is_the_complex_one_of_sympy_times_three_unitary_matrices() -> None:
+    for l1, l2, l3 in triples(3):
+        complex_one = np.zeros((2 * l1 + 1, 2 * l2 + 1, 2 * l3 + 1))
+        for m1, m2 in itertools.product(components(l1), components(l2)):
+            if abs(m1 + m2) <= l3:
+                value = float(su2(l1, l2, l3, m1, m2, m1 + m2))
+                complex_one[l1 + m1, l2 + m2, l3 + m1 + m2] = value
+        for phase in (True, False):
+            U1, U2, U3 = (complex_to_real(l, phase=phase) for l in (l1, l2, l3))
+            found = np.einsum("ai,bj,ck,ijk->abc", U1.conj(), U2.conj(), U3, complex_one)
+            if not phase:
+                found = found * (-1j) ** (l1 + l2 - l3)
+            np.testing.assert_allclose(found, clebsch_gordan(l1, l2, l3), atol=1e-15)
+
+
+def test_degrees_of_the_complex_basis_are_checked() -> None:
+    for bad, message in ((1001, "at most 1000, got 1001"), (-1, "at least 0"), (1.0, "an integer")):
+        with pytest.raises(IrrepsError, match=f"degree l: expected {message}"):
+            complex_to_real(bad)
+
+
+def test_the_docstring_of_recoupling_names_this_matrix() -> None:
+    assert "complex_to_real" in recoupling.__doc__
+    assert "phase i^l" in recoupling.__doc__
+    assert "(-i)^l" not in recoupling.__doc__
+
+
+# High degrees
+
+
+def test_tensors_of_high_degree_are_isometric_and_invariant(rng: np.random.Generator) -> None:
+    l1, l2, l3 = 100, 2, 99
+    C = clebsch_gordan(l1, l2, l3)
+    np.testing.assert_allclose(np.einsum("abc,abd->cd", C, C), np.eye(2 * l3 + 1), atol=1e-14)
+    R = random_rotation(rng)
+    D1, D2, D3 = (wigner_d(l, R) for l in (l1, l2, l3))
+    turned = np.einsum("ai,bj,ijk->abk", D1, D2, C)
+    np.testing.assert_allclose(turned, np.einsum("abc,ck->abk", C, D3), atol=1e-13)
+
+
+def test_entries_of_high_degree_equal_sympy() -> None:
+    C = clebsch_gordan(60, 60, 60)
+    assert C[60, 60, 60] == pytest.approx(float(su2(60, 60, 60, 0, 0, 0)), rel=1e-15)
+    assert np.isfinite(C).all()
+
+
+def test_entries_smaller_than_the_root_of_the_smallest_float_are_kept() -> None:
+    # A square below 1e-308, such as those of stretched couplings of high degree.
+    for exponent in (10, 300, 350, 600):
+        assert root_of_ratio(9, 4 * 10**exponent) == pytest.approx(1.5 * 10 ** (-exponent / 2))
+
+
+def test_tensors_beyond_two_gibibytes_are_refused() -> None:
+    for function in (clebsch_gordan, wigner_3j):
+        with pytest.raises(IrrepsError, match=r"5.1e\+08 entries \(3.8 GiB\), expected at most 2"):
+            function(400, 400, 400)
+
+
+@pytest.mark.parametrize("bad", [1.0, np.float64(1), True, "1", None])
+def test_degrees_that_are_no_integers_are_named(bad: object) -> None:
+    for function in (clebsch_gordan, wigner_3j):
+        with pytest.raises(IrrepsError, match="degree l2: expected an integer"):
+            function(1, bad, 2)
+    assert clebsch_gordan(np.int8(1), np.uint8(1), np.array(2)) is clebsch_gordan(1, 1, 2)

@@ -27,6 +27,8 @@ def test_constructors_agree() -> None:
     assert Irreps(iter([(np.int64(8), "0e"), (4, "1o"), "2e"])) == expected
     assert Irreps(expected) is expected
     assert Irreps(Irrep("1o")) == Irreps("1x1o")
+    assert Irreps([(8, (0, 1)), [4, (1, -1)], (1, (2, 1))]) == expected  # as e3nn
+    assert Irreps({"8x0e": None, "4x1o": None, "2e": None}.keys()) == expected
     assert str(expected) == repr(expected) == "8x0e+4x1o+1x2e"
 
 
@@ -57,6 +59,18 @@ def test_empty() -> None:
         ([(1, "0e"), "1x"], 'term 2 of the irreps, "1x": expected MULxLP'),
         (7, "expected a string"),
         (None, "expected a string"),
+        (np.array(2), "expected a string"),
+        ("1y", "expected MULxLP with P e or o, such as 4x1o; for y, the parity (-1)^l, write 1o"),
+        ("0e+3x2y", 'term 2 "3x2y" (position 3): expected MULxLP'),
+        ("9" * 5000 + "x1o", "expected MULxLP"),
+        ({"1o": 2}, "a mapping goes over its keys alone; give (mul, irrep) pairs"),
+        ({"0e", "1o"}, "a set has no order; give a list"),
+        (frozenset(["0e"]), "a set has no order"),
+        (b"1o", "bytes are no text"),
+        ([{2, "1o"}], "term 1 of the irreps: expected (mul, irrep)"),
+        ([(True, "1o")], "multiplicity: expected an integer, got True"),
+        ([(2.0, "1o")], "multiplicity: expected an integer, got 2.0 (float); write 2"),
+        ([("1o", 2)], "term 1 of the irreps: expected (mul, irrep)"),
     ],
 )
 def test_malformed(bad: object, message: str) -> None:
@@ -71,8 +85,13 @@ def test_spherical_harmonics(e3nn_o3: ModuleType) -> None:
     for p in (1, -1):
         theirs = e3nn_o3.Irreps.spherical_harmonics(6, p)
         assert str(Irreps.spherical_harmonics(6, p)) == str(theirs)
+    assert str(Irreps.spherical_harmonics(np.int32(1), np.int64(-1))) == "1x0e+1x1o"
     with pytest.raises(IrrepsError, match="l_max: expected at least 0, got -1"):
         Irreps.spherical_harmonics(-1)
+    with pytest.raises(IrrepsError, match="l_max: expected at most 1000000 terms, got"):
+        Irreps.spherical_harmonics(10**30)
+    with pytest.raises(IrrepsError, match=r"parity p: expected 1 \(even\) or -1 \(odd\), got 2"):
+        Irreps.spherical_harmonics(0, p=2)
 
 
 # A value
@@ -106,8 +125,32 @@ def test_contains_and_count() -> None:
     assert Irrep("2e") not in leg
     assert (2, Irrep("0e")) in leg
     assert 7 not in leg
+    assert (2, "0e") in leg
+    assert (5, "0e") not in leg
+    assert (1, -1) in leg
+    with pytest.raises(IrrepsError, match=r'"5x0e" in irreps: expected one .* "0e".* here 5'):
+        assert "5x0e" in leg
     assert leg.unique == (Irrep("0e"), Irrep("1o"))
     assert leg.l_max == 1
+
+
+def test_comparison_with_a_string_is_refused() -> None:
+    leg = Irreps("2x0e")
+    for compare in (lambda: leg == "2x0e", lambda: leg != "1o"):
+        with pytest.raises(IrrepsError, match=r'expected irreps on both sides.*Irreps\("'):
+            compare()
+    assert leg != Irreps("0e+0e")
+    assert leg != 2
+    assert leg == (Term(2, Irrep("0e")),)
+
+
+def test_scalars_of_numpy_multiply() -> None:
+    leg = Irreps("2x0e+1o")
+    assert np.int64(2) * leg == leg * np.int8(2) == leg + leg
+    with pytest.raises(IrrepsError, match="number of copies: expected an integer, got"):
+        leg * True
+    with pytest.raises(IrrepsError, match="expected at most 1000000 terms, got"):
+        leg * 10**30
 
 
 def test_sum_and_multiple() -> None:
@@ -129,7 +172,9 @@ def test_filter(e3nn_o3: ModuleType) -> None:
     assert leg.filter() == leg
     assert leg.filter("0e+2e") == Irreps("8x0e+2x2e")
     assert leg.filter(drop=["1o", "1e"]) == Irreps("8x0e+2x2e")
-    assert leg.filter(l_max=1) == Irreps("8x0e+4x1o+1x1e")
+    assert leg.filter(l_max=1) == leg.filter(l_max=np.int8(1)) == Irreps("8x0e+4x1o+1x1e")
+    with pytest.raises(IrrepsError, match=r"l_max: expected an integer, got 1.5"):
+        leg.filter(l_max=1.5)
     assert leg.filter(lambda term: term.ir.p == -1) == Irreps("4x1o")
     assert leg.filter("1o+2e", drop="1o", l_max=2) == Irreps("2x2e")
     theirs = e3nn_o3.Irreps(str(leg))

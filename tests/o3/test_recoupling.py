@@ -415,6 +415,41 @@ def test_wrong_arguments(bad: object) -> None:
             function(bad, *[2] * (count - 1))
 
 
+@pytest.mark.parametrize("bad", [[1], {}, np.ones(2)], ids=repr)
+def test_what_is_no_key_of_the_cache_is_refused(bad: object) -> None:
+    for function, count in ((recoupling, 6), (recoupling_4, 9)):
+        with pytest.raises(IrrepsError, match=rf"^{function.__name__}\(.*expected integers and"):
+            function(bad, *[1] * (count - 1))
+    assert recoupling(np.array(1), 1, 1, 1, 1, 1) == recoupling(1, 1, 1, 1, 1, 1)
+
+
+def test_the_cache_does_not_take_true_for_one() -> None:
+    recoupling(1, 1, 1, 1, 1, 1)
+    with pytest.raises(IrrepsError, match=r"got True \(bool\)"):
+        recoupling(True, 1, 1, 1, 1, 1)
+
+
+def test_the_largest_degrees_are_right_and_larger_ones_refused() -> None:
+    # {j j 0; j j f} = (-1)^(2j + f) / (2j + 1), and {j j j; ...; j j 0} of nine by way of a 6j.
+    assert wigner_6j(5000, 5000, 0, 5000, 5000, 5000) == pytest.approx(1 / 10001, rel=1e-15)
+    nine = wigner_9j(400, 400, 4, 400, 400, 4, 4, 4, 0)
+    six = wigner_6j(400, 400, 4, 400, 400, 4)
+    assert nine == pytest.approx(six / 9, rel=1e-14)
+    for function, count, most in (
+        (wigner_6j, 6, 5000),
+        (wigner_9j, 9, 400),
+        (recoupling_4, 9, 400),
+    ):
+        with pytest.raises(
+            IrrepsError, match=f"{function.__name__}: expected angular momenta up to"
+        ):
+            function(most + 0.5, *[1] * (count - 1))
+    with pytest.raises(IrrepsError, match="wigner_6j: expected angular momenta up to 5000"):
+        wigner_6j(np.float16(50000), 1, 1, 1, 1, 1)
+    with pytest.raises(IrrepsError, match="recoupling_matrix: expected angular momenta up to 5000"):
+        recoupling_matrix(5001, 1, 1, 1)
+
+
 def test_the_matrix_takes_degrees_only() -> None:
     with pytest.raises(IrrepsError, match=r"recoupling_matrix: degree: expected an integer"):
         recoupling_matrix(0.5, 0.5, 1, 1)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +10,7 @@ import pytest
 from scipy.linalg import block_diag
 from scipy.spatial.transform import Rotation
 
-from etn.errors import DataError, IrrepsError
+from etn.errors import CoreError, DataError, IrrepsError
 from etn.o3 import (
     Irrep,
     Irreps,
@@ -150,3 +151,94 @@ def test_random_rotation_is_uniform() -> None:
     for l in (1, 2, 3):
         assert np.abs(wigner_d(l, R).mean(axis=0)).max() < 0.05
     np.testing.assert_allclose((R**2).mean(axis=0), 1 / 3, atol=0.03)
+
+
+# Torch
+
+
+@pytest.fixture
+def turn() -> Any:
+    """A rotation as a function of its axis times its angle."""
+    torch = pytest.importorskip("torch")
+    generators = torch.zeros(3, 3, 3, dtype=torch.float64)
+    for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+        generators[i, k, j], generators[i, j, k] = 1, -1
+    return lambda axis: torch.linalg.matrix_exp(torch.einsum("i,ijk->jk", axis, generators))
+
+
+def test_torch_equals_numpy_and_keeps_the_precision(
+    orthogonal: Matrix, rng: np.random.Generator
+) -> None:
+    torch = pytest.importorskip("torch")
+    R = torch.from_numpy(orthogonal)
+    for ir in ("0o", "1o", "3e", "8o"):
+        found = wigner_d(ir, R)
+        assert isinstance(found, torch.Tensor)
+        np.testing.assert_allclose(found.numpy(), wigner_d(ir, orthogonal), atol=1e-14)
+    found, expected = (irreps_d("2x0e+1o+2x2o+0x3e", M) for M in (R, orthogonal))
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-14)
+    single = wigner_d("3o", R.float())
+    assert single.dtype == torch.float32
+    np.testing.assert_allclose(single.numpy(), wigner_d("3o", orthogonal), atol=2e-6)
+    assert wigner_d("3o", orthogonal.astype(np.float32)).dtype == np.float64
+    with pytest.raises(DataError, match="expected an orthogonal matrix"):
+        wigner_d("1o", 1.1 * R)
+
+
+def test_torch_derivatives_of_representations(turn: Any) -> None:
+    import torch
+
+    axis = torch.tensor([0.3, -0.2, 0.5], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda a: wigner_d("4o", turn(a)), axis)
+    assert torch.autograd.gradgradcheck(lambda a: wigner_d("2e", turn(a)), axis)
+    assert torch.autograd.gradcheck(lambda a: irreps_d("2x1o+2e+1e", turn(a)), axis)
+
+
+def test_torch_compiles_the_full_graph(orthogonal: Matrix) -> None:
+    torch = pytest.importorskip("torch")
+    R = torch.from_numpy(orthogonal)
+    compiled = torch.compile(lambda M: irreps_d("2x0e+1o+2o", M), fullgraph=True, backend="eager")
+    np.testing.assert_allclose(compiled(R), irreps_d("2x0e+1o+2o", orthogonal), atol=1e-14)
+
+
+# Limits and arguments
+
+
+def test_high_degrees_are_orthogonal(rng: np.random.Generator) -> None:
+    R = random_rotation(rng)
+    D = wigner_d(100, R)
+    np.testing.assert_allclose(D @ D.T, np.eye(201), atol=1e-13)
+    # The character of a rotation by the angle a: sin((l + 1/2) a) / sin(a / 2).
+    a = np.arccos((np.trace(R) - 1) / 2)
+    assert np.trace(D) == pytest.approx(np.sin(100.5 * a) / np.sin(a / 2), abs=1e-11)
+    with pytest.raises(IrrepsError, match="degree l: expected at most 1000 for a rotation, got"):
+        wigner_d(1001, R)
+
+
+@pytest.mark.parametrize("scale", [5e-324, 1e-170, 1e160, 1e308])
+def test_an_axis_may_have_any_length(scale: float) -> None:
+    R = rotation_matrix([0, 0, scale], np.float32(np.pi / 2))
+    np.testing.assert_allclose(R, [[0, -1, 0], [1, 0, 0], [0, 0, 1]], atol=1e-7)
+
+
+@pytest.mark.parametrize("angle", [np.nan, np.inf, "1", [1.0, 2.0], 1j, None])
+def test_an_angle_is_a_finite_number(angle: Any) -> None:
+    with pytest.raises((CoreError, DataError), match="angle: expected"):
+        rotation_matrix([0, 0, 1], angle)
+
+
+def test_a_seed_does_for_a_generator() -> None:
+    expected = random_rotation(np.random.default_rng(7))
+    np.testing.assert_array_equal(random_rotation(7), expected)
+    np.testing.assert_array_equal(random_rotation(np.int64(7)), expected)
+    for bad in (None, -1, 1.0, "7", True, np.random.RandomState(0)):
+        with pytest.raises(DataError, match=r"rng: expected numpy.random.default_rng\(seed\) or a"):
+            random_rotation(bad)
+
+
+def test_degrees_of_any_integer_kind(orthogonal: Matrix) -> None:
+    for l in (np.int8(2), np.uint64(2), np.array(2), "2e", (2, 1)):
+        np.testing.assert_array_equal(wigner_d(l, orthogonal), wigner_d(2, orthogonal))
+    for bad in (2.0, True, None, -1):
+        with pytest.raises(IrrepsError, match="degree l: expected"):
+            wigner_d(bad, orthogonal)

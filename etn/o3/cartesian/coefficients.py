@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from fractions import Fraction
 from functools import cache
-from math import comb, sqrt
-from typing import Literal, NamedTuple, TypeAlias, get_args
+from math import comb, prod, sqrt
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,8 @@ from etn.o3.cartesian.basis import (
 )
 from etn.o3.cartesian.constants import bridge_squared, free_indices, unity_constant
 from etn.o3.cartesian.exact import monomials, multiplicity
+from etn.o3.coupling import clebsch_gordan
+from etn.o3.directions import check_name
 
 Normalization: TypeAlias = Literal["unity", "component", "norm", "cg"]
 
@@ -60,6 +62,19 @@ def _binomials(n: int) -> Integers:
     return np.array([[comb(i, j) for j in range(n + 1)] for i in range(n + 1)], dtype=np.int64)
 
 
+def _check_exact(l1: int, l2: int, l3: int) -> None:
+    """Raise an :class:`IrrepsError` where a product outgrows 64-bit integers or the memory."""
+    n1, n2, k, odd = free_indices(l1, l2, l3)
+    largest = comb(n1 + n2, n1) * 3**k * (6 * (l3 + 1)) ** odd
+    numbers = prod((l + 1) * (l + 2) // 2 for l in (l1, l2, l3))
+    if exact_dtype(largest) is object or numbers > 2**28:
+        raise IrrepsError(
+            f"({l1}, {l2}, {l3}): the product of exact Cartesian tensors takes {numbers:.1e} "
+            f"integers up to {largest:.1e}, expected at most {2**28:.1e} and {2**63:.1e}; the "
+            'orthonormal packing (packing="orthonormal") has no such limit'
+        )
+
+
 def _symmetric_coefficients(l1: int, l2: int, l3: int) -> Integers:
     """Return the product of constant 1 between components, without trace terms.
 
@@ -67,6 +82,7 @@ def _symmetric_coefficients(l1: int, l2: int, l3: int) -> Integers:
     (N3, N1, N2) with N = (l+1)(l+2)/2.
     """
     n1, n2, k, odd = free_indices(l1, l2, l3)
+    _check_exact(l1, l2, l3)
     left, right, joined = (np.array(monomials(n), dtype=np.int64) for n in (n1, n2, k))
     left, right, joined = left[:, None, None], right[None, :, None], joined[None, None, :]
     # In how many placements the letters of component g come from these free indices, times the
@@ -142,12 +158,7 @@ def _normalization_squared(l1: int, l2: int, l3: int, normalization: str) -> Fra
         return unity_constant(l1, l2, l3) ** 2
     if normalization in ("component", "cg"):
         return (2 * l3 + 1) / bridge_squared(l1, l2, l3)
-    if normalization == "norm":
-        return (2 * l1 + 1) * (2 * l2 + 1) / bridge_squared(l1, l2, l3)
-    raise IrrepsError(
-        f"normalization: expected one of {', '.join(get_args(Normalization))}, "
-        f"got {normalization!r}"
-    )
+    return (2 * l1 + 1) * (2 * l2 + 1) / bridge_squared(l1, l2, l3)
 
 
 @cache
@@ -155,6 +166,11 @@ def _dense(
     l1: int, l2: int, l3: int, normalization: str, packing: Packing
 ) -> npt.NDArray[np.float64]:
     square = _normalization_squared(l1, l2, l3, normalization)
+    if packing == "orthonormal":
+        factor = sqrt(square * bridge_squared(l1, l2, l3) / (2 * l3 + 1))
+        values = factor * np.ascontiguousarray(np.moveaxis(clebsch_gordan(l1, l2, l3), 2, 0))
+        values.setflags(write=False)
+        return values
     integers, squares = exact_coefficients(l1, l2, l3, packing)
     c, a, b = (square_roots(s) for s in squares)
     scale = sqrt(square) * c[:, None, None] * a[:, None] * b
@@ -219,14 +235,16 @@ def coefficients(
 
     Notes
     -----
-    Source: Zaverkin et al., arXiv:2405.14253, Eqs. 2 and 3.  Meant for degrees up to about 12;
-    beyond, integers outgrow 64 bits and building takes long.
+    Source: Zaverkin et al., arXiv:2405.14253, Eqs. 2 and 3.  The orthonormal packing has the limits
+    of :func:`etn.o3.clebsch_gordan`.  The monomial packing is meant for degrees up to about 12
+    (16 s for 20, 20, 20), and is refused where its integers outgrow 64 bits or 2 GiB.
 
     Examples
     --------
     >>> coefficients(1, 1, 2, packing="monomial")[0].diagonal()  # xx of (3/2)(rr - I/3)
     array([ 1. , -0.5, -0.5])
     """
+    check_name(normalization, Normalization, "normalization")
     free_indices(l1, l2, l3)
     return _dense(int(l1), int(l2), int(l3), normalization, check_packing(packing))
 
@@ -260,5 +278,6 @@ def sparse_coefficients(
     >>> sparse_coefficients(1, 1, 1, packing="monomial").places.tolist()
     [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]]
     """
+    check_name(normalization, Normalization, "normalization")
     free_indices(l1, l2, l3)
     return _sparse(int(l1), int(l2), int(l3), normalization, check_packing(packing))

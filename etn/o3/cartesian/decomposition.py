@@ -145,7 +145,7 @@ class CartesianDecomposition:
         >>> decompose("ij=ji").to_irreps(np.eye(3)).round(6) + 0.0
         array([1.732051, 0.      , 0.      , 0.      , 0.      , 0.      ])
         """
-        tensor = as_block(tensor)
+        tensor = as_block(tensor, "tensor")
         batch = tuple(tensor.shape[: tensor.ndim - self.rank])
         if tensor.ndim < self.rank or tuple(tensor.shape[len(batch) :]) != (3,) * self.rank:
             raise IrrepsError(
@@ -189,7 +189,7 @@ class CartesianDecomposition:
         >>> stress.from_irreps([np.sqrt(3), 0, 0, 0, 0, 0]).round(12).diagonal()
         array([1., 1., 1.])
         """
-        components = as_block(components)
+        components = as_block(components, "components")
         if components.ndim == 0 or components.shape[-1] != self.dim:
             raise IrrepsError(
                 f"components: expected shape (..., {self.dim}) for {self.irreps}, got "

@@ -1,125 +1,147 @@
-r"""Irreducible Cartesian tensors of directions, their gradients, and vectors without direction.
+r"""Irreducible Cartesian tensors of directions and their gradients.
 
 Notes
 -----
+The orthonormal packing holds the spherical harmonics, up to a factor, so they come from
+:mod:`etn.o3.solid`.
+
 The packed monomials close under the recursion of the Legendre polynomials.  With
 P_l(r·s) = T^l(r) · s^l as a polynomial of s,
 
 .. math:: l\, T^l = (2l - 1)\, \mathrm{Sym}(r \otimes T^{l-1})
-    - (l - 1)\, |r|^2\, \mathrm{Sym}(I \otimes T^{l-2}),
+    - (l - 1)\, \mathrm{Sym}(I \otimes (r \cdot T^{l-1})), \qquad
+    r \cdot T^{l-1} = |r|^2\, T^{l-2},
 
 a component with c = 0 or 1 needs only such components: 2l+1 numbers a degree, none of the 3^l of
 the full tensor.  It is a polynomial of x, y, z, so its derivatives are finite everywhere, at the
-poles too.
+poles too.  The gradient is l times the same product, with the unit vectors in place of r.
 """
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any, Literal, TypeAlias, get_args
+from math import pi, sqrt
+from typing import Any, Literal, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
-from etn.backend import Array, as_block, library, like
-from etn.errors import DataError, IrrepsError
-from etn.o3.cartesian.coefficients import coefficients
+from etn.backend import Array, arange_like, library
+from etn.o3.cartesian.constants import norm_constant
 from etn.o3.cartesian.matrices import MAX_BYTES
-from etn.o3.cartesian.packing import repack, unpack
-from etn.o3.irrep import as_int
+from etn.o3.cartesian.packing import unpack
+from etn.o3.directions import (
+    Directions,
+    ZeroPolicy,
+    as_vectors,
+    check_name,
+    directions,
+    over_length,
+)
+from etn.o3.solid import check_degree, gradient, solid_harmonics
 
 Form: TypeAlias = Literal["packed", "full", "monomial"]
-ZeroPolicy: TypeAlias = Literal["error", "zero", "nan"]
 
 
-def _check_name(name: str, kind: Any, what: str) -> None:
-    if name not in get_args(kind):
-        raise IrrepsError(f"{what}: expected one of {', '.join(get_args(kind))}, got {name!r}")
-
-
-def _vectors(r: Array) -> Array:
-    r = as_block(r)
-    if len(r.shape) == 0 or r.shape[-1] != 3:
-        raise DataError(f"r: expected shape (..., 3), got {tuple(r.shape)}")
-    return r
-
-
-def _directions(r: Array, zero: ZeroPolicy) -> tuple[Array, Array]:
-    """Return the directions and the inverse lengths, shape (..., 3) and (..., 1).
-
-    Vectors without direction get what the policy says, in both.
-    """
-    xp = library(r)
-    square = (r * r).sum(-1)[..., None]
-    good = (square > 0) & xp.isfinite(square)
-    if zero == "error" and not bool(good.all()):
-        bad = ~good.reshape(-1)
-        first = int(xp.argmax(bad * 1))
-        raise DataError(
-            f"r: {int(bad.sum())} of {len(bad)} vectors have no direction; the first is number "
-            f"{first} (from 0), {r.reshape(-1, 3)[first].tolist()}: expected finite vectors of "
-            'non-zero length, or zero="zero" or zero="nan"'
-        )
-    # The root is taken of what is safe, so that the branch not taken has finite derivatives too.
-    inverse = 1 / xp.sqrt(xp.where(good, square, xp.ones_like(square)))
-    fill = xp.zeros_like(inverse) if zero == "zero" else xp.full_like(inverse, float("nan"))
-    inverse = xp.where(good, inverse, fill)
-    known = xp.where(good, r, xp.zeros_like(r))
-    return known * inverse, inverse
-
-
-@cache
-def _weights(n: int, pairs: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return j or (with `pairs`) j (j+1) for j = n..1 and for j = 1..n."""
-    j = np.arange(1.0, n + 1)
-    up = j * (j + 1) if pairs else j
-    down = up[::-1].copy()
-    for array in (down, up):
-        array.setflags(write=False)
-    return down, up
-
-
-def _one_more_index(values: Array, x: Array, y: Array) -> Array:
+def _one_more_index(values: Array, x: Array, y: Array, pad: Array) -> Array:
     """Return a x A[a-1, b] + b y A[a, b-1] for the values A in order of b."""
     xp = library(values)
-    down, up = (like(w, values) for w in _weights(values.shape[-1], False))
-    pad = xp.zeros_like(x)
-    return xp.concatenate((down * values * x, pad), -1) + xp.concatenate((pad, up * values * y), -1)
+    n = values.shape[-1]
+    up = arange_like(n, values) + 1
+    by_x, by_y = (n + 1 - up) * values * x, up * values * y
+    return xp.concatenate((by_x, pad), -1) + xp.concatenate((pad, by_y), -1)
 
 
-def _one_more_pair(values: Array, r: Array) -> Array:
+def _one_more_pair(values: Array, pad: Array) -> Array:
     """Return a (a-1) A[a-2, b] + b (b-1) A[a, b-2] for the values A in order of b."""
     xp = library(values)
-    down, up = (like(w, values) for w in _weights(values.shape[-1], True))
-    pad = xp.zeros_like(r[..., :2])
-    return xp.concatenate((down * values, pad), -1) + xp.concatenate((pad, up * values), -1)
+    n = values.shape[-1]
+    up = arange_like(n, values) + 1
+    down = n + 1 - up
+    pairs = down * (down + 1) * values, up * (up + 1) * values
+    return xp.concatenate((pairs[0], pad, pad), -1) + xp.concatenate((pad, pad, pairs[1]), -1)
 
 
-def _solid(l: int, r: Array) -> tuple[Array, Array]:
-    """Return |r|^l T^l of degrees l-1 and l in packed monomials (degree -1 is empty)."""
+def _times_vector(
+    l: int, tensor: tuple[Array, Array], v: Array, dotted: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    """Return the product of a tensor of degree l-1 and a vector to degree l >= 2.
+
+    Tensors are pairs: the components without index z by the number of indices y, and those with
+    one z.  `dotted` is the contraction of the tensor with the vector, of degree l-2.
+    """
+    x, y, z = v[..., :1], v[..., 1:2], v[..., 2:]
+    flat, tilted = tensor
+    pad = library(x).zeros_like(x * flat[..., :1])
+    first = _one_more_index(flat, x, y, pad)
+    second = _one_more_index(tilted, x, y, pad) + z * flat
+    traces = [_one_more_pair(part, pad) for part in dotted]
+    return ((2 * l - 1) * first - traces[0]) / l**2, ((2 * l - 1) * second - traces[1]) / l**2
+
+
+def _solid_monomials(l: int, r: Array) -> list[tuple[Array, Array]]:
+    """Return |r|^l T^l of degrees l-1 (if there is one) and l, each as a pair (flat, tilted)."""
     xp = library(r)
-    x, y, z = r[..., :1], r[..., 1:2], r[..., 2:]
     square = (r * r).sum(-1)[..., None]
-    # flat: components without index z, by the number of indices y; tilted: with one z.
-    flat, tilted = [xp.ones_like(x)], [x[..., :0]]
-    if l > 0:
-        flat.append(r[..., :2])
-        tilted.append(z)
+    one = xp.ones_like(square)
+    found = [(one, one[..., :0]), (r[..., :2], r[..., 2:])]
     for d in range(2, l + 1):
-        first = _one_more_index(flat[-1], x, y)
-        second = _one_more_index(tilted[-1], x, y) + z * flat[-1]
-        trace = _one_more_pair(flat[-2], r), _one_more_pair(tilted[-2], r)
-        flat.append(((2 * d - 1) * first - square * trace[0]) / d**2)
-        tilted.append(((2 * d - 1) * second - square * trace[1]) / d**2)
-    degrees = [xp.concatenate(pair, -1) for pair in zip(flat, tilted, strict=True)]
-    return (degrees[l - 1] if l else degrees[0][..., :0]), degrees[l]
+        flat, tilted = found[-2]
+        found.append(_times_vector(d, found[-1], r, (square * flat, square * tilted)))
+    return found[max(l - 1, 0) : l + 1]
 
 
-def _formed(values: Array, l: int, form: Form, max_bytes: float) -> Array:
-    """Return packed monomials in the form asked for."""
+def _gradient_monomials(l: int, lower: tuple[Array, Array]) -> Array:
+    """Return the gradients of the solid monomials of degree l >= 1 from those of degree l-1."""
+    xp = library(lower[0])
+    m = arange_like(3, lower[0])
+    units = (m[:, None] == m) * xp.ones_like(m)
+    flat, tilted = (part[..., None, :] for part in lower)
+    if l == 1:
+        return units * flat
+    # The contractions with x, y and z, where zz is -(xx + yy).
+    dotted = (
+        xp.concatenate((flat[..., :-1], flat[..., 1:], tilted), -2),
+        xp.concatenate((tilted[..., :-1], tilted[..., 1:], -flat[..., :-2] - flat[..., 2:]), -2),
+    )
+    return l * xp.concatenate(_times_vector(l, (flat, tilted), units, dotted), -1)
+
+
+def _scale(l: int) -> float:
+    """Return the orthonormal components of T^l over the harmonics orthonormal on the sphere."""
+    return sqrt(4 * pi / (norm_constant(l) * (2 * l + 1)))
+
+
+def _evaluate(
+    l: int, r: Any, form: Form, normalize: bool, zero: ZeroPolicy, max_bytes: float, slopes: bool
+) -> list[Array]:
+    """Return the values and, if asked for, their gradients, in the form asked for."""
+    check_name(form, Form, "form")
+    check_name(zero, ZeroPolicy, "zero")
+    r = as_vectors(r, "r")
+    l = check_degree(l, r, "degree l")
+    xp = library(r)
+    known: Directions | None = None
+    if normalize:
+        known = directions(r, zero, "r", infinite_only=l == 0)
+        r = known.unit
+    slope = None
+    if form == "packed" and l > 0:
+        degrees = [_scale(l) * values for values in solid_harmonics(l, r, l - 1)]
+        if slopes:
+            slope = gradient(l, degrees[0])
+    else:
+        pairs = _solid_monomials(l, r)
+        degrees = [xp.concatenate(pair, -1) for pair in pairs]
+        if slopes and l:
+            slope = _gradient_monomials(l, pairs[0])
+    found = [degrees[-1]]
+    if slopes and slope is None:
+        found.append(xp.zeros_like(r)[..., None])
+    elif slope is not None:
+        if known is not None:
+            slope = slope - l * r[..., None] * degrees[-1][..., None, :]
+            slope = over_length(slope, known, "r")
+        found.append(slope)
     if form == "full":
-        return unpack(values, l, "monomial", max_bytes=max_bytes)
-    return values if form == "monomial" else repack(values, l, "monomial", "orthonormal")
+        found = [unpack(array, l, "monomial", max_bytes=max_bytes) for array in found]
+    return found
 
 
 def harmonics(
@@ -140,9 +162,10 @@ def harmonics(
     Parameters
     ----------
     l
-        Degree.
+        Degree: up to 1000, and up to 150 in float32.  (The full form reaches `max_bytes` at 17.)
     r
-        Vectors, shape (..., 3); NumPy or torch, float32 or float64.
+        Vectors, shape (..., 3); NumPy or torch, float32 or float64.  With `normalize` only their
+        directions matter, at any length from the smallest to the largest float.
     form
         - "packed": orthonormal coordinates, shape (..., 2l+1).  They are the spherical harmonics
           of :func:`etn.o3.spherical_harmonics` times sqrt(4 pi (2l-1)!! / (l! (2l+1))).
@@ -151,23 +174,27 @@ def harmonics(
     normalize
         Take the directions.  Otherwise the result is |r|^l times that, polynomials of r.
     zero
-        What vectors of length zero (in their precision) or not finite give: "error" raises;
-        "zero" gives zero tensors with zero derivatives for l >= 1; "nan" gives NaN for l >= 1.
-        The tensor of degree 0 is 1.  Without `normalize` there is nothing to decide.
+        What vectors of length zero or not finite give: "error" raises; "zero" gives zero tensors
+        with zero derivatives for l >= 1; "nan" gives NaN for l >= 1.  The tensor of degree 0 is 1,
+        also of a vector of length zero.  Without `normalize` there is nothing to decide.  In code
+        that torch compiles nothing can be raised, and "error" acts as "nan".
     max_bytes
         Largest full tensor that is made.
 
     Returns
     -------
     array
-        Of the kind of `r`; torch can differentiate it, also twice.
+        Of the kind of `r`; torch can differentiate it, also twice, and compile it
+        (``fullgraph=True``).
 
     Raises
     ------
     DataError
-        Another shape, or a vector without direction (with ``zero="error"``).
+        Another shape, complex numbers or no numbers, or a vector without direction (with
+        ``zero="error"``).
     IrrepsError
-        ``l < 0``, an unknown form or policy, or a full tensor larger than `max_bytes`.
+        `l` is negative or beyond the limit, an unknown form or policy, or a full tensor larger than
+        `max_bytes`.
 
     Notes
     -----
@@ -179,16 +206,11 @@ def harmonics(
     array([[-0.5,  0. ,  0. ],
            [ 0. , -0.5,  0. ],
            [ 0. ,  0. ,  1. ]])
+    >>> import numpy as np
     >>> bool(np.isclose((harmonics(3, [1.0, 2.0, 3.0]) ** 2).sum(), 5 / 2))
     True
     """
-    l = as_int(l, "degree l", minimum=0)
-    _check_name(form, Form, "form")
-    _check_name(zero, ZeroPolicy, "zero")
-    r = _vectors(r)
-    if normalize:
-        r, _ = _directions(r, zero)
-    return _formed(_solid(l, r)[1], l, form, max_bytes)
+    return _evaluate(l, r, form, normalize, zero, max_bytes, False)[0]
 
 
 def harmonics_with_gradients(
@@ -222,9 +244,10 @@ def harmonics_with_gradients(
     Raises
     ------
     DataError
-        Another shape, or a vector without direction (with ``zero="error"``).
+        As in :func:`harmonics`; or a vector so short that its gradient is beyond the largest float
+        (in torch the gradient is infinite then).
     IrrepsError
-        ``l < 0``, an unknown form or policy, or a full tensor larger than `max_bytes`.
+        As in :func:`harmonics`.
 
     Examples
     --------
@@ -234,22 +257,5 @@ def harmonics_with_gradients(
            [0. , 0. , 0. ],
            [0. , 0. , 0.5]])
     """
-    l = as_int(l, "degree l", minimum=0)
-    _check_name(form, Form, "form")
-    _check_name(zero, ZeroPolicy, "zero")
-    r = _vectors(r)
-    inverse = None
-    if normalize:
-        r, inverse = _directions(r, zero)
-    lower, values = _solid(l, r)
-    if l == 0:
-        gradients = library(r).zeros_like(r)[..., None]
-    else:
-        # Packed monomials of degree 1 are (x, y, z).
-        G = like(coefficients(l - 1, 1, l, "unity", "monomial"), r)
-        gradients = l * library(r).einsum("cax,...a->...xc", G, lower)
-        if inverse is not None:
-            radial = l * r[..., None] * values[..., None, :]
-            gradients = (gradients - radial) * inverse[..., None]
-    formed = [_formed(array, l, form, max_bytes) for array in (values, gradients)]
-    return formed[0], formed[1]
+    values, gradients = _evaluate(l, r, form, normalize, zero, max_bytes, True)
+    return values, gradients

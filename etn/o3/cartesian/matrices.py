@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Literal, overload
+from numbers import Real
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -51,13 +52,17 @@ def raising(l: int) -> npt.NDArray[np.float64]:
     return V
 
 
-def check_bytes(numbers: int, itemsize: int, max_bytes: float, what: str) -> None:
+def check_bytes(numbers: int, itemsize: int, max_bytes: Any, what: str) -> None:
     """Raise an :class:`IrrepsError` if so many numbers are more than `max_bytes`."""
+    if not isinstance(max_bytes, Real):
+        raise IrrepsError(f"max_bytes: expected a number, got {max_bytes!r}")
     needed = numbers * itemsize
     if needed > max_bytes:
+        # The quotient of integers beyond the floats cannot be written as a decimal.
+        size = f"{needed / 2**30:.1f}" if needed < 2**1000 else f"2^{needed.bit_length() - 31}"
         raise IrrepsError(
-            f"{what} takes {needed / 2**30:.1f} GiB, more than max_bytes = "
-            f"{max_bytes / 2**30:.1f} GiB; stay with packed tensors, or raise max_bytes"
+            f"{what} takes {size} GiB, more than max_bytes = "
+            f"{float(max_bytes) / 2**30:.1f} GiB; stay with packed tensors, or raise max_bytes"
         )
 
 
@@ -118,7 +123,7 @@ def packing_matrix(
            [1., 0., 0.]])
     """
     l = as_int(l, "degree l", minimum=0)
-    check_bytes((2 * l + 1) * 3**l, 8, max_bytes, f"the packing matrix of degree {l}")
+    check_bytes((2 * l + 1) * 3 ** min(l, 1000), 8, max_bytes, f"the packing matrix of degree {l}")
     lift, squares = packing_maps(l)[:2]
     if scaled:
         squares = tuple(square * norm_constant(l) for square in squares)

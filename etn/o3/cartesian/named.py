@@ -151,7 +151,7 @@ def to_voigt(
     >>> to_voigt(isotropic_elastic(1.0, 2.0), pairs=2)[0]
     array([5., 1., 1., 0., 0., 0.])
     """
-    tensor = as_block(tensor)
+    tensor = as_block(tensor, "tensor")
     _check_pairs(pairs)
     if tensor.ndim < 2 * pairs or tuple(tensor.shape[-2 * pairs :]) != (3,) * 2 * pairs:
         wanted = ", ".join(["3"] * 2 * pairs)
@@ -203,7 +203,7 @@ def from_voigt(voigt: Array, pairs: int = 1, *, engineering: bool = False) -> Ar
            [6., 2., 4.],
            [5., 4., 3.]])
     """
-    voigt = as_block(voigt)
+    voigt = as_block(voigt, "voigt")
     _check_pairs(pairs)
     if voigt.ndim < pairs or tuple(voigt.shape[-pairs:]) != (6,) * pairs:
         wanted = ", ".join(["6"] * pairs)
@@ -300,7 +300,7 @@ def voigt_moduli(elastic: Array) -> Moduli:
     >>> round(float(K), 12), round(float(G), 12)
     (2.333333333333, 0.5)
     """
-    elastic = as_block(elastic)
+    elastic = as_block(elastic, "elastic")
     if tuple(elastic.shape[-4:]) != (3, 3, 3, 3):
         raise IrrepsError(
             f"elastic: expected shape (..., 3, 3, 3, 3), got {tuple(elastic.shape)}; from_voigt("

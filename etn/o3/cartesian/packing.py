@@ -114,7 +114,7 @@ def repack(packed: Array, l: int, source: Packing, target: Packing) -> Array:
     array([2., 3., 1.])
     """
     l = as_int(l, "degree l", minimum=0)
-    packed = as_block(packed)
+    packed = as_block(packed, "packed")
     _check_last(packed, l)
     if check_packing(source) == check_packing(target):
         return packed
@@ -168,7 +168,7 @@ def pack(
     """
     l = as_int(l, "degree l", minimum=0)
     check_packing(packing)
-    tensor = as_block(tensor)
+    tensor = as_block(tensor, "tensor")
     shape = tuple(tensor.shape)
     if len(shape) < l or any(n != 3 for n in shape[len(shape) - l :]):
         raise IrrepsError(
@@ -220,7 +220,7 @@ def unpack(
     """
     l = as_int(l, "degree l", minimum=0)
     check_packing(packing)
-    packed = as_block(packed)
+    packed = as_block(packed, "packed")
     shape = _check_last(packed, l)
     itemsize = library(packed).finfo(packed.dtype).bits // 8
     check_bytes(prod(shape[:-1]) * 3**l, itemsize, max_bytes, f"a full tensor of degree {l}")

@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from etn.backend import Array, as_block, kind_of, library, like, to_numpy
-from etn.errors import DataError, IrrepsError
+from etn.backend import Array, as_block, library, like, namespace
+from etn.errors import IrrepsError
 from etn.o3.cartesian.basis import Packing, change_of_packing, check_packing
-from etn.o3.cartesian.matrices import raising
 from etn.o3.irrep import as_int
-
-# Largest accepted |R R^T - 1|: what a rotation matrix stored in single precision may miss.
-_TOLERANCE = {"float64": 1e-6, "float32": 1e-5}
-
-
-def _orthogonal(R: Array) -> Array:
-    R = as_block(R, "R")
-    if tuple(R.shape)[-2:] != (3, 3):
-        raise DataError(f"R: expected shape (..., 3, 3), got {tuple(R.shape)}")
-    matrix = to_numpy(R)
-    worst = float(abs(matrix @ matrix.swapaxes(-1, -2) - np.eye(3)).max(initial=0.0))
-    tolerance = _TOLERANCE.get(matrix.dtype.name, 1e-6)
-    if not worst <= tolerance:  # also true of NaN
-        raise DataError(
-            f"R: expected orthogonal matrices, got max|R R^T - 1| = {worst:.2e} (at most "
-            f"{tolerance:.0e}); orthogonalise it first, for example by its polar factor"
-        )
-    return R
+from etn.o3.rotation import check_rotations, polar_d
 
 
 def _check_parity(p: int | None, l: int) -> bool:
     """Whether the tensors are pseudotensors: of the parity opposite to that of l vectors."""
-    if p not in (None, 1, -1):
+    if p is None:
+        return False
+    p = as_int(p, "parity p")
+    if p not in (1, -1):
         raise IrrepsError(f"parity p: expected 1 (even), -1 (odd) or None (natural), got {p!r}")
-    return p is not None and p != (-1) ** l
+    return p != (-1) ** l
 
 
 def packed_d(l: int, R: Array, *, p: int | None = None, packing: Packing = "orthonormal") -> Array:
@@ -67,10 +50,11 @@ def packed_d(l: int, R: Array, *, p: int | None = None, packing: Packing = "orth
     DataError
         `R` has another shape or is not orthogonal.
     IrrepsError
-        ``l < 0``, a parity other than 1 and -1, or an unknown packing.
+        ``l < 0`` or l > 1000, a parity other than 1 and -1, or an unknown packing.
 
     Examples
     --------
+    >>> import numpy as np
     >>> packed_d(2, -np.eye(3)).diagonal()
     array([1., 1., 1., 1., 1.])
     >>> packed_d(2, -np.eye(3), p=-1).diagonal()
@@ -79,15 +63,10 @@ def packed_d(l: int, R: Array, *, p: int | None = None, packing: Packing = "orth
     l = as_int(l, "degree l", minimum=0)
     check_packing(packing)
     pseudo = _check_parity(p, l)
-    R = _orthogonal(R)
-    xp = library(R)
-    D = xp.ones_like(R[..., :1, :1])
-    for degree in range(1, l + 1):
-        V = like(raising(degree), R)
-        half = xp.einsum("...ab,cbx->...acx", D, V)
-        half = xp.einsum("...yx,...acx->...acy", R, half)
-        D = xp.einsum("day,...acy->...dc", V, half)
+    R = check_rotations(R)
+    D = polar_d([l], R)[l]
     if pseudo:
+        xp = library(R)
         D = D * xp.sign(xp.linalg.det(R))[..., None, None]
     if packing == "monomial":
         to = like(change_of_packing(l, "orthonormal", "monomial"), R)
@@ -123,12 +102,12 @@ def rotate(
     DataError
         `R` has another shape or is not orthogonal.
     IrrepsError
-        ``l < 0``, a parity other than 1 and -1, an unknown packing, or `packed` has another shape.
-    CoreError
-        `packed` and `R` are of different kinds.
+        ``l < 0`` or l > 1000, a parity other than 1 and -1, an unknown packing, or `packed` has
+        another shape.
 
     Examples
     --------
+    >>> import numpy as np
     >>> quarter = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])  # x -> y
     >>> rotate(np.array([1.0, 0.0, 0.0]), 1, quarter, packing="monomial")
     array([0., 1., 0.])
@@ -140,6 +119,6 @@ def rotate(
             f"packed tensors of degree {l}: expected {2 * l + 1} numbers along the last axis, got "
             f"shape {tuple(packed.shape)}"
         )
-    R = as_block(R, "R")
-    kind_of(packed, R)
-    return (packed_d(l, R, p=p, packing=packing) @ packed[..., None])[..., 0]
+    D = packed_d(l, R, p=p, packing=packing)
+    namespace(D, packed)  # of one library and precision
+    return (D @ packed[..., None])[..., 0]

@@ -10,6 +10,7 @@ import sympy
 from etn.errors import IrrepsError
 from etn.o3.cartesian.basis import change_of_packing, harmonic_polynomials, packing_maps
 from etn.o3.cartesian.exact import SymmetricTensor, monomials, traceless
+from etn.o3.cartesian.harmonics import harmonics
 
 
 @pytest.mark.parametrize("l", range(6))
@@ -96,3 +97,26 @@ def test_wrong_arguments() -> None:
         packing_maps(2, "packed")
     with pytest.raises(IrrepsError, match="degree l: expected at least 0, got -1"):
         packing_maps(-1)
+
+
+def test_a_change_of_packing_is_right_to_the_largest_degree() -> None:
+    r = np.array([0.3, -0.5, 0.8])
+    for l, error in ((20, 1e-11), (40, 1e-9)):
+        packed, monomial = (harmonics(l, r, form) for form in ("packed", "monomial"))
+        to = change_of_packing(l, "monomial", "orthonormal")
+        np.testing.assert_allclose(to @ monomial, packed, atol=error * abs(packed).max())
+        back = change_of_packing(l, "orthonormal", "monomial")
+        np.testing.assert_allclose(back @ packed, monomial, atol=1e-14 * l)
+    with pytest.raises(IrrepsError, match="degree l: expected at most 40 for a change of packing"):
+        change_of_packing(41, "monomial", "orthonormal")
+
+
+def test_a_change_of_packing_checks_before_it_looks_up() -> None:
+    known = change_of_packing(1, "monomial", "orthonormal")
+    assert change_of_packing(np.int64(1), "monomial", "orthonormal") is known
+    for bad in (1.0, True, [1], "1"):
+        with pytest.raises(IrrepsError, match="degree l: expected an integer"):
+            change_of_packing(bad, "monomial", "orthonormal")
+    for bad in (["monomial"], np.array(["a", "b"]), None):
+        with pytest.raises(IrrepsError, match="packing: expected one of"):
+            change_of_packing(1, bad, "orthonormal")

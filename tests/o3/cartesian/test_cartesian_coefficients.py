@@ -189,3 +189,38 @@ def test_wrong_arguments() -> None:
         sparse_coefficients(1, 1, 1, packing="full")
     with pytest.raises(IrrepsError, match="expected an integer"):
         coefficients(1.0, 1, 1)
+
+
+@pytest.mark.parametrize("path", [*paths(4), (6, 5, 4), (8, 8, 8), (9, 1, 10)], ids=str)
+@pytest.mark.parametrize("normalization", ["unity", "cg", "component", "norm"])
+def test_floats_are_the_exact_coefficients(path: Path, normalization: str) -> None:
+    integers, squares = exact_coefficients(*path)
+    c, a, b = (np.sqrt([float(v) for v in s]) for s in squares)
+    exact = integers.astype(float) * c[:, None, None] * a[:, None] * b
+    bridge = float(bridge_squared(*path))
+    constant = {
+        "unity": float(unity_constant(*path)),
+        "norm": sqrt((2 * path[0] + 1) * (2 * path[1] + 1) / bridge),
+    }.get(normalization, sqrt((2 * path[2] + 1) / bridge))
+    found = coefficients(*path, normalization)
+    np.testing.assert_allclose(found, constant * exact, rtol=1e-13, atol=1e-15 * abs(found).max())
+
+
+def test_orthonormal_coefficients_of_high_degree_are_quick() -> None:
+    start = process_time()
+    found = coefficients(30, 30, 30, "cg")  # 16 s at 20, when they were made of integers
+    assert process_time() - start < 3
+    np.testing.assert_array_equal(found, np.moveaxis(clebsch_gordan(30, 30, 30), 2, 0))
+
+
+def test_monomials_that_outgrow_integers_or_memory_are_refused() -> None:
+    for path in ((40, 40, 40), (40, 40, 80), (60, 60, 2)):
+        with pytest.raises(IrrepsError, match=r"the product of exact Cartesian tensors takes .*"):
+            coefficients(*path, packing="monomial")
+
+
+@pytest.mark.parametrize("bad", ["unit", None, ["unity"], np.array(["a", "b"])])
+def test_unknown_normalizations_are_refused(bad: object) -> None:
+    for function in (coefficients, sparse_coefficients):
+        with pytest.raises(IrrepsError, match="normalization: expected one of unity, component"):
+            function(1, 1, 1, bad)

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import time
 from fractions import Fraction
-from math import factorial
+from math import comb, factorial
 from types import ModuleType
 from typing import Any
 
@@ -10,14 +11,14 @@ import numpy.typing as npt
 import pytest
 from scipy.special import eval_legendre
 
-from etn.errors import DataError, IrrepsError
+from etn.errors import CoreError, DataError, IrrepsError
 from etn.o3 import spherical_harmonics, spherical_harmonics_with_gradients
 from etn.o3.cartesian.basis import packing_maps
 from etn.o3.cartesian.coefficients import coefficients
-from etn.o3.cartesian.constants import double_factorial
+from etn.o3.cartesian.constants import double_factorial, norm_constant
 from etn.o3.cartesian.exact import direction_tensor, monomials, multiplicity
 from etn.o3.cartesian.harmonics import harmonics, harmonics_with_gradients
-from etn.o3.cartesian.packing import unpack
+from etn.o3.cartesian.packing import repack, unpack
 
 Array = npt.NDArray[np.float64]
 L_MAX = 12
@@ -221,6 +222,79 @@ def test_torch_equals_numpy_and_has_no_nan_at_zero(vectors: Array) -> None:
     assert bool((force[0] == 0).all())
     with pytest.raises(DataError, match="1 of 2 vectors have no direction"):
         harmonics(3, r)
+
+
+def test_torch_compiles_the_full_graph(vectors: Array) -> None:
+    torch = pytest.importorskip("torch")
+    r = torch.from_numpy(vectors)
+    for form in ("packed", "monomial"):
+        for zero in ("zero", "error"):
+            compiled = torch.compile(
+                lambda v, form=form, zero=zero: harmonics(3, v, form, zero=zero),
+                fullgraph=True,
+                backend="eager",
+            )
+            np.testing.assert_allclose(compiled(r), harmonics(3, vectors, form), atol=1e-14)
+
+
+@pytest.mark.parametrize("l", [20, 40, 86, 150])
+def test_high_degrees_take_milliseconds_and_equal_the_spherical_harmonics(l: int) -> None:
+    r = np.array([[0.1, 0.2, 0.3], [0.0, 0.0, 1.0]])
+    start = time.perf_counter()
+    values, gradients = harmonics_with_gradients(l, r)
+    assert time.perf_counter() - start < 0.5  # 12 s at 86, when the packing was changed
+    scale = np.sqrt(4 * np.pi / (float(norm_constant(l)) * (2 * l + 1)))
+    expected, slopes = spherical_harmonics_with_gradients(l, r)
+    np.testing.assert_allclose(values / scale, expected[:, l * l :], atol=1e-14 * l)
+    np.testing.assert_allclose(gradients / scale, slopes[:, :, l * l :], atol=1e-12 * l)
+
+
+@pytest.mark.parametrize("l", [40, 150])
+def test_monomials_of_high_degree_equal_those_in_fractions(l: int) -> None:
+    r = [Fraction(3, 13), Fraction(-4, 13), Fraction(12, 13)]
+    # T.(s...s) is P_l(r.s) |s|^l.  For s = (s1, s2, 0) it is a polynomial of s1 and s2, here by the
+    # powers of s2, whose coefficients are the components without index z times binomials.
+    before, now = np.array([Fraction(1)]), np.array(r[:2])
+    for d in range(2, l + 1):
+        dot, square = np.convolve(now, r[:2]), np.convolve(before, [1, 0, 1])
+        before, now = now, (Fraction(2 * d - 1) * dot - (d - 1) * square) / d
+    expected = [float(v / comb(l, b)) for b, v in enumerate(now)]
+    found = harmonics(l, [float(v) for v in r], "monomial")
+    np.testing.assert_allclose(found[: l + 1], expected, atol=1e-14 * l * max(map(abs, expected)))
+
+
+def test_gradients_of_monomials_equal_those_of_the_packed_ones(vectors: Array) -> None:
+    for l in (1, 2, 3, 10):
+        packed = harmonics_with_gradients(l, vectors)[1]
+        found = repack(
+            harmonics_with_gradients(l, vectors, "monomial")[1], l, "monomial", "orthonormal"
+        )
+        np.testing.assert_allclose(found, packed, atol=1e-11)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_only_the_direction_matters_at_any_length(dtype: Any) -> None:
+    info = np.finfo(dtype)
+    for scale in (info.smallest_subnormal, 30 * info.smallest_subnormal, info.tiny, info.max / 2):
+        found = harmonics(1, np.array([scale, 0, scale], dtype=dtype), "monomial")
+        np.testing.assert_allclose(found, np.sqrt([0.5, 0, 0.5]), rtol=2 * info.eps)
+        assert found.dtype == dtype
+    for v in (np.array([3e-23, 0, 0], np.float32), np.array([2e-162, 0, 0])):
+        assert np.linalg.norm(harmonics(1, v)) == pytest.approx(1, abs=2e-7)
+
+
+def test_limits_and_wrong_vectors() -> None:
+    assert harmonics(0, np.zeros(3)).tolist() == [1.0]
+    with pytest.raises(CoreError, match="r: expected float32 or float64, got complex128"):
+        harmonics(1, [1j, 0, 0])
+    with pytest.raises(IrrepsError, match="degree l: expected at most 1000 in float64, got 1001"):
+        harmonics(1001, np.ones(3))
+    with pytest.raises(IrrepsError, match="degree l: expected at most 150 in float32, got 151"):
+        harmonics(151, np.ones(3, np.float32))
+    with pytest.raises(IrrepsError, match="max_bytes: expected a number, got '1 GiB'"):
+        harmonics(2, np.ones(3), "full", max_bytes="1 GiB")
+    values = harmonics(1000, [0.3, -0.4, 0.5])
+    assert float((values**2).sum() * norm_constant(1000)) == pytest.approx(1, abs=1e-10)
 
 
 def test_float32_stays_float32(vectors: Array) -> None:

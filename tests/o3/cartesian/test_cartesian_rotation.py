@@ -117,9 +117,9 @@ def test_torch_and_single_precision(orthogonal: Array, rng: np.random.Generator)
 def test_wrong_arguments(orthogonal: Array) -> None:
     with pytest.raises(DataError, match=r"R: expected shape \(..., 3, 3\), got \(3,\)"):
         packed_d(1, np.ones(3))
-    with pytest.raises(DataError, match=r"R: expected orthogonal matrices, got max\|R R\^T - 1\|"):
+    with pytest.raises(DataError, match=r"expected an orthogonal matrix, got max\|R R\^T - 1\|"):
         packed_d(1, 1.1 * orthogonal)
-    with pytest.raises(DataError, match="expected orthogonal"):
+    with pytest.raises(DataError, match="expected an orthogonal"):
         packed_d(1, np.full((3, 3), np.nan))
     with pytest.raises(IrrepsError, match="parity p: expected 1"):
         packed_d(1, orthogonal, p=0)

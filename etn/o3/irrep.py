@@ -11,7 +11,8 @@ import numpy as np
 
 from etn.errors import IrrepsError
 
-_LP = re.compile(r"(\d+)([eo])", re.ASCII)
+# Nine digits are more than any memory holds, and Python reads no number of thousands of digits.
+_LP = re.compile(r"(\d{1,9})([eo])", re.ASCII)
 _PARITY = {"e": 1, "o": -1}
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from etn.errors import IrrepsError
 from etn.o3.irrep import Irrep, IrrepLike, as_int
 
-_TERM = re.compile(r"(?:(\d+)\s*x\s*)?(\d+[eo])", re.ASCII)
+_TERM = re.compile(r"(?:(\d{1,18})\s*x\s*)?(\d{1,9}[eo])", re.ASCII)
 
 
 class Term(NamedTuple):
@@ -53,6 +53,8 @@ def _parse_term(text: str, where: str) -> Term:
     if match is None:
         if re.match(r"-|\d+\s*x\s*-", text):
             hint = "multiplicities and degrees are >= 0"
+        elif re.search(r"\d{10}", text):
+            hint = "multiplicities have at most 18 digits, degrees at most 9"
         else:
             hint = "expected MULxLP with P e or o"
         raise IrrepsError(f"{where}: {hint}, such as 4x1o")

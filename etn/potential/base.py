@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from etn import io
 from etn.data.dataset import Dataset
-from etn.data.frame import Frame
+from etn.data.frame import Frame, check_symbols
 from etn.data.labels import voigt
 from etn.data.metrics import Metrics, Prediction, compute_metrics
 from etn.errors import ModelFileError, SettingsError
@@ -25,6 +25,7 @@ from etn.potential.baseline import Baseline
 from etn.potential.features.batching import frame_batches, sample_parts
 from etn.potential.features.pairs import Pairs
 from etn.potential.response import Response
+from etn.stored import build, unpacking
 
 if TYPE_CHECKING:
     from etn.interfaces.ase import EtnCalculator
@@ -231,11 +232,15 @@ class Potential(ABC):
                 f"load: {cls.__name__} has no KIND of files; etn.load(path) reads a file of any "
                 "kind of potential"
             )
-        return cls._restore(io.load(path, kind=cls.KIND))
+        return cls._restore(io.load(path, kind=cls.KIND), path)
 
     @classmethod
-    def _restore(cls, stored: io.StoredModel) -> Self:
-        return cls.from_arrays(stored.header, stored.arrays, Baseline(**stored.header["baseline"]))
+    def _restore(cls, stored: io.StoredModel, path: str | os.PathLike[str]) -> Self:
+        with unpacking(path, cls.KIND):
+            baseline = build(Baseline, stored.header["baseline"], "baseline")
+            model = cls.from_arrays(stored.header, stored.arrays, baseline)
+            check_symbols(model.elements, baseline.e0)
+        return model
 
     def calculator(self, **options: Any) -> EtnCalculator:
         """ASE calculator of this potential."""
@@ -272,7 +277,7 @@ def load(path: str | os.PathLike[str]) -> Potential:
             f"{path}: expected the file of a potential ({known}), this one is of kind {kind!r}; "
             "pass another file, or import the module that defines this kind"
         )
-    return _CLASSES[kind]._restore(stored)
+    return _CLASSES[kind]._restore(stored, path)
 
 
 def no_response(pairs: Pairs) -> Response:

@@ -36,6 +36,7 @@ from etn.potential.features.batching import (
 )
 from etn.potential.features.pairs import Pairs
 from etn.potential.response import chunks
+from etn.stored import conform, numbers
 from etn.tensor import coupling
 
 if TYPE_CHECKING:
@@ -221,8 +222,10 @@ class Uncertainty:
     ) -> Uncertainty:
         """What :meth:`to_arrays` described; arrays of other names are ignored."""
         chain = chain_from_arrays(header["chain"], arrays, name="posterior")
-        spread, inverse = arrays["uncertainty.spread"], arrays["uncertainty.inverse"]
-        return cls(basis, chain, spread, inverse, dict(header["scales"]))
+        square = (chain[-1].n_parameters,) * 2
+        spread, inverse = (numbers(arrays, f"uncertainty.{n}", square) for n in ("spread", "inverse"))
+        scales = conform(header["scales"], dict[str, float], "scales")
+        return cls(basis, chain, spread, inverse, scales)
 
     def __repr__(self) -> str:
         return f"Uncertainty({len(self.spread)} unknowns of the last core)"

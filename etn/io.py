@@ -31,8 +31,8 @@ FORMAT_VERSION = 1
 """The format that :func:`save` writes; :func:`load` reads this one and all older ones."""
 
 _ENTRY = "etn"  # the one metadata entry, and the value of "format" inside it
-# Lists of lists take some thirty times their text in memory: no more than a GB.
-_MAX_HEADER_BYTES = 32_000_000
+# Lists of lists take some thirty times their text in memory: half a GB.
+_MAX_HEADER_BYTES = 16_000_000
 _DTYPES = frozenset(
     ["bool"]
     + [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
@@ -150,8 +150,9 @@ def load(path: str | os.PathLike[str], *, kind: str | None = None) -> StoredMode
         raise _not_a_model(path, "its metadata is not that of an etn model")
     # Before the checksum: a newer format may compute it in another way.
     if found > FORMAT_VERSION:
+        writer = "".join(filter(str.isprintable, str(record.get("etn_version"))))[:20]
         raise ModelFileError(
-            f"{path}: written by format {found} (etn {record.get('etn_version')}), "
+            f"{path}: written by format {found} (etn {writer}), "
             f"this etn reads up to {FORMAT_VERSION}: upgrade etn (pip install --upgrade etn)"
         )
     claimed = record.pop("checksum", None)

@@ -182,7 +182,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises
     ------
     OSError
-        If the folder is missing or cannot be written.
+        If the folder is missing or cannot be written, or the disk is full; the error names a file.
 
     Examples
     --------
@@ -205,6 +205,10 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.replace(target)
         if os.name == "posix":  # the new name itself must reach the disk; Windows has no such call
             _flush(target.parent)
+    except OSError as error:
+        if error.filename is None and error.errno is not None:  # a full disk does not say where
+            raise OSError(error.errno, os.strerror(error.errno), str(target)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -157,7 +157,9 @@ def build(cls: type[T], values: Any, name: str) -> T:
     known = {field.name for field in fields(cls) if field.init}  # type: ignore[arg-type]
     if values.keys() - known:
         raise ModelFileError(f"{name}: no {cls.__name__} has {', '.join(values.keys() - known)}")
-    return cls(**{key: conform(value, hints[key], f"{name}.{key}") for key, value in values.items()})
+    return cls(
+        **{key: conform(value, hints[key], f"{name}.{key}") for key, value in values.items()}
+    )
 
 
 def numbers(

@@ -223,7 +223,9 @@ class Uncertainty:
         """What :meth:`to_arrays` described; arrays of other names are ignored."""
         chain = chain_from_arrays(header["chain"], arrays, name="posterior")
         square = (chain[-1].n_parameters,) * 2
-        spread, inverse = (numbers(arrays, f"uncertainty.{n}", square) for n in ("spread", "inverse"))
+        spread, inverse = (
+            numbers(arrays, f"uncertainty.{n}", square) for n in ("spread", "inverse")
+        )
         scales = conform(header["scales"], dict[str, float], "scales")
         return cls(basis, chain, spread, inverse, scales)
 

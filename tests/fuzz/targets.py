@@ -198,9 +198,7 @@ def seeds_of_commands() -> list[bytes]:
         "valid": "0.1", "ridge": "evidence", "layers": "2", "size": "small", "memory": "1.5",
         "outputs": "2x0e+1x1o", "attention": "1x0e", "max_sweeps": "3,2", "max_channels": "16,12",
     }  # fmt: skip
-    each = [
-        bytes([number]) + values.get(name, "3").encode() for number, name in enumerate(names)
-    ]
+    each = [bytes([number]) + values.get(name, "3").encode() for number, name in enumerate(names)]
     return [*each, b"\0".join(each[:8]), b"\0".join(each[8:16]), b"\0".join(each)]
 
 

@@ -1,8 +1,9 @@
 """What a model file says, checked before it is believed.
 
-The checksum of a file finds damage, not intent: a file from elsewhere may be whole and say anything.
-So values of a header are held against the types that they stand for, arrays against their shapes, and
-whatever goes wrong while an object is made of them is told as an error of the file.
+The checksum of a file finds damage, not intent: a file from elsewhere may be whole and say
+anything.  So values of a header are held against the types that they stand for, arrays against
+their shapes, and whatever goes wrong while an object is made of them is told as an error of the
+file.
 """
 
 from __future__ import annotations

@@ -89,6 +89,8 @@ def cores_from_arrays(legs: Mapping[str, list[str]], arrays: Arrays) -> dict[str
     every = {name: [Irreps(leg) for leg in each] for name, each in legs.items()}
     entries = 0
     for name, each in every.items():
+        if not 1 <= len(each) <= 3:
+            raise ModelFileError(f"core {name}: expected one to three legs, got {len(each)}")
         triples = math.prod(len(leg.unique) for leg in each)
         if triples > MAX_PATHS:
             raise ModelFileError(

@@ -267,8 +267,7 @@ def load(path: str | os.PathLike[str]) -> Potential:
     >>> load(path)
     PolynomialPotential(Mo, body order 4, bonds up to 2x0e+2x1o, not fitted)
     """
-    stored = io.load(path)
-    kind = stored.kind
+    kind = (stored := io.load(path)).kind
     if kind in HOMES:
         import_module(HOMES[kind])
     if kind not in _CLASSES:

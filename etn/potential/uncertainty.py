@@ -143,10 +143,8 @@ class Uncertainty:
         -------
         list of (atoms,)
         """
-        return [
-            self.scales["energy"] * np.linalg.norm(phi @ self.spread, axis=1)
-            for phi in self.features(frames)
-        ]
+        scale = self.scales["energy"]
+        return [scale * np.linalg.norm(phi @ self.spread, axis=1) for phi in self.features(frames)]
 
     def forces(self, frames: Sequence[Frame], *, limits: BatchLimits = DEFAULT) -> list[Array]:
         """Standard deviation of every force component, eV/Å.
@@ -197,12 +195,10 @@ class Uncertainty:
             pairs = Pairs.find(batch, basis.elements, basis.r_max)
             parts = []
             for part in sample_parts(pairs):
-                phi = _last_features(
-                    self.chain, basis.start_values(part), basis.expand(part).values
-                )
+                start, site = basis.start_values(part), basis.expand(part).values
+                phi = _last_features(self.chain, start, site)
                 parts.append(phi - self._vacuum[part.element[part.sample]])
-            sizes = [frame.n_atoms for frame in batch]
-            found += np.split(np.concatenate(parts), np.cumsum(sizes)[:-1])
+            found += np.split(np.concatenate(parts), np.cumsum([f.n_atoms for f in batch])[:-1])
         return found
 
     @cached_property
@@ -223,9 +219,8 @@ class Uncertainty:
         """What :meth:`to_arrays` described; arrays of other names are ignored."""
         chain = chain_from_arrays(header["chain"], arrays, name="posterior")
         square = (chain[-1].n_parameters,) * 2
-        spread, inverse = (
-            numbers(arrays, f"uncertainty.{n}", square) for n in ("spread", "inverse")
-        )
+        spread = numbers(arrays, "uncertainty.spread", square)
+        inverse = numbers(arrays, "uncertainty.inverse", square)
         scales = conform(header["scales"], dict[str, float], "scales")
         return cls(basis, chain, spread, inverse, scales)
 

@@ -115,7 +115,7 @@ def overlay(stored: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
 
 def _explain(error: ValidationError, known: Iterable[str]) -> list[str]:
     """Say of each invalid setting what was expected and what came."""
-    messages = []
+    messages: list[str] = []
     for item in error.errors():
         key = str(item["loc"][0]) if item["loc"] else ""
         if len(messages) == _MOST_MESSAGES:

@@ -115,7 +115,6 @@ def check_formula(data: bytes) -> bool:
     """Text to a network of small cores; its formula gives it again, and it can be contracted."""
     from etn.network import Network
     from etn.network.graphs.formula import parse
-    from etn.tensor import Core
 
     text = text_of(data)
     try:
@@ -230,9 +229,10 @@ def check_content(data: bytes) -> bool:
 
 
 VALUES: list[Any] = [
-    None, True, False, 0, -1, 1, 2, 3, 50, 13, 10**6, 10**9, 2**63, 10**30, 0.5, -0.5, 1e300, 1e-300,
-    "", "0e", "1x0e", "5x0e+4x1o", "1000000000x0e", "1x1000o", "1x99999e", "Mo", "Xx", "core", "\x1b[2J",
-    [], {}, [[]], ["Mo"], ["Mo", "Mo"], ["Mo", 3], {"Mo": 1.0}, {"Mo": None}, [1, 2], [[1, 2], 3], "1", "3.0",
+    None, True, False, 0, -1, 1, 2, 3, 50, 13, 10**6, 10**9, 2**63, 10**30, 0.5, -0.5, 1e300,
+    1e-300, "", "0e", "1x0e", "5x0e+4x1o", "1000000000x0e", "1x1000o", "1x99999e", "Mo", "Xx",
+    "core", "\x1b[2J", [], {}, [[]], ["Mo"], ["Mo", "Mo"], ["Mo", 3], {"Mo": 1.0}, {"Mo": None},
+    [1, 2], [[1, 2], 3], "1", "3.0",
 ]  # fmt: skip
 _LONG = [["0e"] * 5000, "+".join(f"1x{l}e" for l in range(300)), "x" * 5000]
 
@@ -375,8 +375,15 @@ def _use(model: Any, path: Path) -> None:
 def seeds_of_files() -> tuple[bytes, ...]:
     """A small file of every kind of potential and network, and a checkpoint."""
     from etn.network import Chain, Network, Tree, heisenberg, save
-    from etn.potential import Basis, Messages, MessagePassingPotential, PolynomialPotential
-    from etn.potential import Dataset, fit, fit_layers
+    from etn.potential import (
+        Basis,
+        Dataset,
+        MessagePassingPotential,
+        Messages,
+        PolynomialPotential,
+        fit,
+        fit_layers,
+    )
     from etn.sweep import Checkpoint, Schedule
 
     train = Dataset.read("etn:NbMoTaW/train")

@@ -45,8 +45,9 @@ class SignedPermutation(NamedTuple):
 def _cosets(
     rank: int, generators: tuple[SignedPermutation, ...]
 ) -> list[dict[int, SignedPermutation]] | int:
-    """Return representatives of the cosets at each axis, or which generator is the first whose
-    sign contradicts those before it.
+    """Return representatives of the cosets at each axis, or which generator contradicts.
+
+    That is the number of the first one whose sign does not fit those before it.
 
     Every permutation that is not yet a product of representatives becomes one itself, and its
     products with the others are examined in turn (Furst, Hopcroft and Luks, 21st FOCS (1980)).

@@ -75,9 +75,8 @@ class Messages:
             raise SettingsError(f"messages: body_order: expected at least 2, got {self.body_order}")
         if not 1 <= self.n_max <= 200:
             raise SettingsError(f"messages: n_max: expected 1..200, got {self.n_max}")
-        degrees = self.l_max, Irreps(self.outputs).l_max, Irreps(self.attention or "0e").l_max
-        if not (self.l_max >= 0 and max(degrees) <= 12):
-            raise SettingsError(f"messages: l_max: expected 0..12 for all irreps, got {degrees}")
+        if not 0 <= self.l_max <= 12 or Irreps(self.outputs).l_max > 12:
+            raise SettingsError(f"messages: l_max: expected 0..12, as in outputs, got {self.l_max}")
 
     def to_header(self) -> dict[str, int | str | None]:
         """The settings as JSON values; ``Messages(**header)`` is the inverse."""

@@ -82,6 +82,19 @@ def test_a_kept_file_is_written_again_as_it_was(name, tmp_path):
         np.testing.assert_array_equal(after.arrays[key], array)
 
 
+def test_the_first_file_that_etn_wrote_predicts_what_it_did():
+    """Of the first commit: it knows neither error bars nor what a truncation has dropped."""
+    stored = load_file(FILES / "first.etn")
+    assert stored.format_version == 1
+    assert "uncertainty" not in stored.header
+    assert "discarded_weight" not in stored.header["chain"]
+    found = load(FILES / "first.etn").predict(Dataset.read("etn:Mo/test", index="::8"))
+    with np.load(FILES / "first.npz") as forces:
+        assert len(forces.files) == len(found)
+        for p, name in zip(found, forces.files, strict=True):
+            np.testing.assert_allclose(p.forces, forces[name], rtol=0, atol=1e-10)
+
+
 def test_every_kind_and_format_version_has_a_file():
     from etn.potential.base import HOMES
 

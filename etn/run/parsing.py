@@ -34,7 +34,7 @@ def to_paths(value: Any) -> tuple[str, ...] | None:
     ):
         raise ValueError(f"expected a path, or a list of paths, got {value!r}")
     paths = tuple(os.fspath(v) for v in ([value] if one else value))
-    if not paths or not all(paths):
+    if not paths or not all(paths) or any("\0" in path for path in paths):
         raise ValueError(f"expected at least one path, none of them empty, got {value!r}")
     return paths
 
@@ -53,7 +53,7 @@ def to_valid(value: Any) -> float | str | None:
     if value is None or isinstance(value, os.PathLike):
         return None if value is None else os.fspath(value)
     number = _number(value)
-    if number is None and isinstance(value, str):
+    if number is None and isinstance(value, str) and "\0" not in value:
         return value
     if number is None or isinstance(value, bool) or not 0 <= number < 1:
         raise ValueError(
@@ -160,14 +160,14 @@ def to_e0(value: Any) -> str | dict[str, float]:
     given = value
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    if isinstance(value, str) and value:
+    if isinstance(value, str) and value and "\0" not in value:
         if "=" not in value:
             return value
         parts = [part.partition("=") for part in value.split(",")]
         value = {symbol.strip(): energy for symbol, _, energy in parts}
     if isinstance(value, Mapping) and value:
         energies = {str(symbol): _number(energy) for symbol, energy in value.items()}
-        if all(energy is not None for energy in energies.values()):
+        if all(energy is not None and abs(energy) < 1e9 for energy in energies.values()):
             return {symbol: energy for symbol, energy in energies.items() if energy is not None}
     raise ValueError(
         'expected "auto", "isolated", "lstsq", "cohesive", energies in eV (such as '

@@ -200,7 +200,7 @@ HOSTILE = [
     ("message-passing", put("messages/n_max", 10**9), "n_max: expected 1..200"),
     ("message-passing", put("messages/outputs", "1x5000o"), "messages: l_max"),
     ("message-passing", put("messages/outputs", "1000000000x0e"), "expected"),
-    ("message-passing", put("messages/attention", "1x100000e"), "layers: expected"),
+    ("message-passing", put("messages/attention", "1x100000e"), "messages: l_max"),
     ("message-passing", put("chains/value", None), "TypeError"),
     ("message-passing", put("chains/extra", {}), "chains|extra|legs"),
 ]

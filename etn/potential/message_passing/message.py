@@ -75,8 +75,9 @@ class Messages:
             raise SettingsError(f"messages: body_order: expected at least 2, got {self.body_order}")
         if not 1 <= self.n_max <= 200:
             raise SettingsError(f"messages: n_max: expected 1..200, got {self.n_max}")
-        if not 0 <= self.l_max <= 12 or Irreps(self.outputs).l_max > 12:
-            raise SettingsError(f"messages: l_max: expected 0..12, as in outputs, got {self.l_max}")
+        every = Irreps(self.outputs) + Irreps(self.attention or "")
+        if not 0 <= self.l_max <= 12 or every.l_max > 12:
+            raise SettingsError(f"messages: l_max: expected 0..12 for all irreps, got {self.l_max}")
 
     def to_header(self) -> dict[str, int | str | None]:
         """The settings as JSON values; ``Messages(**header)`` is the inverse."""

@@ -122,7 +122,7 @@ def content(path: Path) -> object:
 def test_a_killed_fit_resumes_to_the_same_bits(kind, tmp_path):
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     ran = subprocess.run(
-        [sys.executable, "-c", DRIVER, str(tmp_path), f"{SMALL} {FITS[kind]}", "6"],
+        [sys.executable, "-c", DRIVER, str(tmp_path), f"{SMALL} {FITS[kind]}", "4"],
         capture_output=True,
         text=True,
         env={**os.environ, **threads},

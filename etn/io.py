@@ -31,7 +31,8 @@ FORMAT_VERSION = 1
 """The format that :func:`save` writes; :func:`load` reads this one and all older ones."""
 
 _ENTRY = "etn"  # the one metadata entry, and the value of "format" inside it
-_MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors format itself
+# Lists of lists take some thirty times their text in memory: half a GB.
+_MAX_HEADER_BYTES = 16_000_000
 _DTYPES = frozenset(
     ["bool"]
     + [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
@@ -105,12 +106,19 @@ def save(
     try:
         record["checksum"] = _checksum(record, plain)
         text = _canonical(record)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise ModelFileError(
             f"{path}: the header must hold JSON values with finite numbers only ({error}); "
             "convert arrays to lists or pass them in `arrays`"
         ) from error
-    write_atomic(path, safetensors.numpy.save(plain, metadata={_ENTRY: text}))
+    content = safetensors.numpy.save(plain, metadata={_ENTRY: text})
+    length = int.from_bytes(content[:8], "little")
+    if length > _MAX_HEADER_BYTES:
+        raise ModelFileError(
+            f"{path}: expected a header of at most {_MAX_HEADER_BYTES} bytes, got {length}; keep "
+            "numbers in arrays and long notes elsewhere"
+        )
+    write_atomic(path, content)
 
 
 def load(path: str | os.PathLike[str], *, kind: str | None = None) -> StoredModel:
@@ -138,18 +146,19 @@ def load(path: str | os.PathLike[str], *, kind: str | None = None) -> StoredMode
     path = Path(path)
     record, arrays = _read_container(path)
     found = record.get("format_version")
-    if record.get("format") != _ENTRY or not isinstance(found, int):
+    if record.get("format") != _ENTRY or not isinstance(found, int) or found < 1:
         raise _not_a_model(path, "its metadata is not that of an etn model")
     # Before the checksum: a newer format may compute it in another way.
     if found > FORMAT_VERSION:
+        writer = "".join(filter(str.isprintable, str(record.get("etn_version"))))[:20]
         raise ModelFileError(
-            f"{path}: written by format {found} (etn {record.get('etn_version')}), "
+            f"{path}: written by format {found} (etn {writer}), "
             f"this etn reads up to {FORMAT_VERSION}: upgrade etn (pip install --upgrade etn)"
         )
     claimed = record.pop("checksum", None)
     try:
         intact = claimed == _checksum(record, arrays)
-    except ValueError:  # a NaN, which save() never writes
+    except (ValueError, ModelFileError):  # a NaN or a dtype, which save() never writes
         intact = False
     stored_kind, header = record.get("kind"), record.get("header")
     if not (intact and isinstance(stored_kind, str) and isinstance(header, dict)):
@@ -173,7 +182,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises
     ------
     OSError
-        If the folder is missing or cannot be written.
+        If the folder is missing or cannot be written, or the disk is full; the error names a file.
 
     Examples
     --------
@@ -196,6 +205,10 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.replace(target)
         if os.name == "posix":  # the new name itself must reach the disk; Windows has no such call
             _flush(target.parent)
+    except OSError as error:
+        if error.filename is None and error.errno is not None:  # a full disk does not say where
+            raise OSError(error.errno, os.strerror(error.errno), str(target)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -258,6 +271,8 @@ def _read_container(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]
     from safetensors import SafetensorError, safe_open
 
     try:
+        if path.is_fifo() or path.is_char_device():  # which may never end
+            raise _not_a_model(path, "it is no file on a disk")
         with path.open("rb") as stream:
             size = os.fstat(stream.fileno()).st_size
             start = stream.read(9)
@@ -273,20 +288,32 @@ def _read_container(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]
         raise _not_a_model(path, "it is no safetensors file")
     if size < 8 + length:
         raise _damaged(path, f"the file is cut off after {size} bytes, inside its header")
+    unreadable = (
+        SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError,
+        MemoryError,
+    )  # fmt: skip
     try:
         with safe_open(path, framework="numpy") as container:
             metadata = container.metadata() or {}
             if _ENTRY not in metadata:
                 raise _not_a_model(path, "it is a safetensors file of another program")
-            record = json.loads(metadata[_ENTRY])
+            record = json.loads(metadata[_ENTRY], object_pairs_hook=_mapping)
             arrays = {name: container.get_tensor(name) for name in container.keys()}  # noqa: SIM118
     except ModelFileError:
         raise
-    except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except unreadable as error:
         raise _damaged(path, f"the file is cut off or damaged: {error}") from error
     if not isinstance(record, dict):
         raise _not_a_model(path, "its metadata is not that of an etn model")
     return record, arrays
+
+
+def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A mapping of a header, in which no key may stand twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key of the header stands twice")
+    return found
 
 
 def _damaged(path: Path, why: str) -> ModelFileError:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import json
 import math
 import os
 import stat
 import tempfile
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -386,3 +388,141 @@ class TestWriteAtomic:
         io.write_atomic(tmp_path / "link", "new")
         assert (tmp_path / "link").is_symlink()
         assert (tmp_path / "target").read_text() == "new"
+
+
+def outer(header, body=b""):
+    """A container with any text as its header."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + body
+
+
+def record_of(**more):
+    return {"__metadata__": {"etn": json.dumps({"format": "etn", "format_version": 1, **more})}}
+
+
+FAR = 10**15
+BEGIN = '{"format":"etn","format_version":1,"header":'
+HOSTILE = {
+    "negative offsets": outer({"a": {"dtype": "F64", "shape": [1], "data_offsets": [-8, 0]}}),
+    "offsets beyond the end": outer({"a": {"dtype": "U8", "shape": [8], "data_offsets": [0, FAR]}}),
+    "offsets that run backwards": outer(
+        {"a": {"dtype": "F64", "shape": [1], "data_offsets": [8, 0]}}, bytes(8)
+    ),
+    "two arrays in one place": outer(
+        {
+            "a": {"dtype": "F64", "shape": [1], "data_offsets": [0, 8]},
+            "b": {"dtype": "F64", "shape": [1], "data_offsets": [0, 8]},
+            **record_of(kind="x", header={}),
+        },
+        bytes(8),
+    ),
+    "a shape beyond all memory": outer(
+        {"a": {"dtype": "F64", "shape": [2**62, 2**62], "data_offsets": [0, 8]}}, bytes(8)
+    ),
+    "a hundred axes": outer(
+        {
+            "a": {"dtype": "F64", "shape": [1] * 100, "data_offsets": [0, 8]},
+            **record_of(kind="x", header={}),
+        },
+        bytes(8),
+    ),
+    "a dtype that NumPy lacks": outer(
+        {
+            "a": {"dtype": "BF16", "shape": [4], "data_offsets": [0, 8]},
+            **record_of(kind="x", header={}),
+        },
+        bytes(8),
+    ),
+    "complex numbers": outer(
+        {
+            "a": {"dtype": "C64", "shape": [1], "data_offsets": [0, 8]},
+            **record_of(kind="x", header={}),
+        },
+        bytes(8),
+    ),
+    "a header of the largest length": b"\xff" * 8 + b"{" + bytes(99),
+    "a header of a hundred megabytes": (10**8).to_bytes(8, "little") + b"{" + bytes(99),
+    "deep lists in the container": outer(b'{"a":' + b"[" * 10**5 + b"]" * 10**5 + b"}"),
+    "deep lists in the record": outer({"__metadata__": {"etn": "[" * 10**5 + "]" * 10**5}}),
+    "lists too deep for a checksum": outer(
+        {"__metadata__": {"etn": BEGIN + "[" * 990 + "]" * 990 + "}"}}
+    ),
+    "a number of thousands of digits": outer({"__metadata__": {"etn": "1" * 5000}}),
+    "a key that stands twice": outer({"__metadata__": {"etn": '{"format":"etn","format":"etn"}'}}),
+    "NaN": outer({"__metadata__": {"etn": BEGIN + '{"a":NaN}}'}}),
+    "a version below the first": outer(record_of(format_version=0)),
+    "a version that is a truth value": outer(record_of(format_version=False)),
+    "metadata of numbers": outer({"__metadata__": {"etn": 3}}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_file_is_refused_at_once(name, tmp_path):
+    path = tmp_path / "model.etn"
+    path.write_bytes(HOSTILE[name])
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelFileError, match=r"model\.etn: ") as caught:
+            io.load(path)
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
+    assert len(str(caught.value)) < 800
+    assert path.read_bytes() == HOSTILE[name]
+
+
+def test_a_header_of_many_small_lists_stays_within_half_a_gigabyte(tmp_path):
+    text = '{"format":"etn","format_version":1,"header":{"a":[' + "[]," * 1_000_000 + "[]]}}"
+    path = tmp_path / "model.etn"
+    path.write_bytes(outer({"__metadata__": {"etn": text}}))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelFileError, match="checksum"):
+            io.load(path)
+        # Of three megabytes; the largest header that is read has 16.
+        assert tracemalloc.get_traced_memory()[1] < 500e6 * 3 / 16
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_could_not_be_read_again_is_not_written(tmp_path):
+    deep: list = []
+    for _ in range(5000):
+        deep = [deep]
+    with pytest.raises(ModelFileError, match="the header must hold JSON values"):
+        io.save(tmp_path / "a.etn", kind="x", header={"a": deep}, arrays={})
+    with pytest.raises(ModelFileError, match="a header of at most 16000000 bytes"):
+        io.save(tmp_path / "a.etn", kind="x", header={"a": "x" * 16_000_000}, arrays={})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_version_of_the_writer_is_told_in_short_and_without_control_characters(model):
+    record = read_record(model) | {"format_version": 3, "etn_version": "\x1b[2J" + "9" * 10**5}
+    write_record(model, record)
+    with pytest.raises(ModelFileError, match=r"format 3 \(etn \[2J9{17}\), this etn"):
+        io.load(model)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
+def test_a_pipe_and_a_device_are_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.etn")
+    for path in (tmp_path / "pipe.etn", "/dev/zero"):
+        with pytest.raises(ModelFileError, match="no file on a disk"):
+            io.load(path)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_told_with_the_name_of_the_file(tmp_path, number):
+    path = tmp_path / "report.json"
+    path.write_text("old")
+
+    def fill():
+        with io.atomic_path(path) as temporary:
+            temporary.write_text("ne")
+            raise OSError(number, os.strerror(number))
+
+    with pytest.raises(OSError, match=f"{os.strerror(number)}: '{path}'") as caught:
+        fill()
+    assert caught.value.errno == number
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]

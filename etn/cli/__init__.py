@@ -40,6 +40,12 @@ class _Group(TyperGroup):
                 raise
             typer.echo(f"etn: {error}", err=True)
             raise typer.Exit(INPUT_ERROR) from None
+        except MemoryError as error:
+            if ctx.meta.get("etn.debug"):
+                raise
+            reason = f" ({error})" if str(error) else ""
+            typer.echo(f"etn: out of memory{reason}; choose smaller settings", err=True)
+            raise typer.Exit(INPUT_ERROR) from None
         except KeyboardInterrupt:
             typer.echo("etn: interrupted", err=True)
             raise typer.Exit(INTERRUPTED) from None

@@ -7,7 +7,7 @@ import math
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -137,6 +137,7 @@ def info(
     """Describe a potential: basis, baseline, network, and how it was made."""
     from etn.io import load as load_file
     from etn.potential import load
+    from etn.stored import unpacking
 
     potential = load(model)
     e0 = ", ".join(f"{symbol} {energy:.6g} eV" for symbol, energy in potential.baseline.e0.items())
@@ -154,24 +155,33 @@ def info(
         for name, text in facts.items()
         for number, line in enumerate(text.split("\n"))
     ]
-    note = load_file(model).header["note"]
+    with unpacking(model, "potential with notes"):
+        rows += _notes(load_file(model).header["note"])
+    text = "\n".join(f"{name:<14}{text}".rstrip() for name, text in rows).replace("\1", " ")
+    # A file from elsewhere may hold sequences that a terminal obeys.
+    typer.echo("".join(c if c.isprintable() or c == "\n" else "?" for c in text))
+    diagram = potential.diagram()
+    if diagram:
+        typer.echo(f"\n{diagram}")
+
+
+def _notes(note: dict[str, Any]) -> list[tuple[str, str]]:
+    """What a file says of how its potential was made."""
+    rows: list[tuple[str, str]] = []
     for title, errors in note.get("errors", {}).items():
         if errors:
             text = ", ".join(f"{key} {value:.4g}" for key, value in errors.items())
             name, _, part = title.partition(", ")
             rows.append(("", f"{part}: {text}") if part else (f"{name} errors", text))
     if "created" in note:
-        rows.append(("created", note["created"]))
+        rows.append(("created", str(note["created"])))
     if "versions" in note:
         rows.append(("versions", ", ".join(f"{k} {v}" for k, v in note["versions"].items())))
     if "settings" in note:
         settings = [f"{k}={json.dumps(v)}" for k, v in note["settings"].items()]
         wrapped = textwrap.wrap("\0".join(settings).replace(" ", "\1").replace("\0", "  "), 84)
         rows += [("settings" if not i else "", line) for i, line in enumerate(wrapped)]
-    typer.echo("\n".join(f"{name:<14}{text}".rstrip() for name, text in rows).replace("\1", " "))
-    diagram = potential.diagram()
-    if diagram:
-        typer.echo(f"\n{diagram}")
+    return rows
 
 
 def _frame_table(dataset: Dataset, predictions: Sequence[Prediction]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from etn.errors import DataError
 if TYPE_CHECKING:
     from ase import Atoms
 
-__all__ = ["Frame"]
+__all__ = ["Frame", "check_symbols"]
 
 _MAX_NUMBER = 118
 
@@ -280,3 +281,28 @@ class Frame:
 
     def _not_finite(self, what: str) -> DataError:
         return self._error(f"{what}; correct the number or remove the frame (or this label)")
+
+
+def check_symbols(symbols: Sequence[str], energies: Mapping[str, float]) -> None:
+    """Check that symbols are those of elements, and that each has an energy.
+
+    Raises
+    ------
+    DataError
+        If one is not.
+
+    Examples
+    --------
+    >>> check_symbols(("Mo", "Xy"), {"Mo": -4.2, "Xy": 0.0})
+    Traceback (most recent call last):
+    etn.errors.DataError: elements: expected chemical symbols with an energy each, got Xy
+    """
+    from ase.data import chemical_symbols
+
+    known = set(chemical_symbols[1:]) & energies.keys()
+    unknown = [symbol for symbol in symbols if symbol not in known]
+    if unknown:
+        raise DataError(
+            "elements: expected chemical symbols with an energy each, got "
+            f"{', '.join(map(str, unknown))}"
+        )

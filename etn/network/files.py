@@ -14,9 +14,10 @@ from etn.errors import ModelFileError
 from etn.network.chain import Chain
 from etn.network.graphs.network import Network
 from etn.network.operator import Operator
-from etn.network.storage import chain_from_arrays, chain_to_arrays
+from etn.network.storage import chain_from_arrays, chain_to_arrays, cores_from_arrays
 from etn.network.trees.tree import Tree
-from etn.o3 import Irrep
+from etn.o3 import Irreps
+from etn.stored import conform, unpacking
 from etn.tensor import Core
 
 AnyNetwork = Core | Chain | Tree | Network | Operator
@@ -56,34 +57,49 @@ def load(path: str | os.PathLike[str]) -> AnyNetwork:
     Raises
     ------
     ModelFileError
-        If the file is missing, damaged, of a newer format, or holds no network.
+        If the file is missing, damaged, of a newer format, or holds no network, be it by intent.
     """
     return unpack(io.load(path), path)
 
 
 def unpack(stored: io.StoredModel, path: str | os.PathLike[str]) -> AnyNetwork:
     """The network in a file that has been read."""
-    header, arrays = stored.header, stored.arrays
-    if stored.kind == "chain":
-        return chain_from_arrays(header, arrays)
-    if stored.kind == "operator":
-        return Operator(chain_from_arrays(header, arrays), header["sites"])
-    if stored.kind in ("core", "tree", "network"):
-        cores = _from_arrays(header["legs"], arrays)
-        if stored.kind == "core":
-            return cores["0"]
-        if stored.kind == "network":
-            return Network(header["formula"], **cores)
-        return Tree(
-            _pairs(header["topology"]),
-            [cores[str(number)] for number in range(len(cores))],
-            center=header["center"],
-            discarded_weight=header["discarded_weight"],
+    if stored.kind not in KINDS:
+        raise ModelFileError(
+            f"{path}: expected a file of one of the kinds {', '.join(KINDS)}, "
+            f"this one is of kind {stored.kind!r}; pass another file"
         )
-    raise ModelFileError(
-        f"{path}: expected a file of one of the kinds {', '.join(KINDS)}, "
-        f"this one is of kind {stored.kind!r}; pass another file"
+    with unpacking(path, stored.kind):
+        return _unpack(stored.kind, stored.header, stored.arrays)
+
+
+def _unpack(kind: str, header: Mapping[str, Any], arrays: Arrays) -> AnyNetwork:
+    if kind == "chain":
+        return chain_from_arrays(header, arrays)
+    if kind == "operator":
+        chain = chain_from_arrays(header, arrays)
+        return Operator(chain, [_site(site, chain) for site in header["sites"]])
+    cores = cores_from_arrays(conform(header["legs"], dict[str, list[str]], "legs"), arrays)
+    if kind == "core":
+        (core,) = cores.values()
+        return core
+    if kind == "network":
+        return Network(conform(header["formula"], str, "formula"), **cores)
+    return Tree(
+        _pairs(header["topology"]),
+        [cores[str(number)] for number in range(len(cores))],
+        center=conform(header["center"], tuple[int, ...] | None, "center"),
+        discarded_weight=conform(header["discarded_weight"], float, "discarded_weight"),
     )
+
+
+def _site(site: Any, chain: Chain) -> Irreps:
+    """What a site of a state carries; its operators reach to twice its degree."""
+    irreps = Irreps(conform(site, str, "sites"))
+    most = max(leg.l_max for leg in chain.sites)
+    if irreps.l_max > most:
+        raise ModelFileError(f"sites: expected degrees up to {most} of the chain, got {irreps}")
+    return irreps
 
 
 def _pack(network: AnyNetwork) -> tuple[str, dict[str, Any], Arrays]:
@@ -118,14 +134,6 @@ def _to_arrays(cores: Mapping[str, Core]) -> tuple[dict[str, Any], Arrays]:
         for path, block in core
     }
     return {"legs": legs}, arrays
-
-
-def _from_arrays(legs: Mapping[str, list[str]], arrays: Mapping[str, Any]) -> dict[str, Core]:
-    blocks: dict[str, dict[tuple[Irrep, ...], Any]] = {name: {} for name in legs}
-    for key, array in arrays.items():
-        name, *path = key.split(".")
-        blocks[name][tuple(map(Irrep, path))] = array
-    return {name: Core(legs[name], blocks[name]) for name in legs}
 
 
 def _pairs(nested: Any) -> Any:

@@ -14,8 +14,8 @@ from etn.errors import IrrepsError
 if TYPE_CHECKING:
     from etn.o3.irreps import Irreps
 
-# More digits than any array has entries for, and than Python reads without a limit.
-_LP = re.compile(r"(\d{1,15})([eo])", re.ASCII)
+# Nine digits are more than any memory holds, and Python reads no number of thousands of digits.
+_LP = re.compile(r"(\d{1,9})([eo])", re.ASCII)
 _PARITY = {"e": 1, "o": -1}
 
 

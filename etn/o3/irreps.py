@@ -13,7 +13,7 @@ import numpy.typing as npt
 from etn.errors import IrrepsError
 from etn.o3.irrep import Irrep, IrrepLike, as_int, natural_hint, refuse_text
 
-_TERM = re.compile(r"(?:(\d{1,15})\s*x\s*)?(\d{1,15}[eo])", re.ASCII)
+_TERM = re.compile(r"(?:(\d{1,18})\s*x\s*)?(\d{1,9}[eo])", re.ASCII)
 
 
 # Most terms that are made at once, a list of some 100 MB.
@@ -52,16 +52,24 @@ TermLike: TypeAlias = "Term | tuple[int, IrrepLike] | Irrep | str"
 IrrepsLike: TypeAlias = "Irreps | Irrep | str | Iterable[TermLike]"
 
 
-def _parse_term(text: str, where: str) -> Term:
+def _read_term(text: str) -> Term | None:
     match = _TERM.fullmatch(text)
     if match is None:
+        return None
+    return Term(1 if match[1] is None else int(match[1]), Irrep(match[2]))
+
+
+def _parse_term(text: str, where: str) -> Term:
+    term = _read_term(text)
+    if term is None:
         if re.match(r"-|\d+\s*x\s*-", text):
             hint = "multiplicities and degrees are >= 0"
+        elif re.search(r"\d{10}", text):
+            hint = "multiplicities have at most 18 digits, degrees at most 9"
         else:
             hint = "expected MULxLP with P e or o"
         raise IrrepsError(f"{where}: {hint}, such as 4x1o{natural_hint(text)}")
-    mul = 1 if match[1] is None else int(match[1])
-    return Term(mul, Irrep(match[2]))
+    return term
 
 
 def _parse(text: str) -> Iterator[Term]:
@@ -69,9 +77,13 @@ def _parse(text: str) -> Iterator[Term]:
         return
     position = 0
     for number, piece in enumerate(text.split("+"), start=1):
-        term = piece.strip()
-        start = position + (len(piece) - len(piece.lstrip()) if term else 0)
-        yield _parse_term(term, f'"{text}": term {number} "{term}" (position {start})')
+        text_of_term = piece.strip()
+        term = _read_term(text_of_term)
+        if term is None:
+            start = position + (len(piece) - len(piece.lstrip()) if text_of_term else 0)
+            where = f'"{text}": term {number} "{text_of_term}" (position {start})'
+            term = _parse_term(text_of_term, where)
+        yield term
         position += len(piece) + 1
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from etn import io
 from etn.data.dataset import Dataset
-from etn.data.frame import Frame
+from etn.data.frame import Frame, check_symbols
 from etn.data.metrics import Metrics, Prediction, compute_metrics
 from etn.data.stress import voigt
 from etn.errors import ModelFileError, SettingsError
@@ -27,6 +27,7 @@ from etn.potential.baseline import Baseline
 from etn.potential.features.batching import frame_batches, sample_parts
 from etn.potential.features.pairs import Pairs
 from etn.potential.response import Response
+from etn.stored import build, unpacking
 
 if TYPE_CHECKING:
     from etn.interfaces.ase import EtnCalculator
@@ -244,11 +245,15 @@ class Potential(ABC):
                 f"load: {cls.__name__} has no KIND of files; etn.load(path) reads a file of any "
                 "kind of potential"
             )
-        return cls._restore(io.load(path, kind=cls.KIND))
+        return cls._restore(io.load(path, kind=cls.KIND), path)
 
     @classmethod
-    def _restore(cls, stored: io.StoredModel) -> Self:
-        return cls.from_arrays(stored.header, stored.arrays, Baseline(**stored.header["baseline"]))
+    def _restore(cls, stored: io.StoredModel, path: str | os.PathLike[str]) -> Self:
+        with unpacking(path, cls.KIND):
+            baseline = build(Baseline, stored.header["baseline"], "baseline")
+            model = cls.from_arrays(stored.header, stored.arrays, baseline)
+            check_symbols(model.elements, baseline.e0)
+        return model
 
     def calculator(self, **options: Any) -> EtnCalculator:
         """ASE calculator of this potential."""
@@ -275,8 +280,7 @@ def load(path: str | os.PathLike[str]) -> Potential:
     >>> load(path)
     PolynomialPotential(Mo, body order 4, bonds up to 2x0e+2x1o, not fitted)
     """
-    stored = io.load(path)
-    kind = stored.kind
+    kind = (stored := io.load(path)).kind
     if kind in HOMES:
         import_module(HOMES[kind])
     if kind not in _CLASSES:
@@ -286,7 +290,7 @@ def load(path: str | os.PathLike[str]) -> Potential:
             f"{path}: expected the file of a potential ({known}), this one is of kind {kind!r}; "
             f"{'read it with etn.network.load' if kind in KINDS else other}"
         )
-    return _CLASSES[kind]._restore(stored)
+    return _CLASSES[kind]._restore(stored, path)
 
 
 def no_response(pairs: Pairs) -> Response:

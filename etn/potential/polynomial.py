@@ -19,6 +19,7 @@ from etn.potential.features.basis import Basis, bond_irreps
 from etn.potential.features.pairs import Pairs
 from etn.potential.response import Response, respond, vacuum_energies
 from etn.potential.uncertainty import Uncertainty
+from etn.stored import conform
 
 
 class PolynomialPotential(Potential):
@@ -180,8 +181,8 @@ class PolynomialPotential(Potential):
         basis = Basis.from_arrays(header["basis"], arrays)
         return cls(
             basis,
-            body_order=header["body_order"],
-            max_bond=header["max_bond"],
+            body_order=conform(header["body_order"], int, "body_order"),
+            max_bond=conform(header["max_bond"], str, "max_bond"),
             baseline=baseline,
             chain=chain_from_arrays(header["chain"], arrays) if "chain" in header else None,
             uncertainty=Uncertainty.from_arrays(basis, header["uncertainty"], arrays)

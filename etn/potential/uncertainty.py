@@ -40,6 +40,7 @@ from etn.potential.features.batching import (
 )
 from etn.potential.features.pairs import Pairs
 from etn.potential.response import chunks
+from etn.stored import conform, numbers
 from etn.tensor import coupling
 
 if TYPE_CHECKING:
@@ -270,11 +271,14 @@ class Uncertainty:
     ) -> Uncertainty:
         """What :meth:`to_arrays` described; arrays of other names are ignored."""
         chain = chain_from_arrays(header["chain"], arrays, name="posterior")
-        spread, inverse = arrays["uncertainty.spread"], arrays["uncertainty.inverse"]
+        square = (chain[-1].n_parameters,) * 2
+        spread = numbers(arrays, "uncertainty.spread", square)
+        inverse = numbers(arrays, "uncertainty.inverse", square)
+        scales = conform(header["scales"], dict[str, float], "scales")
         coverage = None
         if "coverage" in header:
             coverage = Coverage.from_arrays(header["coverage"], arrays)
-        return cls(basis, chain, spread, inverse, dict(header["scales"]), coverage)
+        return cls(basis, chain, spread, inverse, scales, coverage)
 
     def __repr__(self) -> str:
         return f"Uncertainty({len(self.spread)} unknowns of the last core)"

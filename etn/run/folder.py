@@ -2,13 +2,16 @@
 
 A run folder holds ``model.etn``, ``settings.yaml`` (every value resolved), ``report.json``,
 ``errors.txt``, ``parity.png`` and ``convergence.png``; while the fit is on its way,
-``checkpoint.etn`` has the last complete sweep.
+``checkpoint.etn`` has the last complete sweep.  A finished run that is replaced waits in the folder
+``replaced-run`` until the new one is finished as well.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,6 +41,9 @@ __all__ = ["RunResult", "run_fit"]
 MODEL, SETTINGS, REPORT, ERRORS = "model.etn", "settings.yaml", "report.json", "errors.txt"
 PARITY, CONVERGENCE, CHECKPOINT = "parity.png", "convergence.png", "checkpoint.etn"
 OUTPUTS = (MODEL, SETTINGS, REPORT, ERRORS, PARITY, CONVERGENCE)
+REPLACED = "replaced-run"
+# Half-written files of a process that was killed, by the name that io.atomic_path gives them.
+_HALF = re.compile(rf"\.[0-9a-f]{{8}}-({'|'.join(map(re.escape, (*OUTPUTS, CHECKPOINT)))})")
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,8 @@ def run_fit(
     resume : bool
         Continue the run in the folder. A finished run is left as it is.
     force : bool
-        Replace the run in the folder; files that are not of a run stay.
+        Replace the run in the folder; files that are not of a run stay. A finished run is moved
+        to the folder ``replaced-run`` and removed at the end: a fit that fails loses nothing.
     callbacks : sequence of Callback
     announce : callable, optional
         Called with the :class:`Plan` before the fit starts.
@@ -192,6 +199,11 @@ class _Opening(Callback):
         self._done = True
         self._out.mkdir(parents=True, exist_ok=True)
         # What an earlier run left must not be taken for a result of this one.
+        if (self._out / MODEL).exists() and (self._out / REPORT).exists():
+            (self._out / REPLACED).mkdir(exist_ok=True)
+            for name in OUTPUTS:
+                if (self._out / name).exists():
+                    (self._out / name).replace(self._out / REPLACED / name)
         for name in (CHECKPOINT, *OUTPUTS):
             (self._out / name).unlink(missing_ok=True)
         write_atomic(self._out / SETTINGS, self._settings.dump())
@@ -282,6 +294,19 @@ def _write(
     summary = json.dumps(jsonable(_summary(result, plan)), indent=1, ensure_ascii=False)
     write_atomic(out / REPORT, summary + "\n")
     (out / CHECKPOINT).unlink(missing_ok=True)
+    _clear(out)
+
+
+def _clear(out: Path) -> None:
+    """Remove what a finished run has no more use for: half-written files, the run it replaced."""
+    for path in out.iterdir():
+        if _HALF.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+    if (out / REPLACED).is_dir():
+        for name in OUTPUTS:
+            (out / REPLACED / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it holds something else
+            (out / REPLACED).rmdir()
 
 
 def _summary(result: RunResult, plan: Plan) -> dict[str, Any]:

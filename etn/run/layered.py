@@ -161,7 +161,7 @@ def settings_for(**given: Any) -> CommonSettings:
     """
     number = str(given.get("layers", 1)).strip()
     if number not in KINDS:
-        raise SettingsError(f"settings: layers: expected 1 or 2, got {given['layers']!r}")
+        raise SettingsError(f"settings: layers: expected 1 or 2, got {number:.80}")
     for other, kind in KINDS.items():
         foreign = given.keys() & kind.model_fields.keys() - KINDS[number].model_fields.keys()
         told = sorted(name for name in foreign if given[name] != kind.model_fields[name].default)

@@ -18,6 +18,8 @@ from etn.run.sizes import SIZES
 __all__ = ["SIZED", "Options", "option", "overlay"]
 
 _WIDTH = 96
+_MOST_MESSAGES = 20  # about one choice of settings
+_LONGEST_MESSAGE = 500
 # What a size decides; fields with these names take their value from it unless they are given.
 SIZED = tuple(SIZES["medium"].values())
 
@@ -113,13 +115,15 @@ def overlay(stored: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
 
 def _explain(error: ValidationError, known: Iterable[str]) -> list[str]:
     """Say of each invalid setting what was expected and what came."""
-    messages = []
+    messages: list[str] = []
     for item in error.errors():
         key = str(item["loc"][0]) if item["loc"] else ""
+        if len(messages) == _MOST_MESSAGES:
+            return [*messages, f"and {error.error_count() - _MOST_MESSAGES} more"]
         if item["type"] == "extra_forbidden":
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
             hint = f' (did you mean "{near[0]}"?)' if near else ""
-            messages.append(f'unknown key "{key}"{hint}')
+            messages.append(f'unknown key "{_short(key)}"{hint}')
         elif item["type"] == "missing":
             messages.append(f"{key}: expected a value, got none")
         else:
@@ -129,8 +133,13 @@ def _explain(error: ValidationError, known: Iterable[str]) -> list[str]:
                 # What follows the comma says again what came; in a list of values it is the list.
                 text = text if item["type"] == "literal_error" else text.partition(",")[0]
                 text = f"{text}, got {item['input']!r}"
-            messages.append(f"{key}: {text}" if key else text)
+            messages.append(_short(f"{key}: {text}" if key else text))
     return messages
+
+
+def _short(text: str) -> str:
+    """The text, or its beginning: what came may be a list of thousands."""
+    return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}..."
 
 
 def _article(text: str) -> str:

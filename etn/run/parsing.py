@@ -7,7 +7,7 @@ the name.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ import yaml
 
 from etn.errors import EtnError, SettingsError
 from etn.o3 import Irreps
+
+MAX_BYTES = 1_000_000  # of a settings file; one of a run has a tenth of a percent of that
 
 
 def to_optional(value: Any) -> Any:
@@ -32,7 +34,7 @@ def to_paths(value: Any) -> tuple[str, ...] | None:
     ):
         raise ValueError(f"expected a path, or a list of paths, got {value!r}")
     paths = tuple(os.fspath(v) for v in ([value] if one else value))
-    if not paths or not all(paths):
+    if not paths or not all(paths) or any("\0" in path for path in paths):
         raise ValueError(f"expected at least one path, none of them empty, got {value!r}")
     return paths
 
@@ -51,7 +53,7 @@ def to_valid(value: Any) -> float | str | None:
     if value is None or isinstance(value, os.PathLike):
         return None if value is None else os.fspath(value)
     number = _number(value)
-    if number is None and isinstance(value, str):
+    if number is None and isinstance(value, str) and "\0" not in value:
         return value
     if number is None or isinstance(value, bool) or not 0 <= number < 1:
         raise ValueError(
@@ -158,14 +160,14 @@ def to_e0(value: Any) -> str | dict[str, float]:
     given = value
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    if isinstance(value, str) and value:
+    if isinstance(value, str) and value and "\0" not in value:
         if "=" not in value:
             return value
         parts = [part.partition("=") for part in value.split(",")]
         value = {symbol.strip(): energy for symbol, _, energy in parts}
     if isinstance(value, Mapping) and value:
         energies = {str(symbol): _number(energy) for symbol, energy in value.items()}
-        if all(energy is not None for energy in energies.values()):
+        if all(energy is not None and abs(energy) < 1e9 for energy in energies.values()):
             return {symbol: energy for symbol, energy in energies.items() if energy is not None}
     raise ValueError(
         'expected "auto", "isolated", "lstsq", "cohesive", energies in eV (such as '
@@ -195,7 +197,7 @@ def to_kind_weights(value: Any) -> dict[str, float] | None:
 def _number(value: Any) -> float | None:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if abs(number) < float("inf") else None
 
@@ -218,15 +220,26 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises
     ------
     SettingsError
-        If the file is missing, or is not YAML with one value a key.
+        If the file is missing, larger than a megabyte, or is not YAML with one value a key.
     """
     path = Path(path)
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        with path.open("rb") as stream:
+            text = stream.read(MAX_BYTES + 1)
+        if len(text) > MAX_BYTES:
+            raise SettingsError(
+                f"{path}: expected settings of at most {MAX_BYTES} bytes, got more; check the path"
+            )
+        values = yaml.load(text.decode("utf-8-sig"), Loader=_Loader)
     except FileNotFoundError as error:
         raise SettingsError(f"{path}: there is no such settings file; check the path") from error
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read ({error.strerror})") from error
+    except RecursionError as error:
+        raise SettingsError(
+            f"{path}: expected YAML, one `key: value` a line, got lists within lists too deep to "
+            "read"
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise SettingsError(f"{path}: expected YAML, one `key: value` a line; {reason}") from error
@@ -238,13 +251,37 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses keys that stand twice, of which YAML would keep the last."""
+    """Refuses keys that stand twice, of which YAML would keep the last, and aliases.
+
+    A few lines of aliases of aliases stand for more values than any memory holds.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(
+                None, None, f"write out what *{event.anchor} stands for", event.start_mark
+            )
+        return super().compose_node(parent, index)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep=deep)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            # Such as 2026-99-99, which looks like a date, and what a tag does not fit.
+            kind = node.tag.rpartition(":")[2]
+            raise yaml.constructor.ConstructorError(
+                None, None, f'expected a value of the kind "{kind}"', node.start_mark
+            ) from error
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f'the key "{key}" stands twice', node.start_mark
-                )
+        seen = set()
+        for inner, _ in node.value:
+            key = self.construct_object(inner, deep=True)
+            if isinstance(key, Hashable):  # YAML itself refuses others
+                if key in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f'the key "{key}" stands twice', node.start_mark
+                    )
+                seen.add(key)
         return super().construct_mapping(node, deep)

@@ -29,6 +29,7 @@ __all__ = ["Plan", "check_reach"]
 MAX_NEIGHBOURS = 500
 # Radial functions that mostly lie beyond the largest distance in the data are not determined.
 MAX_REACH = 4.0
+SHORTEST_REACH = 0.1  # Å
 
 
 @dataclass(frozen=True)
@@ -161,9 +162,15 @@ def check_reach(dataset: Dataset, r_max: float) -> None:
     Raises
     ------
     SettingsError
-        If an atom would have more than 500 neighbours on average; or if no structure is periodic
-        and the largest distance in the data is less than a quarter of `r_max`.
+        If `r_max` is below 0.1 Å; if an atom would have more than 500 neighbours on average; or if
+        no structure is periodic and the largest distance in the data is less than a quarter of
+        `r_max`.
     """
+    if r_max < SHORTEST_REACH:
+        raise SettingsError(
+            f"r_max: {r_max:g} Å is shorter than any bond, so no atom has neighbours; choose about "
+            "5 Å"
+        )
     crystals = [frame for frame in dataset if frame.pbc.all()]
     if crystals:
         sphere = 4 / 3 * math.pi * r_max**3

@@ -30,6 +30,7 @@ from etn.sweep import EarlyStop, Schedule
 
 __all__ = ["CommonSettings", "FitSettings"]
 
+WEIGHT_LIMIT = 1e9  # squares of labels times weights stay far from the largest numbers
 R_MAX_LIMIT = 20.0  # Å; beyond, a sum over neighbours is not a model of short-ranged bonding
 
 
@@ -169,6 +170,7 @@ class CommonSettings(Options):
         "Weight of the energies over the square root of the number of atoms; zero leaves them out.",
         unit="per eV",
         ge=0,
+        le=WEIGHT_LIMIT,
         allow_inf_nan=False,
     )
     forces_weight: float = option(
@@ -176,6 +178,7 @@ class CommonSettings(Options):
         "Weight of the force components; zero leaves them out.",
         unit="per eV/Å",
         ge=0,
+        le=WEIGHT_LIMIT,
         allow_inf_nan=False,
     )
     stress_weight: Annotated[float | None, BeforeValidator(parsing.to_optional)] = option(
@@ -185,6 +188,7 @@ class CommonSettings(Options):
         unit="per eV/atom",
         form="FLOAT",
         ge=0,
+        le=WEIGHT_LIMIT,
         allow_inf_nan=False,
     )
     robust: Annotated[Literal["huber"] | None, BeforeValidator(parsing.to_optional)] = option(
@@ -254,6 +258,7 @@ class CommonSettings(Options):
         unit="GB",
         form="FLOAT",
         gt=0,
+        le=1e6,
         allow_inf_nan=False,
     )
     seed: int = option(

@@ -13,7 +13,8 @@ from typing import Any
 from etn.errors import SettingsError
 from etn.io import load, save
 from etn.network import Chain
-from etn.network.storage import chain_from_arrays, chain_to_arrays
+from etn.network.storage import Arrays, chain_from_arrays, chain_to_arrays
+from etn.stored import build, conform, unpacking
 from etn.sweep.engine import Step
 from etn.sweep.problem import Sweepable
 from etn.sweep.report import SweepRecord
@@ -74,7 +75,12 @@ class State:
             If the file is missing, damaged or of another kind.
         """
         stored = load(path, kind="checkpoint")
-        header, arrays = stored.header, stored.arrays
+        with unpacking(path, "checkpoint"):
+            return cls._unpack(stored.header, stored.arrays)
+
+    @classmethod
+    def _unpack(cls, header: Mapping[str, Any], arrays: Arrays) -> State:
+        records = conform(header["records"], list[Any], "records")
 
         def chains(group: str) -> dict[str, Chain]:
             # Checkpoints of version 0.1.0 know a single chain.
@@ -85,9 +91,9 @@ class State:
 
         return cls(
             chain_from_arrays(header["chain"], arrays),
-            tuple(SweepRecord.from_dict(record) for record in header["records"]),
+            tuple(build(SweepRecord, record, "records") for record in records),
             chain_from_arrays(header["best"], arrays, name="best"),
-            header["note"],
+            conform(header["note"], dict[str, Any], "note"),
             chains("others"),
             chains("best_others"),
         )

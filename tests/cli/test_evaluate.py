@@ -13,6 +13,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 import etn
+from etn import io
 from etn.potential import Dataset, Frame, load
 from etn.run.settings import FitSettings
 
@@ -262,3 +263,37 @@ BAD_INPUT = [
 @pytest.mark.parametrize("prepare", BAD_INPUT, ids=lambda function: function.__name__)
 def test_bad_input_gets_a_clear_error_and_touches_nothing(prepare, refused):
     refused(prepare)
+
+
+HOSTILE_NOTES = [
+    {"errors": 3},
+    {"errors": {"train": [1]}},
+    {"errors": {"train": {"energy": "low"}}},
+    {"versions": ["numpy"]},
+    {"settings": "all"},
+    [],
+    "note",
+]
+
+
+@pytest.mark.parametrize("note", HOSTILE_NOTES)
+def test_notes_that_etn_cannot_have_written_are_an_error_of_the_file(
+    finished, tmp_path, invoke, note
+):
+    stored = io.load(finished[0] / "model.etn")
+    header = {**stored.header, "note": note}
+    io.save(tmp_path / "a.etn", kind=stored.kind, header=header, arrays=stored.arrays)
+    result = invoke("info", tmp_path / "a.etn")
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"etn: {tmp_path / 'a.etn'}: the file is whole, but what it")
+
+
+def test_what_a_terminal_would_obey_is_not_printed(finished, tmp_path, invoke):
+    stored = io.load(finished[0] / "model.etn")
+    note = {"created": "\x1b[2J\x1b]0;title\x07today", "versions": {"a\rb": "\u202e1"}}
+    header = {**stored.header, "note": note}
+    io.save(tmp_path / "a.etn", kind=stored.kind, header=header, arrays=stored.arrays)
+    result = invoke("info", tmp_path / "a.etn")
+    assert result.exit_code == 0
+    assert "?[2J?]0;title?today" in result.stdout
+    assert not set("\x1b\x07\r\u202e") & set(result.stdout)

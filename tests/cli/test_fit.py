@@ -404,3 +404,14 @@ BAD_INPUT = [
 @pytest.mark.parametrize("prepare", BAD_INPUT, ids=lambda function: function.__name__)
 def test_bad_input_gets_a_clear_error_and_touches_nothing(prepare, refused):
     refused(prepare)
+
+
+def test_too_little_memory_is_told_in_one_line(data, tmp_path, invoke, monkeypatch, small):
+    def allocate(*arguments: object, **options: object) -> None:
+        raise MemoryError("Unable to allocate 59.6 GiB")
+
+    monkeypatch.setattr("etn.run.settings.fit", allocate)
+    result = invoke("fit", data / "train.xyz", "--out", tmp_path / "run", *small)
+    assert result.exit_code == 2
+    expected = "etn: out of memory (Unable to allocate 59.6 GiB); choose smaller settings\n"
+    assert result.stderr.endswith(expected)

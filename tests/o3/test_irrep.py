@@ -130,3 +130,8 @@ def test_scalar() -> None:
     assert Irrep("0e").is_scalar
     assert not Irrep("0o").is_scalar
     assert not Irrep("1e").is_scalar
+
+
+def test_a_degree_of_thousands_of_digits_is_refused():
+    with pytest.raises(IrrepsError, match="expected LP"):
+        Irrep("9" * 5000 + "e")

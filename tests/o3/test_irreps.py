@@ -266,3 +266,25 @@ def test_sort_agrees_with_e3nn_for_natural_parity(e3nn_o3: ModuleType, a: Irreps
     ours, theirs = a.sort(), e3nn_o3.Irreps(str(a)).sort()
     assert (str(ours.irreps), ours.p, ours.inv) == (str(theirs.irreps), theirs.p, theirs.inv)
     assert str(a.regroup()) == str(e3nn_o3.Irreps(str(a)).regroup())
+
+
+@pytest.mark.parametrize("text", ["9" * 5000 + "x0e", "0e+" + "9" * 5000 + "e", "1x1234567890e"])
+def test_numbers_of_too_many_digits_are_refused(text):
+    with pytest.raises(IrrepsError, match="at most 18 digits, degrees at most 9"):
+        Irreps(text)
+
+
+def test_the_largest_numbers_that_are_read():
+    assert Irreps(f"{'9' * 18}x{'9' * 9}e").dim == (10**18 - 1) * (2 * 10**9 - 1)
+
+
+def test_long_sums_are_read_in_time_proportional_to_their_length():
+    import time
+
+    def seconds(terms):
+        start = time.process_time()
+        assert len(Irreps("+".join(["0e"] * terms))) == terms
+        return time.process_time() - start
+
+    # A message that was made for every term cost the square: 12 s for these.
+    assert min(seconds(100_000) for _ in range(2)) < 4

@@ -7,16 +7,19 @@ by rounding.
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
+from ase.data import chemical_symbols
 
 from etn import network
 from etn.data import Dataset
-from etn.errors import ModelFileError
+from etn.errors import ModelFileError, SettingsError
 from etn.io import FORMAT_VERSION
 from etn.io import load as load_file
+from etn.io import save as save_file
 from etn.potential import (
     Baseline,
     Basis,
@@ -78,6 +81,19 @@ def test_a_kept_file_is_written_again_as_it_was(name, tmp_path):
     assert after.arrays.keys() == before.arrays.keys()
     for key, array in before.arrays.items():
         np.testing.assert_array_equal(after.arrays[key], array)
+
+
+def test_the_first_file_that_etn_wrote_predicts_what_it_did():
+    """Of the first commit: it knows neither error bars nor what a truncation has dropped."""
+    stored = load_file(FILES / "first.etn")
+    assert stored.format_version == 1
+    assert "uncertainty" not in stored.header
+    assert "discarded_weight" not in stored.header["chain"]
+    found = load(FILES / "first.etn").predict(Dataset.read("etn:Mo/test", index="::8"))
+    with np.load(FILES / "first.npz") as forces:
+        assert len(forces.files) == len(found)
+        for p, name in zip(found, forces.files, strict=True):
+            np.testing.assert_allclose(p.forces, forces[name], rtol=0, atol=1e-10)
 
 
 def test_every_kind_and_format_version_has_a_file():
@@ -143,3 +159,77 @@ def test_the_file_of_a_network_is_named_with_what_reads_it(tmp_path):
     network.save(network.Chain.random(["1x0e+1x1o"] * 3, seed=0), path)
     with pytest.raises(ModelFileError, match=r"of kind 'chain'; read it with etn.network.load"):
         load(path)
+
+
+# A file from elsewhere may be whole, with a checksum that fits, and say anything.
+def put(path, value):
+    def change(header, arrays):
+        *outer, last = path.split("/")
+        for key in outer:
+            header = header[key]
+        header[last] = value
+
+    return change
+
+
+def array(name, value):
+    return lambda header, arrays: arrays.update({name: value})
+
+
+def drop(name):
+    return lambda header, arrays: arrays.pop(name)
+
+
+SYMBOLS = chemical_symbols[1:]
+HOSTILE = [
+    ("polynomial", put("basis/n_max", 10**5), "n_max: expected 1..200"),
+    ("polynomial", put("basis/n_max", 8.0), "basis.n_max: expected int"),
+    ("polynomial", put("basis/n_max", True), "basis.n_max: expected int"),
+    ("polynomial", put("basis/l_max", 10**6), "l_max: expected 0..12"),
+    ("polynomial", put("basis/r_max", 1e300), "r_max <= 100"),
+    ("polynomial", put("basis/scale", "1"), "basis.scale: expected float"),
+    ("polynomial", put("basis/more", 1), "no Basis has more"),
+    ("polynomial", put("basis", []), "basis: expected dict"),
+    ("polynomial", put("basis/elements", ["Mo", "W"]), "start"),
+    ("polynomial", put("basis/elements", ["Xx"]), "chemical symbols|start"),
+    ("polynomial", put("basis/elements", "Mo"), "basis.elements: expected"),
+    ("polynomial", put("baseline/e0", {}), "symbols with an energy each, got Mo"),
+    ("polynomial", put("baseline/e0", {"Mo": None}), "baseline.e0.Mo: expected float"),
+    ("polynomial", put("baseline/zbl", 1), "baseline.zbl: expected bool"),
+    ("polynomial", put("body_order", 3.5), "body_order: expected int"),
+    ("polynomial", put("max_bond", [1]), "max_bond: expected str"),
+    ("polynomial", put("uncertainty/scales", {"energy": None}), "scales.energy"),
+    ("polynomial", array("uncertainty.spread", np.ones((2, 3))), "array uncertainty.spread"),
+    ("polynomial", array("uncertainty.inverse", np.array([[np.nan]])), "uncertainty.inverse"),
+    ("polynomial", drop("uncertainty.spread"), "it is missing"),
+    ("alloy", array("channels.0", np.full((4, 2, 3), np.inf)), "array channels.0"),
+    ("alloy", array("channels.0", np.ones((4, 2, 3))), "array channels.1: expected it in"),
+    ("alloy", put("baseline/e0", dict.fromkeys(SYMBOLS, 0.0) | {"W": "x"}), "baseline.e0.W"),
+    ("message-passing", put("messages/n_max", 10**9), "n_max: expected 1..200"),
+    ("message-passing", put("messages/outputs", "1x5000o"), "messages: l_max"),
+    ("message-passing", put("messages/outputs", "1000000000x0e"), "expected"),
+    ("message-passing", put("messages/attention", "1x100000e"), "messages: l_max"),
+    ("message-passing", put("chains/value", None), "TypeError"),
+    ("message-passing", put("chains/extra", {}), "chains|extra|legs"),
+]
+
+
+@pytest.mark.parametrize(("name", "change", "message"), HOSTILE)
+def test_a_whole_file_that_says_what_cannot_be_is_refused(name, change, message, tmp_path):
+    stored = load_file(FILES / f"{name}.etn")
+    change(stored.header, stored.arrays)
+    path = tmp_path / "a.etn"
+    save_file(path, kind=stored.kind, header=stored.header, arrays=stored.arrays)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelFileError, match=rf"a\.etn: the file is whole, .*({message})"):
+            load(path)
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_all_radial_functions_of_all_elements_are_refused_before_they_are_made():
+    basis = Basis(SYMBOLS, n_max=50, l_max=12)
+    with pytest.raises(SettingsError, match="at most 2000 over all elements, got 5900"):
+        _ = basis.leg

@@ -12,7 +12,7 @@ import pytest
 import etn
 from etn.errors import DataError, EtnError, RunFolderError, SettingsError
 from etn.potential import Baseline, Basis, Dataset, PolynomialPotential, fit
-from etn.run.folder import OUTPUTS, run_fit
+from etn.run.folder import OUTPUTS, REPLACED, run_fit
 from etn.run.settings import FitSettings
 from etn.sweep import EarlyStop
 
@@ -214,7 +214,9 @@ def test_force_replaces_the_run_and_nothing_else(settings, tmp_path, stop_after)
     with pytest.raises(KeyboardInterrupt):
         run_fit(settings, tmp_path, force=True, callbacks=[stop_after(0, within=True)])
     # What is left of the old run cannot be taken for the new one.
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt", "settings.yaml"]
+    here = sorted(path.name for path in tmp_path.iterdir())
+    assert here == ["notes.txt", REPLACED, "settings.yaml"]
+    assert {path.read_text() for path in (tmp_path / REPLACED).iterdir()} == {"old"}
     run_fit(settings, tmp_path, force=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*OUTPUTS, "notes.txt"])
     assert (tmp_path / "notes.txt").read_text() == "mine"

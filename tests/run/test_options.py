@@ -128,3 +128,17 @@ def test_numbers_that_yaml_takes_for_text(tmp_path):
     path = tmp_path / "settings.yaml"
     path.write_text("train: a.xyz\nridge: 1e-3\n")  # YAML 1.1 wants 1.0e-3
     assert FitSettings.load(path).ridge == 1e-3
+
+
+def test_messages_are_short_however_much_is_wrong(tmp_path):
+    path = tmp_path / "many.yaml"
+    path.write_text("train: a\nr_max: [" + "1, " * 50_000 + "1]\n")
+    with pytest.raises(
+        SettingsError, match=r"r_max: expected a valid number, got \[1, 1.*\.\.\.$"
+    ) as e:
+        FitSettings.load(path)
+    assert len(str(e.value)) < 600
+    path.write_text("train: a\n" + "".join(f"wrong{n}: 1\n" for n in range(3000)))
+    with pytest.raises(SettingsError, match=r'unknown key "wrong19"; and 2980 more$') as e:
+        FitSettings.load(path)
+    assert len(str(e.value)) < 1000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -144,3 +145,64 @@ def test_a_mapping_is_read_as_it_stands(tmp_path):
     path.write_text("a: {b: 1, b: 2}\n", encoding="utf-8")
     with pytest.raises(SettingsError, match='the key "b" stands twice'):
         parsing.read_yaml(path)
+
+
+LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 9)}]\n" for n in range(9)
+)
+HOSTILE_YAML = [
+    ("a: 2001-99-99", 'kind "timestamp"'),
+    (f"a: {'1' * 5000}", 'kind "int"'),
+    ("a: !!int foo", 'kind "int"'),
+    ("a: !!float foo", 'kind "float"'),
+    ("a: !!bool foo", 'kind "bool"'),
+    ("a: !!timestamp foo", 'kind "timestamp"'),
+    ("a: &a [*a]", r"write out what \*a stands for"),
+    (LAUGHS, r"write out what \*a0 stands for"),
+    ("a: !!python/object/apply:os.system [touch hacked]", "could not determine a constructor"),
+    ("a: 1\n" + "# \n" * 400_000, "at most 1000000 bytes"),
+    ("a\0: 1", "unacceptable character"),
+    ("? [a]\n: 1", "unhashable key"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), HOSTILE_YAML)
+def test_hostile_yaml_is_refused_at_once(text, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.yaml").write_text(text)
+    tracemalloc.start()
+    try:
+        with pytest.raises(SettingsError, match=rf"a\.yaml: expected .*{message}") as caught:
+            parsing.read_yaml(tmp_path / "a.yaml")
+        assert tracemalloc.get_traced_memory()[1] < 100e6
+    finally:
+        tracemalloc.stop()
+    assert len(str(caught.value)) < 500
+    assert [path.name for path in tmp_path.iterdir()] == ["a.yaml"]
+
+
+@pytest.mark.parametrize("opening", ["[", "{a: ", "- "])
+def test_yaml_too_deep_for_the_stack_is_refused(opening, tmp_path):
+    (tmp_path / "a.yaml").write_text("a: " + opening * 10**4 + "1\n")
+    with pytest.raises(SettingsError, match=r"a\.yaml: expected YAML, one `key: value` a line"):
+        parsing.read_yaml(tmp_path / "a.yaml")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path):
+    (tmp_path / "a.yaml").write_bytes(b"\xef\xbb\xbfr_max: 4.5\n")
+    assert parsing.read_yaml(tmp_path / "a.yaml") == {"r_max": 4.5}
+
+
+@pytest.mark.parametrize("huge", [10**400, str(10**400), "9" * 5000])
+@pytest.mark.parametrize(
+    "reader",
+    [parsing.to_e0, parsing.to_kind_weights, parsing.to_ridge, parsing.to_max_sweeps,
+     parsing.to_max_bond],
+)  # fmt: skip
+def test_numbers_beyond_all_are_refused_or_whole(reader, huge):
+    given = {"Mo": huge} if reader in (parsing.to_e0, parsing.to_kind_weights) else huge
+    if reader in (parsing.to_max_sweeps, parsing.to_max_bond) and huge != "9" * 5000:
+        assert reader(given) == 10**400
+        return
+    with pytest.raises(ValueError, match=r"expected|digits"):
+        reader(given)

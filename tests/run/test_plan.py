@@ -131,3 +131,8 @@ def test_a_test_set_without_labels_is_refused(mo_data, small, tmp_path):
     Dataset([bare]).write(tmp_path / "bare.xyz")
     with pytest.raises(DataError, match=r"bare.xyz: nothing to test on: no frame has an"):
         Plan.read(FitSettings(train=mo_data / "train.xyz", test=tmp_path / "bare.xyz", **small))
+
+
+def test_a_radius_shorter_than_any_bond_is_refused():
+    with pytest.raises(SettingsError, match=r"r_max: 1e-300 Å is shorter than any bond"):
+        check_reach(Dataset.read("etn:Mo/test"), 1e-300)

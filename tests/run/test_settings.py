@@ -215,3 +215,22 @@ def test_weights_of_kinds(given, expected):
 def test_malformed_weights_of_kinds(given):
     with pytest.raises(SettingsError, match="kind_weights: expected a number, zero or more, for"):
         FitSettings(train="a.xyz", kind_weights=given)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("energy_weight", 1e300),
+        ("forces_weight", 1e160),
+        ("stress_weight", 1e300),
+        ("memory", 1e300),
+        ("e0", {"Mo": -1e300}),
+        ("train", "a\0b"),
+        ("test", ["a\0b"]),
+        ("valid", "a\0b"),
+        ("e0", "a\0b"),
+    ],
+)
+def test_numbers_that_would_overflow_and_paths_that_cannot_be_are_refused(name, value):
+    with pytest.raises(SettingsError, match=f"^settings: {name}: expected "):
+        FitSettings(**{"train": "etn:Mo", name: value})

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from etn.errors import ModelFileError, SettingsError
-from etn.io import load
+from etn.io import load, save
 from etn.network import Chain
 from etn.sweep import Checkpoint, EarlyStop, LeastSquares, Schedule, State, SweepRecord, grow
 from etn.testing import random_batch
@@ -112,6 +112,37 @@ def test_a_kept_checkpoint_of_version_0_1_0_goes_on():
     for chain in (state.chain, state.best):
         assert len(chain) == 3
         assert chain.orthogonality_error() < 1e-12
+
+
+def test_kept_checkpoints_of_the_first_commit_and_of_two_layers_go_on():
+    files = Path(__file__).parent / "files"
+    assert {load(path).format_version for path in files.iterdir()} == {1}
+    first = State.load(files / "first.etn")
+    assert [(r.n_sites, r.sweep, r.discarded) for r in first.records] == [(2, 1, 0.0)]
+    assert first.chain.discarded_weight == 0.0
+    layers = State.load(files / "layers.etn")
+    assert sorted(layers.others) == sorted(layers.best_others) == ["one_layer", "value"]
+    assert {r.chain for r in layers.records} == {"", "readout", "value"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda h: h["records"].append({}), "records|TypeError"),
+        (lambda h: h["records"].append(dict.fromkeys(h["records"][0], "x")), "records"),
+        (lambda h: h.update(records=3), "records: expected list"),
+        (lambda h: h.update(note=[]), "note: expected dict"),
+        (lambda h: h.pop("best"), "KeyError: 'best'"),
+        (lambda h: h.update(others={"value": None}), "TypeError"),
+        (lambda h: h["chain"].update(legs=[["9x0e"] * 3]), "array|missing"),
+    ],
+)
+def test_a_whole_checkpoint_that_says_what_cannot_be_is_refused(change, message, tmp_path):
+    stored = load(Path(__file__).parent / "files" / "checkpoint.etn")
+    change(stored.header)
+    save(tmp_path / "a.etn", kind="checkpoint", header=stored.header, arrays=stored.arrays)
+    with pytest.raises(ModelFileError, match=rf"the file is whole, .* no checkpoint .*({message})"):
+        State.load(tmp_path / "a.etn")
 
 
 def test_a_state_with_several_chains_survives_its_file(tmp_path):

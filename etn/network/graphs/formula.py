@@ -51,8 +51,8 @@ def parse(formula: str) -> Formula:
     """
     nodes, arrow, output = formula.partition("->")
     labels: dict[str, Labels] = {}
-    at = 0
-    while nodes[at:].strip(" \t\n,"):
+    at, end = 0, len(nodes.rstrip(" \t\r\n,"))
+    while at < end:
         match = _NODE.match(nodes, at)
         if match is None:
             raise CoreError(

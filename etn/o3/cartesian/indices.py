@@ -19,6 +19,9 @@ from typing import NamedTuple
 
 from etn.errors import IrrepsError
 
+# To find a group takes n^6 steps or so: 2 s for all permutations of 18 indices.
+MAX_INDICES = 18
+
 _CONTRADICTION = "the signs contradict each other, so that only the tensor zero is left"
 
 
@@ -41,30 +44,33 @@ class SignedPermutation(NamedTuple):
 
 def _cosets(
     rank: int, generators: tuple[SignedPermutation, ...]
-) -> list[dict[int, SignedPermutation]] | None:
-    """Return representatives of the cosets at each axis, or None where the signs contradict.
+) -> list[dict[int, SignedPermutation]] | int:
+    """Return representatives of the cosets at each axis, or which generator contradicts.
+
+    That is the number of the first one whose sign does not fit those before it.
 
     Every permutation that is not yet a product of representatives becomes one itself, and its
     products with the others are examined in turn (Furst, Hopcroft and Luks, 21st FOCS (1980)).
     """
     table = [{axis: SignedPermutation(tuple(range(rank)), 1)} for axis in range(rank)]
     members: list[SignedPermutation] = []
-    waiting = list(generators)
-    while waiting:
-        rest = waiting.pop()
-        for axis, level in enumerate(table):
-            image = rest.axes[axis]
-            if image not in level:
-                level[image] = rest
-                members.append(rest)
-                waiting += [rest.then(member) for member in members]
-                waiting += [member.then(rest) for member in members]
-                break
-            rest = level[image].inverse().then(rest)
-        else:
-            # Nothing but the sign is left.
-            if rest.sign < 0:
-                return None
+    for number, generator in enumerate(generators):
+        waiting = [generator]
+        while waiting:
+            rest = waiting.pop()
+            for axis, level in enumerate(table):
+                image = rest.axes[axis]
+                if image not in level:
+                    level[image] = rest
+                    members.append(rest)
+                    waiting += [rest.then(member) for member in members]
+                    waiting += [member.then(rest) for member in members]
+                    break
+                rest = level[image].inverse().then(rest)
+            else:
+                # Nothing but the sign is left.
+                if rest.sign < 0:
+                    return number
     return table
 
 
@@ -120,7 +126,7 @@ class IndexSymmetry:
         [3, 2, 1]
         """
         table = _cosets(self.rank, self.generators)
-        if table is None:
+        if isinstance(table, int):
             raise IrrepsError(f"{self}: {_CONTRADICTION}")
         return tuple(tuple(level.values()) for level in table)
 
@@ -184,7 +190,8 @@ def parse(formula: str) -> IndexSymmetry:
     ------
     IrrepsError
         Malformed term, a letter that comes twice or is missing (the message names the term and its
-        position in the string, from 0), or signs that only the tensor zero satisfies.
+        position in the string, from 0), symmetries of more than 18 indices, or signs that only the
+        tensor zero satisfies.
 
     Examples
     --------
@@ -208,6 +215,9 @@ def parse(formula: str) -> IndexSymmetry:
         )
     first, *others = _split(formula)
     letters = first.letters
+    if others and len(letters) > MAX_INDICES:
+        problem = f"expected at most {MAX_INDICES} indices of a tensor with symmetries, "
+        raise _error(formula, 1, first.position, f"{problem}got {len(letters)}")
     generators: list[SignedPermutation] = []
     for term in others:
         for offset, letter in enumerate(term.letters):
@@ -229,13 +239,11 @@ def parse(formula: str) -> IndexSymmetry:
 
 def _check_signs(formula: str, symmetry: IndexSymmetry, others: list[_Side]) -> None:
     """Raise an :class:`IrrepsError` that names the first term whose sign contradicts the others."""
-    generators = symmetry.generators
-    if all(generator.sign > 0 for generator in generators):
+    if all(generator.sign > 0 for generator in symmetry.generators):
         return
-    if _cosets(symmetry.rank, generators) is not None:
-        return
-    for count, term in enumerate(others, start=1):
-        if _cosets(symmetry.rank, generators[:count]) is None:
-            problem = f"{_CONTRADICTION}: with the terms before it, T_{symmetry.letters} = "
-            problem += f"-T_{symmetry.letters}"
-            raise _error(formula, term.number, term.position, problem)
+    found = _cosets(symmetry.rank, symmetry.generators)
+    if isinstance(found, int):
+        term = others[found]
+        problem = f"{_CONTRADICTION}: with the terms before it, T_{symmetry.letters} = "
+        problem += f"-T_{symmetry.letters}"
+        raise _error(formula, term.number, term.position, problem)

@@ -29,6 +29,7 @@ from etn.potential.features.channels import Channels, prior_weights
 from etn.potential.features.expansion import SCALAR, Expansion
 from etn.potential.features.pairs import Pairs
 from etn.potential.features.radial import Radial
+from etn.stored import build, numbers
 
 if TYPE_CHECKING:
     from etn.data.dataset import Dataset
@@ -204,10 +205,10 @@ class Basis:
     @classmethod
     def from_arrays(cls, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Basis:
         """What :meth:`to_arrays` described; arrays of other names are ignored."""
-        basis = cls(**header)
+        basis = build(cls, header, "basis")
         if "channels.0" not in arrays:
             return basis
-        matrices = tuple(arrays[f"channels.{l}"] for l in range(basis.l_max + 1))
+        matrices = tuple(numbers(arrays, f"channels.{l}") for l in range(basis.l_max + 1))
         return replace(basis, channels=Channels(matrices))
 
     def describe(self) -> str:

@@ -88,7 +88,9 @@ class Channels:
             See :func:`prior_weights`.
         n_elements : int
         """
-        each = np.eye(n_elements * weights.shape[1]).reshape(n_elements, weights.shape[1], -1)
+        if (size := n_elements * weights.shape[1]) > 2000:  # 32 MB for each l
+            raise SettingsError(f"n_max: expected at most 2000 over all elements, got {size}")
+        each = np.eye(size).reshape(n_elements, weights.shape[1], -1)
         return cls(tuple(each * w[:, None] for w in weights))
 
     def principal(self, legs: Iterable[Blocks], most: Sequence[int | None]) -> Channels:

@@ -40,12 +40,11 @@ class Radial:
     coefficients: Array = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.n_max < 1:
-            raise SettingsError(f"n_max: expected at least 1, got {self.n_max}")
-        if not 0 <= self.r_min < self.r_max < np.inf:
-            raise SettingsError(
-                f"expected 0 <= r_min < r_max, got r_min {self.r_min} and r_max {self.r_max} Å"
-            )
+        if not 1 <= self.n_max <= 200:
+            raise SettingsError(f"n_max: expected 1..200, got {self.n_max}")
+        if not 0 <= self.r_min < self.r_max <= 100:
+            got = f"r_min {self.r_min} and r_max {self.r_max} Å"
+            raise SettingsError(f"expected 0 <= r_min < r_max <= 100, got {got}")
         # Gauss-Legendre is exact for the polynomial integrands g_n g_m r^2.
         nodes, weights = np.polynomial.legendre.leggauss(self.n_max + 8)
         half = (self.r_max - self.r_min) / 2

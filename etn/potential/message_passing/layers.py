@@ -63,12 +63,8 @@ class Layers:
     @classmethod
     def from_arrays(cls, headers: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Layers:
         """Inverse of :meth:`to_arrays`; arrays of other names are ignored."""
-        return cls(
-            **{
-                name: chain_from_arrays(header, arrays, name=name)
-                for name, header in headers.items()
-            }
-        )
+        found = {name: chain_from_arrays(h, arrays, name=name) for name, h in headers.items()}
+        return cls(**found)
 
     @property
     def n_parameters(self) -> int:

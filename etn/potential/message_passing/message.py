@@ -73,10 +73,11 @@ class Messages:
             raise SettingsError("messages: expected at least one irrep in outputs, got none")
         if self.body_order < 2:
             raise SettingsError(f"messages: body_order: expected at least 2, got {self.body_order}")
-        if self.n_max < 1:
-            raise SettingsError(f"messages: n_max: expected at least 1, got {self.n_max}")
-        if not 0 <= self.l_max <= 12:
-            raise SettingsError(f"messages: l_max: expected 0..12, got {self.l_max}")
+        if not 1 <= self.n_max <= 200:
+            raise SettingsError(f"messages: n_max: expected 1..200, got {self.n_max}")
+        every = Irreps(self.outputs) + Irreps(self.attention or "")
+        if not 0 <= self.l_max <= 12 or every.l_max > 12:
+            raise SettingsError(f"messages: l_max: expected 0..12 for all irreps, got {self.l_max}")
 
     def to_header(self) -> dict[str, int | str | None]:
         """The settings as JSON values; ``Messages(**header)`` is the inverse."""

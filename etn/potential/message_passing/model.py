@@ -19,6 +19,7 @@ from etn.potential.message_passing.edges import Edges
 from etn.potential.message_passing.layers import Layers, respond, vacuum_energies
 from etn.potential.message_passing.message import MessageCoupling, Messages
 from etn.potential.response import Response
+from etn.stored import build, conform
 
 
 class MessagePassingPotential(Potential):
@@ -151,9 +152,9 @@ class MessagePassingPotential(Potential):
         """What :meth:`to_arrays` described; arrays of other names are ignored."""
         return cls(
             Basis.from_arrays(header["basis"], arrays),
-            Messages(**header["messages"]),
-            body_order=header["body_order"],
-            max_bond=header["max_bond"],
+            build(Messages, header["messages"], "messages"),
+            body_order=conform(header["body_order"], int, "body_order"),
+            max_bond=conform(header["max_bond"], str, "max_bond"),
             baseline=baseline,
             layers=Layers.from_arrays(header["chains"], arrays) if header["chains"] else None,
         )

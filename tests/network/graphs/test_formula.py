@@ -72,3 +72,18 @@ def test_ends_are_joined_by_label():
 def test_traces_are_opened():
     assert open_trace(("a", "b", "c")) == (("a", "b", "c"), [])
     assert open_trace(("a", "a")) == (("a", "a'"), [("a", "a'")])
+
+
+def test_long_formulas_are_read_in_time_proportional_to_their_length():
+    import time
+
+    names = range(20_000)
+    start = time.process_time()
+    found = parse(" ".join(f"core{n}[a{n} b{n}]" for n in names))
+    assert len(found.labels) == len(names)
+    # The rest of the formula was copied for every core: 20 s for 100,000 of them.
+    assert time.process_time() - start < 3
+
+
+def test_white_space_at_the_end_is_none_of_the_formula():
+    assert parse("a[x]\r\n , ").labels == {"a": ("x",)}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -125,3 +126,31 @@ def test_errors_give_the_position(formula: str, message: str) -> None:
 def test_only_strings_are_formulas() -> None:
     with pytest.raises(IrrepsError, match=r"formula: expected a string .* got 3 \(int\)"):
         parse(3)  # type: ignore[arg-type]
+
+
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def everything(n, sign=""):
+    """All permutations of n indices, from an exchange and a cycle."""
+    letters = LETTERS[:n]
+    return f"{letters}={sign}{letters[1]}{letters[0]}{letters[2:]}={letters[1:]}{letters[0]}"
+
+
+def test_groups_that_take_minutes_are_refused_at_once():
+    with pytest.raises(IrrepsError, match=r"term 1 .* at most 18 indices .* got 19"):
+        parse(everything(19))
+    with pytest.raises(IrrepsError, match="got 52"):
+        parse(everything(52, "-"))
+    assert parse(LETTERS).order == 1
+    assert parse(everything(12)).order == math.factorial(12)
+
+
+def test_the_first_term_that_contradicts_is_named_after_many_that_do_not():
+    # Found anew for every term before it, the group of these would take minutes.
+    swaps = [f"{LETTERS[:12]}"] + [
+        LETTERS[:n] + LETTERS[n + 1] + LETTERS[n] + LETTERS[n + 2 : 12] for n in range(11)
+    ]
+    formula = "=".join([swaps[0], *swaps[1:] * 20, f"-{swaps[1]}"])
+    with pytest.raises(IrrepsError, match=r"term 222 .*contradict"):
+        parse(formula)

@@ -46,7 +46,7 @@ def test_frames_of_lone_atoms_have_no_basis():
         ({"l_max": -1}, r"l_max: expected 0..12, got -1"),
         ({"l_max": 13}, r"l_max: expected 0..12, got 13"),
         ({"r_max": -1.0}, "r_max -1.0"),
-        ({"n_max": 0}, "n_max: expected at least 1"),
+        ({"n_max": 0}, r"n_max: expected 1\.\.200, got 0"),
     ],
 )
 def test_settings_out_of_range(options, message):

@@ -60,7 +60,7 @@ def test_functions_are_polynomials_of_rising_degree_times_the_envelope(radial):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ((0, 1.0, 5.0), "n_max: expected at least 1, got 0"),
+        ((0, 1.0, 5.0), "n_max: expected 1..200, got 0"),
         ((4, 5.0, 5.0), "r_min < r_max"),
         ((4, -1.0, 5.0), "r_min < r_max"),
         ((4, 1.0, np.inf), "r_min < r_max"),

@@ -76,3 +76,10 @@ def test_settings_survive_their_header():
     # Terms of one irrep stand together, and the constant of a score comes first.
     assert str(messages.outputs) == "2x0e+1x1o"
     assert str(messages.score) == "1x0e+1x1o"
+
+
+@pytest.mark.parametrize("wrong", [{"outputs": "1x13e"}, {"attention": "1x5000o"}, {"l_max": 13}])
+def test_degrees_whose_couplings_no_memory_holds_are_refused(wrong):
+    with pytest.raises(SettingsError, match=r"messages: l_max: expected 0\.\.12"):
+        Messages(**wrong)
+    Messages("1x12e", attention="1x12e", l_max=12)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from etn.data.atomic_energies import AtomicEnergies
 from etn.data.checks import check_data, check_unknowns
 from etn.data.dataset import Dataset
 from etn.data.weights import count_rows
@@ -93,12 +94,13 @@ class Plan:
         for other in (valid, test):
             for frame in other or ():
                 Pairs.find([frame], basis.elements, basis.r_max)
-        model = settings.potential(basis, Baseline.fit(everything, e0=e0, zbl=settings.zbl))
+        found = AtomicEnergies.find(everything, e0, r_max=settings.r_max)
+        model = settings.potential(basis, Baseline.fit(everything, e0=found, zbl=settings.zbl))
         plan = cls(settings, train, valid, test, model, size)
         n_rows = count_rows(train, settings.weights())
         n_unknowns = count_unknowns(len(basis.elements), dict(settings))
         warnings = (*check_data(plan.datasets), *check_unknowns(n_rows, n_unknowns))
-        return replace(plan, warnings=warnings)
+        return replace(plan, warnings=(*found.warnings, *warnings))
 
     @property
     def datasets(self) -> dict[str, Dataset]:

@@ -49,8 +49,10 @@ COMPONENTS = {"energy": 1, "forces": 3, "stress": 6}
 # Residuals below (eV/atom, eV/Å) are zero by symmetry, or met exactly: they say nothing of noise.
 EXACT = 1e-9
 # A label is worth a look if it is further than this many scales from the fit, and than this many
-# times what 95 % of the labels keep within: real residuals have longer tails than normal ones.
+# times what most labels keep within: real residuals have longer tails than normal ones.
 DOUBTFUL, BEYOND_MOST = 15.0, 4.0
+# Most are 95 %, or all but this many (at most half) where these are more.
+MOST, FEW = 0.95, 5
 # Labels that pull less and less from there on.  Forces do not: their residuals have longer tails,
 # and one of them is little beside the others of its structure.
 REDESCENDING = ("energy",)
@@ -158,7 +160,8 @@ class Huber:
         >>> Huber(scales={"energy": 0.01}).doubtful("energy", np.full(50, 0.02))
         0.15
         """
-        most = float(np.quantile(norms, 0.95, method="lower")) if len(norms) else 0.0
+        few = max(FEW / max(len(norms), 2 * FEW), 1 - MOST)
+        most = float(np.quantile(norms, 1 - few, method="lower")) if len(norms) else 0.0
         return max(DOUBTFUL * self.scales.get(label, np.inf), BEYOND_MOST * most)
 
     def weights(self, label: str, norms: Array) -> Array:

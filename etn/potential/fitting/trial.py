@@ -1,9 +1,9 @@
-"""What the forces say of the energies, before anything is fitted to both.
+"""What the forces say of the labels, before anything is fitted to energies.
 
 An energy weighs as much as hundreds of force components, and a small set has few: a fit follows a
 single wrong one, spoils the forces for it, and then finds nothing wrong.  So a first, short fit is
 to forces and stresses alone.  They fix the energies up to a constant for each element, on which
-most of the energies agree; one that does not has its weight lowered before the fit begins.
+most of the energies agree; labels that do not have their weights lowered before the fit begins.
 """
 
 from __future__ import annotations
@@ -21,30 +21,28 @@ from etn.sweep import LeastSquares, Schedule, sweep
 if TYPE_CHECKING:
     from etn.potential.fitting.rows import Rows
 
-__all__ = ["judge_energies"]
+__all__ = ["judge_labels"]
 
 
-def judge_energies(rows: Rows, problem: LeastSquares, start: Chain) -> None:
-    """Take the first robust weights of the energies from a sweep over the forces alone.
+def judge_labels(rows: Rows, problem: LeastSquares, start: Chain) -> None:
+    """Take the first robust weights from one sweep over the forces and stresses alone.
 
-    Other labels keep their plain weights until they are judged by a fit to all; so do the energies
-    if no frame has forces.
+    The weights stay plain without a robust function, or where there are no energies or no forces.
 
     Parameters
     ----------
     rows : Rows
-        With a robust function.
     problem : LeastSquares
         Over these rows.
     start : Chain
         From which the fit will start; it is not changed.
     """
-    given = rows.robust
-    with_energy = [bool(group.energy and group.weighted("energy").any()) for group in rows.groups]
-    with_forces = [bool(group.weighted("forces").any()) for group in rows.groups]
-    if given is None or not any(with_energy) or not any(with_forces):
+    robust = rows.robust
+    with_energy = any(np.any(group.weighted("energy")) for group in rows.groups)
+    with_forces = any(np.any(group.weighted("forces")) for group in rows.groups)
+    if robust is None or not with_energy or not with_forces:
         return
-    # Forces that are far from all others must not spoil the trial.
+    # Forces that are far larger than all others must not spoil the trial.
     rows.robust = Huber()
     rows.reweigh(start, [-group.targets for group in rows.groups])
     for group, weights in zip(rows.groups, rows.row_weights, strict=True):
@@ -52,24 +50,24 @@ def judge_energies(rows: Rows, problem: LeastSquares, start: Chain) -> None:
     chain = start.canonicalize(0)
     for step in sweep(chain, problem, Schedule(max_sweeps=1)):
         chain = step.chain
-    rows.robust = given
-    rows.reweigh(start, _energy_errors(rows, chain))
+    rows.robust = robust
+    rows.reweigh(chain, _without_offsets(rows, rows.errors(chain)))
 
 
-def _energy_errors(rows: Rows, chain: Chain) -> list[Array]:
-    """Errors of the energies beyond an offset for each element, and zero for all other rows."""
-    found = [np.zeros(len(group.targets)) for group in rows.groups]
+def _without_offsets(rows: Rows, errors: list[Array]) -> list[Array]:
+    """Errors of all rows, those of the energies less an offset for each element."""
     judged = []
-    for group, own, every in zip(rows.groups, found, rows.errors(chain), strict=True):
+    for group, own in zip(rows.groups, errors, strict=True):
+        shares = count_atoms(group.frames, rows.basis.elements) / group.sizes[:, None]
         if group.energy:
-            shares = count_atoms(group.frames, rows.basis.elements) / group.sizes[:, None]
-            errors = group.labels(every)["energy"][:, 0] / group.sizes
-            # A view, to be written to.
-            judged.append((group, shares, errors, group.labels(own)["energy"][:, 0]))
+            # A view of the errors, to be written to.
+            judged.append(
+                (group.weighted("energy"), group.sizes, shares, group.labels(own)["energy"])
+            )
     offsets = composition_offsets(
-        np.concatenate([shares[g.weighted("energy")] for g, shares, _, _ in judged]),
-        np.concatenate([errors[g.weighted("energy")] for g, _, errors, _ in judged]),
+        np.concatenate([shares[known] for known, _, shares, _ in judged]),
+        np.concatenate([(left[:, 0] / sizes)[known] for known, sizes, _, left in judged]),
     )
-    for group, shares, errors, left in judged:
-        left[:] = group.sizes * (errors - shares @ offsets)
-    return found
+    for _, sizes, shares, left in judged:
+        left[:, 0] -= sizes * (shares @ offsets)
+    return errors

@@ -57,7 +57,7 @@ class AtomicEnergies:
     --------
     >>> from etn.data import Dataset
     >>> AtomicEnergies.find(Dataset.read("etn:Mo/train"), r_max=5.0)
-    AtomicEnergies(values={'Mo': -3.964369}, warnings=())
+    AtomicEnergies(values={'Mo': -3.630033}, warnings=())
     """
 
     values: Mapping[str, float]

@@ -99,7 +99,7 @@ class Huber:
     >>> round(huber.scales["energy"], 5)
     0.00297
     >>> np.round(huber.weights("energy", np.array([0.001, 0.5])), 4)
-    array([1.    , 0.0593])
+    array([1.    , 0.0053])
     """
 
     threshold: float = 1.345

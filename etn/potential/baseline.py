@@ -52,7 +52,7 @@ class Baseline:
     ) -> Baseline:
         """Baseline of a data set.
 
-        What speaks against E0 is logged at the level WARNING, see :class:`AtomicEnergies`.
+        What speaks against E0 is logged at the level WARNING, see :class:`~etn.data.atomic_energies.AtomicEnergies`.
 
         Parameters
         ----------

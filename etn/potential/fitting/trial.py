@@ -26,6 +26,8 @@ __all__ = ["judge_labels"]
 
 # Copies of each irrep on the bond of the trial: about as good a judge as more, in half the time.
 BOND = 2
+# Rows for each unknown that are enough for it: of many data it takes a part, evenly spread.
+ENOUGH = 50
 
 
 def judge_labels(rows: Rows, problem: LeastSquares, start: Chain) -> None:
@@ -55,7 +57,14 @@ def judge_labels(rows: Rows, problem: LeastSquares, start: Chain) -> None:
     chain = Chain.random(
         [rows.basis.leg] * 2, start=rows.basis.start, max_bond=narrow, seed=0
     ).canonicalize(0)
-    for step in sweep(chain, problem, Schedule(max_sweeps=1)):
+    every = max(1, int(len(rows) / (ENOUGH * chain.n_parameters)))
+    trial = LeastSquares(
+        lambda: rows.builders()[::every],
+        ridge=problem.ridge,
+        max_grams=problem.max_grams,
+        threads=problem.threads,
+    )
+    for step in sweep(chain, trial, Schedule(max_sweeps=1)):
         chain = step.chain
     rows.robust = robust
     rows.reweigh(chain, _without_offsets(rows, rows.errors(chain)))

@@ -52,19 +52,14 @@ class Baseline:
     ) -> Baseline:
         """Baseline of a data set.
 
-        What speaks against E0 is logged at the level WARNING, see :class:`~etn.data.atomic_energies.AtomicEnergies`.
+        What speaks against E0 is logged at the level WARNING.
 
         Parameters
         ----------
         dataset : Dataset
         e0 : str, mapping, Dataset or AtomicEnergies
-            "isolated": from the frames whose atoms have no neighbours; "by-config NAME": from
-            the frames with one atom and this ``config_type``, whatever their cell; "lstsq": least
-            squares of the energies against the composition, of minimal norm where that does
-            not fix them; "cohesive": these plus the measured cohesive energy of each element,
-            an estimate of isolated atoms within some tenths of an eV; "auto": isolated atoms,
-            and the estimate for elements that have none; a mapping of symbol to energy; or
-            another data set with the isolated atoms.
+            "auto", "isolated", "by-config NAME", "cohesive", "lstsq", eV by symbol, or a data set
+            with the isolated atoms: see :meth:`etn.data.atomic_energies.AtomicEnergies.find`.
         zbl : bool
         r_max : float
             Radius of the potential, Å: an atom is isolated if it has no neighbour within it.

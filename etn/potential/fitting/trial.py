@@ -44,9 +44,8 @@ def judge_labels(rows: Rows, problem: LeastSquares, start: Chain) -> None:
         Two sites, from which the fit will start; it is not changed.
     """
     robust = rows.robust
-    with_energy = any(np.any(group.weighted("energy")) for group in rows.groups)
-    with_forces = any(np.any(group.weighted("forces")) for group in rows.groups)
-    if robust is None or not with_energy or not with_forces:
+    labels = [x for x in ("energy", "forces") if any(g.weighted(x).any() for g in rows.groups)]
+    if robust is None or len(labels) < 2:
         return
     # Forces that are far larger than all others must not spoil the trial.
     rows.robust = Huber()

@@ -8,6 +8,7 @@ most of the energies agree; labels that do not have their weights lowered before
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,12 +58,8 @@ def judge_labels(rows: Rows, problem: LeastSquares, start: Chain) -> None:
         [rows.basis.leg] * 2, start=rows.basis.start, max_bond=narrow, seed=0
     ).canonicalize(0)
     every = max(1, int(len(rows) / (ENOUGH * chain.n_parameters)))
-    trial = LeastSquares(
-        lambda: rows.builders()[::every],
-        ridge=problem.ridge,
-        max_grams=problem.max_grams,
-        threads=problem.threads,
-    )
+    trial = copy(problem)
+    trial.batches = lambda: rows.builders()[::every]
     for step in sweep(chain, trial, Schedule(max_sweeps=1)):
         chain = step.chain
     rows.robust = robust

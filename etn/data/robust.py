@@ -11,6 +11,14 @@ minimum is found by reweighted least squares: with the weights c s / |r| beyond 
 present residuals, the weighted sum of squares plus a constant touches rho from above, so whatever
 lowers the one lowers the other.  As rho rises with s, so that a smaller scale only lowers it,
 scales that never rise keep the objective falling.
+
+A wrong energy carries a whole structure, and in a small set even the bounded pull of Huber's
+function is too much: beyond the norm T from which on a label is doubtful, the rho of energies grows
+as slowly as a logarithm, ::
+
+    rho(r) = 2 c s T - (c s)^2 + 2 c s T ln(|r| / T)    for |r| > T,
+
+the weights are c s T / |r|^2, and a label pulls the less, the further it is off.
 """
 
 from __future__ import annotations
@@ -25,7 +33,14 @@ from scipy import special
 from etn.backend import FloatArray as Array
 from etn.errors import SettingsError
 
-__all__ = ["Doubt", "Huber", "describe_doubts", "weighed_down", "without_scales"]
+__all__ = [
+    "Doubt",
+    "Huber",
+    "composition_offsets",
+    "describe_doubts",
+    "weighed_down",
+    "without_scales",
+]
 
 
 # Components of each label that are weighed together: a force vector as a whole, so that the
@@ -34,10 +49,17 @@ COMPONENTS = {"energy": 1, "forces": 3, "stress": 6}
 # Residuals below (eV/atom, eV/Å) are zero by symmetry, or met exactly: they say nothing of noise.
 EXACT = 1e-9
 # A label is worth a look if it is further than this many scales from the fit, and than this many
-# times what 95 % of the labels keep within: real residuals have longer tails than normal ones.
+# times what most labels keep within: real residuals have longer tails than normal ones.
 DOUBTFUL, BEYOND_MOST = 15.0, 4.0
+# Most are 95 %, or all but this many (at most half) where these are more.
+MOST, FEW = 0.95, 5
+# Labels that pull less and less from there on.  Forces do not: their residuals have longer tails,
+# and one of them is little beside the others of its structure.
+REDESCENDING = ("energy",)
 # How many frames a message names.
 _NAMED = 5
+# Iterations of least absolute deviations, and the residuals of weight one, in medians.
+_REWEIGHTED, _SMALL = 50, 0.1
 
 
 @dataclass
@@ -57,6 +79,8 @@ class Huber:
         from a fit that has not learned them yet: only what is far beyond that is wrong.
     scales : dict of str to float
         Of the labels whose residuals have been seen, in eV/atom and eV/Å.
+    tails : dict of str to float
+        The norms T beyond which these labels pull less and less; of energies only.
 
     Raises
     ------
@@ -75,12 +99,13 @@ class Huber:
     >>> round(huber.scales["energy"], 5)
     0.00297
     >>> np.round(huber.weights("energy", np.array([0.001, 0.5])), 4)
-    array([1.    , 0.0593])
+    array([1.    , 0.0053])
     """
 
     threshold: float = 1.345
     energy_threshold: float = 10.0
     scales: dict[str, float] = field(default_factory=dict)
+    tails: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("threshold", "energy_threshold"):
@@ -102,17 +127,21 @@ class Huber:
                 normal = np.sqrt(special.chdtri(COMPONENTS[label], 0.5))
                 scale = float(np.median(seen) / normal)
                 self.scales[label] = min(scale, self.scales.get(label, np.inf))
+                if label in REDESCENDING:
+                    tail = max(self.doubtful(label, norms), self.limit(label))
+                    self.tails[label] = min(tail, self.tails.get(label, np.inf))
 
     def measures(self) -> dict[str, float]:
-        """The scales under the names that they have in the record of a sweep."""
-        return {f"scale {label[0].upper()}": scale for label, scale in self.scales.items()}
+        """The scales and tails under the names that they have in the record of a sweep."""
+        found = {f"scale {label[0].upper()}": scale for label, scale in self.scales.items()}
+        return found | {f"scale tail {label[0].upper()}": t for label, t in self.tails.items()}
 
     def restore(self, measures: Mapping[str, float]) -> None:
-        """Take the scales over from the record of a sweep."""
+        """Take scales and tails over from the record of a sweep."""
         for label in COMPONENTS:
-            name = f"scale {label[0].upper()}"
-            if name in measures:
-                self.scales[label] = measures[name]
+            for name, found in (("scale", self.scales), ("scale tail", self.tails)):
+                if (key := f"{name} {label[0].upper()}") in measures:
+                    found[label] = measures[key]
 
     def limit(self, label: str) -> float:
         """Norm of a residual beyond which it is down-weighted; infinite before any was seen."""
@@ -131,21 +160,59 @@ class Huber:
         >>> Huber(scales={"energy": 0.01}).doubtful("energy", np.full(50, 0.02))
         0.15
         """
-        most = float(np.quantile(norms, 0.95, method="lower")) if len(norms) else 0.0
+        few = max(FEW / max(len(norms), 2 * FEW), 1 - MOST)
+        most = float(np.quantile(norms, 1 - few, method="lower")) if len(norms) else 0.0
         return max(DOUBTFUL * self.scales.get(label, np.inf), BEYOND_MOST * most)
 
     def weights(self, label: str, norms: Array) -> Array:
-        """What multiplies squared residuals: min(1, c s / |r|)."""
+        """What multiplies squared residuals: min(1, c s / |r|), times T / |r| in the tail."""
         limit = self.limit(label)
         if limit == np.inf:
             return np.ones(len(norms))
-        return np.where(norms > limit, limit / np.maximum(norms, limit), 1.0)
+        weights = np.where(norms > limit, limit / np.maximum(norms, limit), 1.0)
+        return weights / np.maximum(norms / self.tails.get(label, np.inf), 1.0)
 
     def loss(self, label: str, norms: Array) -> Array:
         """rho(r) of each residual."""
-        beyond = np.maximum(norms - self.limit(label), 0.0)
+        limit, tail = self.limit(label), self.tails.get(label, np.inf)
+        near = np.minimum(norms, tail)
         # |r|^2 - (|r| - c s)^2 beyond the limit, which may be infinite.
-        return norms**2 - beyond**2
+        rho: Array = near**2 - np.maximum(near - limit, 0.0) ** 2
+        far = norms > tail
+        rho[far] += 2 * limit * tail * np.log(norms[far] / tail)
+        return rho
+
+
+def composition_offsets(composition: Array, residuals: Array) -> Array:
+    """Offset of each element that leaves the least sum of absolute residuals.
+
+    Most energies agree on the offsets; unlike with squares, the wrong ones have no say in them.
+
+    Parameters
+    ----------
+    composition : (frames, elements)
+        Fraction of the atoms of each frame that are of each element.
+    residuals : (frames,)
+        Per atom.
+
+    Returns
+    -------
+    (elements,): of least norm where the compositions do not fix them.
+
+    Examples
+    --------
+    >>> mixed = np.array([[1, 0], [1, 0], [1, 0], [0.5, 0.5], [0, 1]])
+    >>> composition_offsets(mixed, np.array([3.0, 90.0, 3.0, 2.0, 1.0])).round(6)
+    array([3., 1.])
+    """
+    weights = np.ones(len(residuals))
+    for _ in range(_REWEIGHTED):
+        root = np.sqrt(weights)
+        offsets = np.linalg.lstsq(root[:, None] * composition, root * residuals, rcond=None)[0]
+        left = np.abs(residuals - composition @ offsets)
+        small = _SMALL * float(np.median(left)) + EXACT
+        weights = small / np.maximum(left, small)
+    return np.asarray(offsets)
 
 
 def weighed_down(measures: Mapping[str, float]) -> str:

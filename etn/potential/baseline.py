@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,13 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from etn.backend import FloatArray as Array
-from etn.data.cohesive import cohesive_energy
-from etn.errors import DataError, SettingsError
+from etn.data.atomic_energies import AtomicEnergies
 from etn.potential.features.pairs import Pairs
 from etn.potential.zbl import switch_radii, zbl
 
 if TYPE_CHECKING:
     from etn.data.dataset import Dataset
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,22 +46,23 @@ class Baseline:
         cls,
         dataset: Dataset,
         *,
-        e0: str | Mapping[str, float] | Dataset = "auto",
+        e0: str | Mapping[str, float] | Dataset | AtomicEnergies = "auto",
         zbl: bool = False,
+        r_max: float = 5.2,
     ) -> Baseline:
         """Baseline of a data set.
+
+        What speaks against E0 is logged at the level WARNING.
 
         Parameters
         ----------
         dataset : Dataset
-        e0 : str, mapping or Dataset
-            "isolated": energies of the single-atom frames of the data set; "lstsq": least
-            squares of the energies against the composition, of minimal norm where that does
-            not fix them; "cohesive": these plus the measured cohesive energy of each element,
-            an estimate of isolated atoms within some tenths of an eV; "auto": isolated atoms
-            if all elements have such a frame, else the estimate; a mapping of symbol to energy;
-            or another data set with the isolated atoms.
+        e0 : str, mapping, Dataset or AtomicEnergies
+            "auto", "isolated", "by-config NAME", "cohesive", "lstsq", eV by symbol, or a data set
+            with the isolated atoms: see :meth:`etn.data.atomic_energies.AtomicEnergies.find`.
         zbl : bool
+        r_max : float
+            Radius of the potential, Å: an atom is isolated if it has no neighbour within it.
 
         Raises
         ------
@@ -68,25 +71,11 @@ class Baseline:
         SettingsError
             If ``e0`` is none of these.
         """
-        elements = dataset.elements
-        if isinstance(e0, Mapping):
-            return cls(_complete(dict(e0), elements, "the given e0"), zbl)
-        if not isinstance(e0, str):
-            return cls(_complete(_isolated(e0), elements, f"{e0.source or 'the data set'}"), zbl)
-        if e0 == "isolated":
-            return cls(_complete(_isolated(dataset), elements, "the training set"), zbl)
-        if e0 == "lstsq":
-            return cls(_least_squares(dataset), zbl)
-        if e0 == "cohesive":
-            return cls(_estimate(dataset), zbl)
-        if e0 == "auto":
-            found = _isolated(dataset)
-            complete = all(symbol in found for symbol in elements)
-            return cls(found if complete else _estimate(dataset), zbl)
-        raise SettingsError(
-            'e0: expected "auto", "isolated", "lstsq", "cohesive", a mapping of symbol to eV or a '
-            f"data set of isolated atoms, got {e0!r}"
-        )
+        if not isinstance(e0, AtomicEnergies):
+            e0 = AtomicEnergies.find(dataset, e0, r_max=r_max)
+            for text in e0.warnings:
+                logger.warning("%s", text)
+        return cls(dict(e0.values), zbl)
 
     def evaluate(
         self, pairs: Pairs, elements: tuple[str, ...], r_max: float = np.inf
@@ -127,47 +116,3 @@ class Baseline:
         np.subtract.at(forces, neighbor, pull)
         np.add.at(strain, pairs.sample_frame[center], pull[:, :, None] * vector[:, None, :])
         return energies, forces, strain
-
-
-def _isolated(dataset: Dataset) -> dict[str, float]:
-    return {
-        frame.symbols[0]: frame.energy
-        for frame in dataset
-        if frame.n_atoms == 1 and frame.energy is not None and not frame.pbc.any()
-    }
-
-
-def _complete(e0: dict[str, float], elements: tuple[str, ...], where: str) -> dict[str, float]:
-    missing = [symbol for symbol in elements if symbol not in e0]
-    if missing:
-        raise DataError(
-            f"e0: {where} has no isolated atom of {', '.join(missing)} (a non-periodic frame "
-            'with one atom and an energy): add it, give its energy, or use e0="lstsq"'
-        )
-    return {symbol: float(e0[symbol]) for symbol in elements}
-
-
-def _least_squares(dataset: Dataset) -> dict[str, float]:
-    frames = [frame for frame in dataset if frame.energy is not None]
-    if not frames:
-        raise DataError(
-            "e0: no frame has an energy, so the energies of the atoms cannot be found: "
-            "check the key of the energy, or give e0 as a mapping of symbol to eV"
-        )
-    counts = np.array(
-        [[frame.symbols.count(symbol) for symbol in dataset.elements] for frame in frames]
-    )
-    n = counts.sum(1)
-    energies = np.array([frame.energy for frame in frames])
-    # Energies per atom: large frames do not count more than small ones.
-    solution = np.linalg.lstsq(counts / n[:, None], energies / n, rcond=None)[0]
-    return {s: float(e) for s, e in zip(dataset.elements, solution, strict=True)}
-
-
-def _estimate(dataset: Dataset) -> dict[str, float]:
-    """Energies of isolated atoms as far above the data as the elements are bound.
-
-    A potential is pinned to them where an atom has no neighbours.  With the energies of the data
-    themselves there, it would bend back on the way to surfaces and vacancies.
-    """
-    return {s: round(e + cohesive_energy(s), 6) for s, e in _least_squares(dataset).items()}

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from etn.data.atomic_energies import is_mode
 from etn.errors import EtnError, SettingsError
 from etn.o3 import Irreps
 
@@ -161,7 +162,7 @@ def to_e0(value: Any) -> str | dict[str, float]:
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, str) and value and "\0" not in value:
-        if "=" not in value:
+        if is_mode(value) or "=" not in value:
             return value
         parts = [part.partition("=") for part in value.split(",")]
         value = {symbol.strip(): energy for symbol, _, energy in parts}
@@ -170,8 +171,8 @@ def to_e0(value: Any) -> str | dict[str, float]:
         if all(energy is not None and abs(energy) < 1e9 for energy in energies.values()):
             return {symbol: energy for symbol, energy in energies.items() if energy is not None}
     raise ValueError(
-        'expected "auto", "isolated", "lstsq", "cohesive", energies in eV (such as '
-        "Mo=-4.2,Nb=-2.6), or the "
+        'expected "auto", "isolated", "by-config NAME", "lstsq", "cohesive", energies in eV '
+        "(such as Mo=-4.2,Nb=-2.6), or the "
         f"path of a data set with isolated atoms, got {given!r}"
     )
 

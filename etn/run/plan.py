@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from etn.data.atomic_energies import AtomicEnergies
 from etn.data.checks import check_constants, check_data, check_unknowns
 from etn.data.dataset import Dataset
 from etn.data.force_cap import describe_left_out, split_by_force
@@ -114,16 +115,18 @@ class Plan:
         for other in (valid, test, *left_out.values()):
             for frame in other or ():
                 Pairs.find([frame], basis.elements, basis.r_max)
-        model = settings.potential(basis, Baseline.fit(everything, e0=e0, zbl=settings.zbl))
+        found = AtomicEnergies.find(everything, e0, r_max=settings.r_max)
+        model = settings.potential(basis, Baseline.fit(everything, e0=found, zbl=settings.zbl))
         plan = cls(settings, train, valid, test, model, size)
         n_unknowns = count_unknowns(len(basis.elements), dict(settings))
         warnings = (
+            *found.warnings,
             *check_data(plan.datasets),
             *check_constants(train, settings.energy_weight),
             *check_unknowns(n_rows, n_unknowns),
         )
-        found = {name: frames for name, frames in left_out.items() if frames is not None}
-        return replace(plan, warnings=warnings, left_out=found)
+        capped = {name: frames for name, frames in left_out.items() if frames is not None}
+        return replace(plan, warnings=warnings, left_out=capped)
 
     @property
     def datasets(self) -> dict[str, Dataset]:

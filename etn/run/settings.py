@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, model_validator
 
+from etn.data.atomic_energies import is_mode
 from etn.data.dataset import Dataset
 from etn.data.embedded import PREFIX
 from etn.data.labels import LabelKeys
@@ -155,9 +156,10 @@ class CommonSettings(Options):
     )
     e0: Annotated[str | dict[str, float], BeforeValidator(parsing.to_e0)] = option(
         default_of(Baseline.fit, "e0"),
-        "Energies of isolated atoms: from single-atom frames (isolated), by least squares "
-        "(lstsq), by these plus cohesive energies (cohesive), isolated atoms or else cohesive "
-        "(auto), as numbers (Mo=-4.2,Nb=-2.6), or from a file.",
+        "Energies of isolated atoms: from frames whose atoms have no neighbours within r_max "
+        "(isolated), from single atoms of a config_type ('by-config NAME'), by least squares "
+        "(lstsq), by these plus cohesive energies (cohesive), isolated atoms and cohesive for "
+        "elements that have none (auto), as numbers (Mo=-4.2,Nb=-2.6), or from a file.",
         unit="eV",
         form="SPEC",
     )
@@ -316,13 +318,7 @@ class CommonSettings(Options):
     @property
     def e0_path(self) -> str | None:
         """The data set with the isolated atoms, if `e0` names one."""
-        named = isinstance(self.e0, str) and self.e0 not in (
-            "auto",
-            "isolated",
-            "lstsq",
-            "cohesive",
-        )
-        return str(self.e0) if named else None
+        return self.e0 if isinstance(self.e0, str) and not is_mode(self.e0) else None
 
     def read(self, source: str | tuple[str, ...]) -> Dataset:
         """Read data with the label keys of these settings."""

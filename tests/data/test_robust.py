@@ -7,7 +7,7 @@ import pytest
 import scipy.optimize
 import scipy.stats
 
-from etn.data.robust import Doubt, Huber, describe_doubts
+from etn.data.robust import Doubt, Huber, composition_offsets, describe_doubts
 from etn.errors import SettingsError
 
 
@@ -57,6 +57,68 @@ def test_scales_never_rise_and_exact_residuals_do_not_count():
     before = dict(huber.scales)
     huber.update({"energy": np.array([7.0])})
     assert huber.scales == before
+
+
+def test_energies_in_the_tail_pull_less_the_further_they_are_off(rng):
+    huber = Huber()
+    norms = np.abs(rng.normal(size=99))
+    huber.update({"energy": np.append(0.01 * norms, [0.5, 5.0]), "forces": norms})
+    scale, tail = huber.scales["energy"], huber.tails["energy"]
+    assert tail == pytest.approx(15 * scale)
+    assert set(huber.tails) == {"energy"}
+    far = np.array([0.5, 5.0])
+    weights = huber.weights("energy", far)
+    np.testing.assert_allclose(weights, 10 * scale * tail / far**2, rtol=1e-12)
+    assert np.all(np.diff(weights * far) < 0)
+    # The loss is continuous with the weights as half its slope over the residual, on both sides.
+    step = 1e-7
+    for at in (0.99 * tail, 1.01 * tail, 0.5):
+        one, two = huber.loss("energy", np.array([at - step, at + step]))
+        (weight,) = huber.weights("energy", np.array([at]))
+        assert (two - one) / (4 * step * at) == pytest.approx(weight, rel=1e-5)
+    inside, outside = huber.loss("energy", tail * np.array([1 - 1e-12, 1 + 1e-12]))
+    assert inside == pytest.approx(outside, rel=1e-9)
+
+
+def test_the_weighted_squares_touch_the_loss_from_above():
+    huber = Huber(scales={"energy": 0.01}, tails={"energy": 0.15})
+    norms = np.geomspace(1e-3, 10, 200)
+    for at in (0.05, 0.12, 0.3, 4.0):
+        (weight,) = huber.weights("energy", np.array([at]))
+        (offset,) = huber.loss("energy", np.array([at])) - weight * at**2
+        assert np.all(weight * norms**2 + offset >= huber.loss("energy", norms) - 1e-12)
+
+
+def test_tails_never_rise_and_stand_in_the_record():
+    huber = Huber()
+    huber.update({"energy": np.array([0.01, 0.02, 0.03])})
+    before = dict(huber.tails)
+    huber.update({"energy": np.array([1.0, 2.0, 3.0])})
+    assert huber.tails == before
+    other = Huber()
+    other.restore(huber.measures())
+    assert other == huber
+
+
+def test_offsets_are_those_of_the_majority(rng):
+    composition = rng.dirichlet([1, 1, 1], size=60)
+    offsets = np.array([3.5, -2.0, 0.1])
+    residuals = composition @ offsets + 1e-3 * rng.normal(size=60)
+    residuals[:15] += 5.0 + rng.random(15)
+    found = composition_offsets(composition, residuals)
+    np.testing.assert_allclose(found, offsets, atol=0.01)
+    # The least sum of absolute residuals, as a linear programme.
+    n = len(residuals)
+    cost = np.concatenate([np.zeros(3), np.ones(n)])
+    above = np.block([[composition, -np.eye(n)], [-composition, -np.eye(n)]])
+    exact = scipy.optimize.linprog(
+        cost,
+        above,
+        np.concatenate([residuals, -residuals]),
+        bounds=[(None, None)] * 3 + [(0, None)] * n,
+    )
+    left = np.abs(residuals - composition @ found).sum()
+    assert left == pytest.approx(exact.fun, rel=1e-3)
 
 
 def test_a_threshold_must_be_positive():

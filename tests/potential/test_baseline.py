@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from etn.data.atomic_energies import AtomicEnergies
 from etn.errors import DataError, SettingsError
 from etn.potential import Baseline, Dataset, Frame
 from etn.potential.features.pairs import Pairs
@@ -34,11 +35,13 @@ def test_isolated_atoms_give_e0():
         assert Baseline.fit(data, e0=how).e0 == {"Cu": -1.5, "Mo": -4.5}
 
 
-def test_auto_falls_back_to_cohesive_energies():
+def test_auto_estimates_elements_without_an_isolated_atom(caplog):
+    data = Dataset([*alloy(), atom(29, -1.5)])
+    mo = pytest.approx(-10.0 + 6.82)
+    assert Baseline.fit(data, e0="auto").e0 == {"Cu": -1.5, "Mo": mo}
+    assert "that of Mo (-3.18 eV) is an estimate" in caplog.text
+    assert Baseline.fit(data, e0="cohesive").e0 == {"Cu": pytest.approx(-3.0 + 3.49), "Mo": mo}
     data = Dataset([*alloy(), atom(29, -3.0)])
-    for how in ("auto", "cohesive"):
-        e0 = Baseline.fit(data, e0=how).e0
-        assert e0 == {"Cu": pytest.approx(-3.0 + 3.49), "Mo": pytest.approx(-10.0 + 6.82)}
     assert Baseline.fit(data, e0="lstsq").e0 == {
         "Cu": pytest.approx(-3.0),
         "Mo": pytest.approx(-10.0),
@@ -101,10 +104,22 @@ def test_what_is_missing_is_named(e0, error, message):
         Baseline.fit(Dataset(alloy()), e0=e0)
 
 
-def test_a_periodic_single_atom_is_not_isolated():
-    data = Dataset([molecule([29, 29], -7.0), atom(29, -99.0, pbc=True)])
+def test_an_atom_is_isolated_if_no_image_is_in_reach(caplog):
+    data = Dataset([molecule([29, 29], -7.0), atom(29, -1.5, pbc=True)])
+    assert Baseline.fit(data, e0="isolated").e0 == {"Cu": -1.5}
+    assert not caplog.records
     with pytest.raises(DataError, match="no isolated atom of Cu"):
-        Baseline.fit(data, e0="isolated")
+        Baseline.fit(data, e0="isolated", r_max=20.1)
+
+
+def test_energies_of_free_atoms_below_the_data_are_logged_unless_they_were_found_before(caplog):
+    data = Dataset([molecule([29, 29], -7.0)])
+    found = AtomicEnergies.find(data, {"Cu": -99.0}, r_max=5.2)
+    assert Baseline.fit(data, e0=found).e0 == {"Cu": -99.0}
+    assert not caplog.records
+    Baseline.fit(data, e0={"Cu": -99.0})
+    (record,) = caplog.records
+    assert record.getMessage() == found.warnings[0]
 
 
 def test_no_energy_at_all():

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from etn.data.neighbours import neighbour_list
 from etn.errors import DataError
 
 if TYPE_CHECKING:
     from etn.data.frame import Frame
-
-# Atoms nearer than this (Å) are a mistake in the input, not a structure.
-COINCIDENT = 1e-3
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ class Pairs:
         DataError
             If atoms coincide, or a frame holds an element that is not in ``elements``.
         """
-        parts = [_frame_pairs(frame, r_max) for frame in frames]
+        parts = [neighbour_list(frame, r_max) for frame in frames]
         offsets = np.cumsum([0] + [frame.n_atoms for frame in frames])
         return cls(
             sample=np.arange(offsets[-1]),
@@ -132,31 +130,3 @@ def element_indices(frame: Frame, elements: Sequence[str]) -> NDArray[np.int64]:
             "or take the frame out"
         )
     return np.array([known[symbol] for symbol in frame.symbols], dtype=np.int64)
-
-
-def _frame_pairs(
-    frame: Frame, r_max: float
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    from ase.geometry import complete_cell
-    from vesin import NeighborList
-
-    periodic = np.asarray(frame.pbc, dtype=bool)
-    cell = (
-        complete_cell(np.where(periodic[:, None], frame.cell, 0.0))
-        if periodic.any()
-        else (np.zeros((3, 3)))
-    )
-    neighbours = NeighborList(cutoff=r_max, full_list=True, sorted=True, n_threads=1)
-    i, j, d, vector = neighbours.compute(
-        points=np.ascontiguousarray(frame.positions),
-        box=np.ascontiguousarray(cell),
-        periodic=periodic,
-        quantities="ijdD",
-    )
-    if len(d) and d.min() < COINCIDENT:
-        at = int(np.argmin(d))
-        raise DataError(
-            f"frame {frame.name}: atoms {int(i[at])} and {int(j[at])} coincide "
-            f"(distance {d[at]:.1e} Å): remove one of them or correct the positions"
-        )
-    return i.astype(np.int64), j.astype(np.int64), vector, d

@@ -17,6 +17,7 @@ from etn.potential.fitting.memory import MemoryPlan
 from etn.potential.fitting.objective import FIRST_RIDGE, Objective
 from etn.potential.fitting.rows import Rows
 from etn.potential.fitting.supervision import Supervision
+from etn.potential.fitting.trial import judge_labels
 from etn.potential.polynomial import PolynomialPotential
 from etn.sweep import Callback, LeastSquares, Report, Schedule, State, grow, polish
 
@@ -160,6 +161,8 @@ def fit(
     if resume is not None:
         supervision.restore(resume.records, resume.chain)
         problem.ridge = supervision.ridge
+    else:
+        judge_labels(rows, problem, start)
 
     def measure(chain: Chain) -> dict[str, float]:
         return supervision.measure(chain) | supervision.choose_ridge(problem, chain)

@@ -79,8 +79,8 @@ class Supervision(Generic[Network]):
             found |= self._rows.reweigh(network, errors)
         if self._checks is not None:
             judge = self._checks.robust
-            if judge is not None and self._rows.robust is not None:
-                judge.scales = judge.scales or dict(self._rows.robust.scales)
+            if judge is not None and self._rows.robust is not None and not judge.scales:
+                judge.restore(self._rows.robust.measures())
             checked = self._checks.measure(network)
             found |= {f"valid {name}": value for name, value in checked.items()}
         return found

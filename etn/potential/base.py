@@ -28,6 +28,7 @@ from etn.potential.response import Response
 
 if TYPE_CHECKING:
     from etn.interfaces.ase import EtnCalculator
+    from etn.potential.features.inner import Inner
     from etn.potential.uncertainty import Uncertainty
 
 __all__ = ["Potential", "load"]
@@ -93,6 +94,11 @@ class Potential(ABC):
 
     is_local: ClassVar[bool] = True
     """Whether an atom answers to its own pairs alone, so that a large frame may be cut."""
+
+    @property
+    def inner(self) -> Inner | None:
+        """Where the data end and the repulsion of the baseline begins, if that is known."""
+        return None
 
     @property
     def n_parameters(self) -> int:
@@ -174,7 +180,9 @@ class Potential(ABC):
 
     def _predict(self, frames: Sequence[Frame]) -> Iterator[Prediction]:
         pairs = Pairs.find(frames, self.elements, self.r_max)
-        energies, forces, strain = self.baseline.evaluate(pairs, self.elements, self.r_max)
+        energies, forces, strain = self.baseline.evaluate(
+            pairs, self.elements, self.r_max, self.inner
+        )
         for part in sample_parts(pairs) if self.is_local else (pairs,):
             response = self._respond(part)
             energies[part.sample] += response.energies

@@ -11,8 +11,9 @@ import numpy as np
 from etn.backend import FloatArray as Array
 from etn.data.cohesive import cohesive_energy
 from etn.errors import DataError, SettingsError
+from etn.potential.features.inner import FULL, Inner, elements_of
 from etn.potential.features.pairs import Pairs
-from etn.potential.zbl import switch_radii, zbl
+from etn.potential.zbl import atomic_numbers_of, covalent_distances, zbl
 
 if TYPE_CHECKING:
     from etn.data.dataset import Dataset
@@ -27,8 +28,9 @@ class Baseline:
     e0 : mapping of symbol to energy
         eV; the potential gives exactly this for an isolated atom.
     zbl : bool
-        Whether to add the Ziegler-Biersack-Littmark repulsion, which acts within the sum of
-        the covalent radii and keeps atoms apart where there are no data.
+        Whether to add the Ziegler-Biersack-Littmark repulsion, which keeps atoms apart where
+        there are no data: below the distances that the data hold or, where these are not known,
+        within the sum of the covalent radii.
 
     Examples
     --------
@@ -45,7 +47,7 @@ class Baseline:
         dataset: Dataset,
         *,
         e0: str | Mapping[str, float] | Dataset = "auto",
-        zbl: bool = False,
+        zbl: bool = True,
     ) -> Baseline:
         """Baseline of a data set.
 
@@ -89,7 +91,11 @@ class Baseline:
         )
 
     def evaluate(
-        self, pairs: Pairs, elements: tuple[str, ...], r_max: float = np.inf
+        self,
+        pairs: Pairs,
+        elements: tuple[str, ...],
+        r_max: float = np.inf,
+        inner: Inner | None = None,
     ) -> tuple[Array, Array, Array]:
         """Energies, forces and strain derivatives.
 
@@ -99,6 +105,8 @@ class Baseline:
             With ``element`` counting in ``elements``.
         r_max : float
             Radius within which the pairs were found, Å: the repulsion ends there at the latest.
+        inner : Inner, optional
+            Where the data end: the repulsion begins there.
 
         Returns
         -------
@@ -112,13 +120,14 @@ class Baseline:
         strain = np.zeros((pairs.n_frames, 3, 3))
         if not self.zbl:
             return energies, forces, strain
-        from ase.data import atomic_numbers
-
-        z = np.array([atomic_numbers[symbol] for symbol in elements])
-        one, two = pairs.element[pairs.sample[pairs.center]], pairs.element[pairs.neighbor]
-        r_off = np.minimum(switch_radii(elements)[one, two], r_max)
+        z = atomic_numbers_of(elements)
+        one, two = elements_of(pairs)
+        end, share = (covalent_distances(elements), 0.5) if inner is None else (inner.onset, FULL)
+        r_off = np.minimum(end[one, two], r_max)
         near = np.flatnonzero(pairs.distance < r_off)
-        value, slope = zbl(pairs.distance[near], z[one[near]], z[two[near]], r_off[near])
+        value, slope = zbl(
+            pairs.distance[near], z[one[near]], z[two[near]], share * r_off[near], r_off[near]
+        )
         center, neighbor = pairs.center[near], pairs.neighbor[near]
         energies = energies + np.bincount(center, value / 2, pairs.n_samples)
         vector = pairs.vector[near]

@@ -27,6 +27,7 @@ from etn.network.samples import Blocks
 from etn.o3 import Irrep, Irreps
 from etn.potential.features.channels import Channels, prior_weights
 from etn.potential.features.expansion import SCALAR, Expansion
+from etn.potential.features.inner import Inner
 from etn.potential.features.pairs import Pairs
 from etn.potential.features.radial import Radial
 
@@ -62,6 +63,11 @@ class Basis:
     channels : Channels, optional
         Combinations of radial functions and elements, weights included; by default every radial
         function of every element is a channel, times its weight.
+    closest, fullest : tables of float, optional
+        Closest distance of every two elements in the data, Å, and the most crowded that an atom
+        of the one is with the other: beyond them the potential is continued by something bounded,
+        see :mod:`~etn.potential.features.inner`.  Without them it stays a polynomial down to
+        zero; a fit sets them.
 
     Raises
     ------
@@ -82,6 +88,8 @@ class Basis:
     scale: float = 1.0
     smoothness: float = 1.0
     channels: Channels | None = field(default=None, repr=False)
+    closest: tuple[tuple[float, ...], ...] | None = field(default=None, repr=False)
+    fullest: tuple[tuple[float, ...], ...] | None = field(default=None, repr=False)
     radial: Radial = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -93,6 +101,7 @@ class Basis:
         if self.l_max < 0 or self.l_max > 12:
             raise SettingsError(f"l_max: expected 0..12, got {self.l_max}")
         object.__setattr__(self, "radial", Radial(self.n_max, self.r_min, self.r_max))
+        _ = self.inner  # raises where its numbers are not those of an end
         if self.channels is None:
             return
         found = (len(self.channels.matrices), self.channels.n_elements, self.channels.n_max)
@@ -151,7 +160,7 @@ class Basis:
             r_min=round(0.9 * shortest, 3),
             scale=float(f"{density**-0.5:.4g}"),
             smoothness=smoothness,
-        )
+        ).informed(dataset)
         most = most_channels(max_channels, l_max)
         sizes = [matrix.shape[2] for matrix in basis.contraction.matrices]
         if all(number is None or number >= size for number, size in zip(most, sizes, strict=True)):
@@ -172,6 +181,30 @@ class Basis:
             self.n_max, self.l_max, scale=self.scale, smoothness=self.smoothness
         )
         return Channels.all(weights, len(self.elements))
+
+    @cached_property
+    def inner(self) -> Inner | None:
+        """The inner end of the data, where it is known."""
+        if self.closest is None or self.fullest is None:
+            return None
+        return Inner(self.elements, self.r_max, self.closest, self.fullest)
+
+    def informed(self, data: Dataset) -> Basis:
+        """The same basis with the inner end of the data."""
+        inner = Inner.of(data, self.elements, self.r_max)
+        return replace(self, closest=inner.closest, fullest=inner.fullest)
+
+    def radial_functions(self, pairs: Pairs, n_max: int | None = None) -> tuple[Array, Array]:
+        """Radial functions of pairs, as many as asked for, and their derivatives.
+
+        Returns
+        -------
+        values, derivatives : (pairs, n_max)
+        """
+        radial = self.radial if n_max is None else Radial(n_max, self.r_min, self.r_max)
+        if self.inner is None:
+            return radial.compute(pairs.distance)
+        return self.inner.radial_functions(radial, pairs)
 
     @cached_property
     def leg(self) -> Irreps:
@@ -198,12 +231,21 @@ class Basis:
         """Header and arrays for a model file; :meth:`from_arrays` is the inverse."""
         names = [each.name for each in fields(self) if each.name not in ("radial", "channels")]
         header = {name: getattr(self, name) for name in names} | {"elements": list(self.elements)}
+        if self.closest is not None:  # JSON knows no infinity
+            header["closest"] = [[r if r < np.inf else None for r in row] for row in self.closest]
         matrices = () if self.channels is None else self.channels.matrices
         return header, {f"channels.{l}": matrix for l, matrix in enumerate(matrices)}
 
     @classmethod
     def from_arrays(cls, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Basis:
         """What :meth:`to_arrays` described; arrays of other names are ignored."""
+        header = dict(header)
+        if header.get("closest") is not None:
+            table = [[np.inf if r is None else r for r in row] for row in header["closest"]]
+            header |= {
+                "closest": tuple(map(tuple, table)),
+                "fullest": tuple(map(tuple, header["fullest"])),
+            }
         basis = cls(**header)
         if "channels.0" not in arrays:
             return basis

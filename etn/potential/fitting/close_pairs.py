@@ -1,0 +1,60 @@
+"""What a fit is told of atoms closer than any in the data.
+
+Two atoms alone are rarely among the data, and a polynomial may well attract them where the data
+end.  A few rows say otherwise: at the closest distance of two elements and somewhat below, the
+network is asked to push the atoms of a dimer apart a little; the repulsion of the nuclei, which
+the baseline adds further in, does the rest.  Beside the rows of the data they weigh next to
+nothing: they decide where the data do not.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from etn.data.frame import Frame
+from etn.potential.features.basis import Basis
+from etn.potential.features.inner import MARGIN
+from etn.potential.fitting.targets import RowGroup
+from etn.potential.zbl import atomic_numbers_of
+
+__all__ = ["close_pairs", "dimers"]
+
+# Distances of the dimers, relative to the closest one in the data; the force, eV/Å, that the
+# network is asked for, and its weight, that of a force in the data being 1.
+DISTANCES = (1.0, 1 - MARGIN / 2, 1 - MARGIN, 1 - 1.5 * MARGIN)
+PUSH, WEIGHT = 1.0, 0.5
+
+
+def dimers(basis: Basis) -> list[Frame]:
+    """Dimers of all elements that met, along z, at and below their closest distance."""
+    if basis.closest is None:
+        return []
+    z = atomic_numbers_of(basis.elements)
+    return [
+        Frame(
+            z[[i, j]],
+            np.array([[0, 0, 0], [0, 0, share * basis.closest[i][j]]]),
+            np.zeros((3, 3)),
+            np.zeros(3, dtype=bool),
+            name=f"{basis.elements[i]}-{basis.elements[j]} dimer",
+        )
+        for i in range(len(z))
+        for j in range(i, len(z))
+        if np.isfinite(basis.closest[i][j])
+        for share in DISTANCES
+    ]
+
+
+def close_pairs(frames: list[Frame], *, energy: bool = False) -> RowGroup:
+    """Rows of dimers: the forces on both atoms, and energies without weight if asked for."""
+    atoms = np.arange(2 * len(frames))
+    forces = np.tile([[0.0, 0.0, -PUSH], [0.0, 0.0, PUSH]], (len(frames), 1)).ravel()
+    silent = np.zeros(len(frames) if energy else 0)
+    return RowGroup(
+        frames,
+        atoms,
+        energy,
+        False,
+        np.concatenate([silent, forces]),
+        np.concatenate([silent, np.full(len(forces), WEIGHT)]),
+    )

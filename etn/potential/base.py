@@ -31,6 +31,7 @@ from etn.stored import build, unpacking
 
 if TYPE_CHECKING:
     from etn.interfaces.ase import EtnCalculator
+    from etn.potential.features.inner import Inner
     from etn.potential.uncertainty import Uncertainty
 
 __all__ = ["Potential", "load"]
@@ -100,6 +101,11 @@ class Potential(ABC):
     has_stresses: ClassVar[bool] = False
     """Whether a potential that is not local uses ``pairs.frame`` for the strain derivatives alone,
     so that there are stresses of atoms, which every local one has."""
+
+    @property
+    def inner(self) -> Inner | None:
+        """Where the data end and the repulsion of the baseline begins, if that is known."""
+        return None
 
     @property
     def n_parameters(self) -> int:
@@ -185,7 +191,9 @@ class Potential(ABC):
         frame_of, by_atom = pairs.frame, self.is_local or self.has_stresses
         if by_atom:  # as if each were a frame of its own
             pairs = replace(pairs, frame=np.arange(pairs.n_atoms), n_frames=pairs.n_atoms)
-        energies, forces, strain = self.baseline.evaluate(pairs, self.elements, self.r_max)
+        energies, forces, strain = self.baseline.evaluate(
+            pairs, self.elements, self.r_max, self.inner
+        )
         for part in sample_parts(pairs) if self.is_local else (pairs,):
             response = self._respond(part)
             energies[part.sample] += response.energies

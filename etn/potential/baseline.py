@@ -11,8 +11,9 @@ import numpy as np
 
 from etn.backend import FloatArray as Array
 from etn.data.atomic_energies import AtomicEnergies
+from etn.potential.features.inner import FULL, Inner, elements_of
 from etn.potential.features.pairs import Pairs
-from etn.potential.zbl import switch_radii, zbl
+from etn.potential.zbl import atomic_numbers_of, covalent_distances, zbl
 
 if TYPE_CHECKING:
     from etn.data.dataset import Dataset
@@ -29,8 +30,9 @@ class Baseline:
     e0 : mapping of symbol to energy
         eV; the potential gives exactly this for an isolated atom.
     zbl : bool
-        Whether to add the Ziegler-Biersack-Littmark repulsion, which acts within the sum of
-        the covalent radii and keeps atoms apart where there are no data.
+        Whether to add the Ziegler-Biersack-Littmark repulsion, which keeps atoms apart where
+        there are no data: below the distances that the data hold or, where these are not known,
+        within the sum of the covalent radii.
 
     Examples
     --------
@@ -47,7 +49,7 @@ class Baseline:
         dataset: Dataset,
         *,
         e0: str | Mapping[str, float] | Dataset | AtomicEnergies = "auto",
-        zbl: bool = False,
+        zbl: bool = True,
         r_max: float = 5.2,
     ) -> Baseline:
         """Baseline of a data set.
@@ -78,7 +80,11 @@ class Baseline:
         return cls(dict(e0.values), zbl)
 
     def evaluate(
-        self, pairs: Pairs, elements: tuple[str, ...], r_max: float = np.inf
+        self,
+        pairs: Pairs,
+        elements: tuple[str, ...],
+        r_max: float = np.inf,
+        inner: Inner | None = None,
     ) -> tuple[Array, Array, Array]:
         """Energies, forces and strain derivatives.
 
@@ -88,6 +94,8 @@ class Baseline:
             With ``element`` counting in ``elements``.
         r_max : float
             Radius within which the pairs were found, Å: the repulsion ends there at the latest.
+        inner : Inner, optional
+            Where the data end: the repulsion begins there.
 
         Returns
         -------
@@ -101,13 +109,14 @@ class Baseline:
         strain = np.zeros((pairs.n_frames, 3, 3))
         if not self.zbl:
             return energies, forces, strain
-        from ase.data import atomic_numbers
-
-        z = np.array([atomic_numbers[symbol] for symbol in elements])
-        one, two = pairs.element[pairs.sample[pairs.center]], pairs.element[pairs.neighbor]
-        r_off = np.minimum(switch_radii(elements)[one, two], r_max)
+        z = atomic_numbers_of(elements)
+        one, two = elements_of(pairs)
+        end, share = (covalent_distances(elements), 0.5) if inner is None else (inner.onset, FULL)
+        r_off = np.minimum(end[one, two], r_max)
         near = np.flatnonzero(pairs.distance < r_off)
-        value, slope = zbl(pairs.distance[near], z[one[near]], z[two[near]], r_off[near])
+        value, slope = zbl(
+            pairs.distance[near], z[one[near]], z[two[near]], share * r_off[near], r_off[near]
+        )
         center, neighbor = pairs.center[near], pairs.neighbor[near]
         energies = energies + np.bincount(center, value / 2, pairs.n_samples)
         vector = pairs.vector[near]

@@ -16,6 +16,7 @@ from etn.o3 import Irreps
 from etn.potential.base import Arrays, Potential, no_response
 from etn.potential.baseline import Baseline
 from etn.potential.features.basis import Basis, bond_irreps
+from etn.potential.features.inner import Inner
 from etn.potential.features.pairs import Pairs
 from etn.potential.response import Response, respond, vacuum_energies
 from etn.potential.uncertainty import Uncertainty
@@ -92,11 +93,15 @@ class PolynomialPotential(Potential):
             )
 
     def with_chain(
-        self, chain: Chain | None, *, uncertainty: Uncertainty | None = None
+        self,
+        chain: Chain | None,
+        *,
+        basis: Basis | None = None,
+        uncertainty: Uncertainty | None = None,
     ) -> PolynomialPotential:
-        """The same potential with another chain, and the uncertainty of that one."""
+        """The same potential with another chain, its basis and its uncertainty."""
         return PolynomialPotential(
-            self.basis,
+            basis or self.basis,
             body_order=self.body_order,
             max_bond=self.max_bond,
             baseline=self.baseline,
@@ -119,6 +124,11 @@ class PolynomialPotential(Potential):
     def r_max(self) -> float:
         """Radius of the neighbourhood of an atom, Å."""
         return self.basis.r_max
+
+    @property
+    def inner(self) -> Inner | None:
+        """Where the data end."""
+        return self.basis.inner
 
     def _respond(self, pairs: Pairs) -> Response:
         if self.chain is None:

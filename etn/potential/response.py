@@ -52,7 +52,11 @@ def respond(chain: Chain, expansion: Expansion, vacuum: Array) -> Response:
         for ir, block in g.items():
             gradient[ir][..., part] = block
     energies -= vacuum[pairs.element[pairs.sample]]
-    return Response(energies, *expansion.forces_and_virial(gradient))
+    if expansion.crowd is None:
+        return Response(energies, *expansion.forces_and_virial(gradient))
+    energies, slopes = expansion.crowd.blend(energies)
+    gradient = {ir: block * expansion.crowd.share for ir, block in gradient.items()}
+    return Response(energies, *expansion.forces_and_virial(gradient, slopes))
 
 
 def vacuum_energies(chain: Chain, basis: Basis) -> Array:

@@ -17,21 +17,20 @@ DECAYS = np.array([3.19980, 0.94229, 0.40290, 0.20162])
 
 
 def zbl(
-    distance: Array, z1: NDArray[np.int64], z2: NDArray[np.int64], r_off: Array
+    distance: Array, z1: NDArray[np.int64], z2: NDArray[np.int64], r_on: Array, r_off: Array
 ) -> tuple[Array, Array]:
     """Screened nuclear repulsion, switched off smoothly.
 
         V(r) = k Z1 Z2 / r  phi(r / a) s(r),     a = 0.46850 Å / (Z1^0.23 + Z2^0.23)
 
-    s falls from 1 at r_off / 2 to 0 at r_off as a polynomial of degree 5 whose first and
-    second derivatives vanish at both ends.
+    s falls from 1 at r_on to 0 at r_off, see :func:`fall`.
 
     Parameters
     ----------
     distance : (pairs,), Å
     z1, z2 : (pairs,)
         Atomic numbers.
-    r_off : (pairs,), Å
+    r_on, r_off : (pairs,), Å
 
     Returns
     -------
@@ -40,7 +39,7 @@ def zbl(
     Examples
     --------
     >>> one = np.array([1])
-    >>> energy, slope = zbl(np.array([0.1]), one, one, np.array([1.0]))
+    >>> energy, slope = zbl(np.array([0.1]), one, one, np.array([0.5]), np.array([1.0]))
     >>> bool(energy[0] > 0 > slope[0])
     True
     """
@@ -50,17 +49,56 @@ def zbl(
     terms = AMPLITUDES * np.exp(-DECAYS * x[:, None])
     phi = terms.sum(1)
     dphi = -(terms * DECAYS).sum(1) / length
-    t = np.clip(2 * distance / r_off - 1, 0, 1)
-    switch = 1 - t**3 * (10 - 15 * t + 6 * t**2)
-    dswitch = -30 * t**2 * (1 - t) ** 2 * 2 / r_off
+    switch, dswitch = fall((distance - r_on) / (r_off - r_on))
+    dswitch = dswitch / (r_off - r_on)
     bare = charge / distance
     energy = bare * phi * switch
     derivative = bare * (dphi * switch + phi * dswitch - phi * switch / distance)
     return energy, derivative
 
 
-def switch_radii(elements: Sequence[str]) -> Array:
-    """Where the repulsion of two elements ends: the sum of their covalent radii, Å."""
+def fall(t: Array) -> tuple[Array, Array]:
+    """A polynomial of degree 5 that falls from 1 (t <= 0) to 0 (t >= 1), and its slope.
+
+    Its first and second derivatives vanish at both ends.
+
+    Examples
+    --------
+    >>> fall(np.array([-1.0, 0.5, 2.0]))[0]
+    array([1. , 0.5, 0. ])
+    """
+    t = np.clip(t, 0, 1)
+    return 1 - t**3 * (10 - 15 * t + 6 * t**2), -30 * t**2 * (1 - t) ** 2
+
+
+def distance_of(energy: float, elements: Sequence[str]) -> Array:
+    """Distance at which two nuclei repel each other with this energy: (elements, elements), Å.
+
+    Examples
+    --------
+    >>> distance_of(30.0, ("H", "Mo")).round(2)
+    array([[0.19, 0.51],
+           [0.51, 1.54]])
+    """
+    z = atomic_numbers_of(elements)
+    one, two = (table.ravel() for table in np.meshgrid(z, z))
+    low, high = np.full((2, len(one)), [[1e-3], [10.0]])
+    for _ in range(60):  # bisection: the repulsion falls with the distance
+        middle = (low + high) / 2
+        above = zbl(middle, one, two, *np.full((2, len(one)), [[20.0], [30.0]]))[0] > energy
+        low, high = np.where(above, middle, low), np.where(above, high, middle)
+    return low.reshape(len(z), len(z))
+
+
+def atomic_numbers_of(elements: Sequence[str]) -> NDArray[np.int64]:
+    """Atomic numbers of chemical symbols."""
+    from ase.data import atomic_numbers
+
+    return np.array([atomic_numbers[symbol] for symbol in elements])
+
+
+def covalent_distances(elements: Sequence[str]) -> Array:
+    """Sums of the covalent radii of two elements: (elements, elements), Å."""
     from ase.data import atomic_numbers, covalent_radii
 
     radii = np.array([covalent_radii[atomic_numbers[symbol]] for symbol in elements])

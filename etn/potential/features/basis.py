@@ -27,6 +27,7 @@ from etn.network.samples import Blocks
 from etn.o3 import Irrep, Irreps
 from etn.potential.features.channels import Channels, prior_weights
 from etn.potential.features.expansion import SCALAR, Expansion
+from etn.potential.features.inner import Inner
 from etn.potential.features.pairs import Pairs
 from etn.potential.features.radial import Radial
 from etn.stored import build, numbers
@@ -63,6 +64,9 @@ class Basis:
     channels : Channels, optional
         Combinations of radial functions and elements, weights included; by default every radial
         function of every element is a channel, times its weight.
+    inner : Inner, optional
+        The inner end of the data, below which the potential is continued by something bounded.
+        Without it the features stay polynomials down to zero; a fit sets it.
 
     Raises
     ------
@@ -83,6 +87,7 @@ class Basis:
     scale: float = 1.0
     smoothness: float = 1.0
     channels: Channels | None = field(default=None, repr=False)
+    inner: Inner | None = field(default=None, repr=False)
     radial: Radial = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -94,6 +99,15 @@ class Basis:
         if self.l_max < 0 or self.l_max > 12:
             raise SettingsError(f"l_max: expected 0..12, got {self.l_max}")
         object.__setattr__(self, "radial", Radial(self.n_max, self.r_min, self.r_max))
+        if self.inner is not None and (self.inner.elements, self.inner.r_max) != (
+            self.elements,
+            self.r_max,
+        ):
+            raise SettingsError(
+                f"inner: expected the end of data of {', '.join(self.elements)} within "
+                f"{self.r_max} Å, got one of {', '.join(self.inner.elements)} within "
+                f"{self.inner.r_max} Å"
+            )
         if self.channels is None:
             return
         found = (len(self.channels.matrices), self.channels.n_elements, self.channels.n_max)
@@ -152,7 +166,7 @@ class Basis:
             r_min=round(0.9 * shortest, 3),
             scale=float(f"{density**-0.5:.4g}"),
             smoothness=smoothness,
-        )
+        ).informed(dataset)
         most = most_channels(max_channels, l_max)
         sizes = [matrix.shape[2] for matrix in basis.contraction.matrices]
         if all(number is None or number >= size for number, size in zip(most, sizes, strict=True)):
@@ -173,6 +187,22 @@ class Basis:
             self.n_max, self.l_max, scale=self.scale, smoothness=self.smoothness
         )
         return Channels.all(weights, len(self.elements))
+
+    def informed(self, data: Dataset) -> Basis:
+        """The same basis with the inner end of the data."""
+        return replace(self, inner=Inner.of(data, self.elements, self.r_max))
+
+    def radial_functions(self, pairs: Pairs, n_max: int | None = None) -> tuple[Array, Array]:
+        """Radial functions of pairs, as many as asked for, and their derivatives.
+
+        Returns
+        -------
+        values, derivatives : (pairs, n_max)
+        """
+        radial = self.radial if n_max is None else Radial(n_max, self.r_min, self.r_max)
+        if self.inner is None:
+            return radial.compute(pairs.distance)
+        return self.inner.radial_functions(radial, pairs)
 
     @cached_property
     def leg(self) -> Irreps:
@@ -197,15 +227,20 @@ class Basis:
 
     def to_arrays(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """Header and arrays for a model file; :meth:`from_arrays` is the inverse."""
-        names = [each.name for each in fields(self) if each.name not in ("radial", "channels")]
+        names = [
+            each.name for each in fields(self) if each.name not in ("radial", "channels", "inner")
+        ]
         header = {name: getattr(self, name) for name in names} | {"elements": list(self.elements)}
         matrices = () if self.channels is None else self.channels.matrices
-        return header, {f"channels.{l}": matrix for l, matrix in enumerate(matrices)}
+        arrays = {f"channels.{l}": matrix for l, matrix in enumerate(matrices)}
+        return header, arrays | (self.inner.to_arrays() if self.inner else {})
 
     @classmethod
     def from_arrays(cls, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Basis:
         """What :meth:`to_arrays` described; arrays of other names are ignored."""
         basis = build(cls, header, "basis")
+        if "inner.closest" in arrays:
+            basis = replace(basis, inner=Inner.from_arrays(basis.elements, basis.r_max, arrays))
         if "channels.0" not in arrays:
             return basis
         matrices = tuple(numbers(arrays, f"channels.{l}") for l in range(basis.l_max + 1))

@@ -12,6 +12,7 @@ from etn.backend import FloatArray as Array
 from etn.data.stress import VOIGT
 from etn.network.samples import Blocks, Samples
 from etn.o3 import Irrep, spherical_harmonics_with_gradients
+from etn.potential.features.inner import Crowd
 from etn.potential.features.pairs import Pairs
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Expansion:
     def __init__(self, basis: Basis, pairs: Pairs) -> None:
         self.basis = basis
         self.pairs = pairs
-        self.g, self.dg = basis.radial.compute(pairs.distance)
+        self.g, self.dg = basis.radial_functions(pairs)
         self.y, self.dy = spherical_harmonics_with_gradients(basis.l_max, pairs.vector)
         self.unit = pairs.vector / pairs.distance[:, None]
         n_elements = len(basis.elements)
@@ -68,6 +69,12 @@ class Expansion:
         return {ir: np.ascontiguousarray(block) for ir, block in blocks.items()}
 
     @cached_property
+    def crowd(self) -> Crowd | None:
+        """Crowding of the samples, if any of them is beyond the data."""
+        crowd = None if self.basis.inner is None else self.basis.inner.crowd(self.pairs)
+        return crowd if crowd is not None and crowd.is_beyond else None
+
+    @cached_property
     def _padded_g(self) -> Array:
         return self.pad(self.g)
 
@@ -80,13 +87,17 @@ class Expansion:
         """Leg of every sample: {ir: (multiplicity, 2 l + 1, samples)}."""
         return self._to_blocks(np.matmul(self.pad(self.y).transpose(0, 2, 1), self._padded_g))
 
-    def forces_and_virial(self, gradient: Blocks) -> tuple[Array, Array]:
+    def forces_and_virial(
+        self, gradient: Blocks, slopes: Array | None = None
+    ) -> tuple[Array, Array]:
         """Forces and strain derivatives from the gradient of the energies.
 
         Parameters
         ----------
         gradient : {ir: (multiplicity, 2 l + 1, samples)}
             Derivative of the energy of each sample with respect to its own leg.
+        slopes : (pairs,), optional
+            More derivatives, with respect to the distances.
 
         Returns
         -------
@@ -107,6 +118,8 @@ class Expansion:
         with_dg = with_dg.reshape(-1, with_dg.shape[2])[self._padded]
         radial = np.einsum("pk,pk->p", with_dg, self.y)
         slope = radial[:, None] * self.unit + np.matmul(self.dy, with_g[:, :, None])[:, :, 0]
+        if slopes is not None:
+            slope += slopes[:, None] * self.unit
         forces = np.empty((pairs.n_atoms, 3))
         for axis in range(3):
             pull = slope[:, axis]

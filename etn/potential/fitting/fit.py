@@ -145,6 +145,8 @@ def fit(
         raise SettingsError(f"refine: expected zero or more, got {refine}")
     objective = Objective.of(weights, robust=robust, ridge=ridge, missing=missing)
     train, held_out = objective.hold_out(train, valid, seed)
+    if model.basis.inner is None:
+        model = model.with_chain(None, basis=model.basis.informed(train))
     start = model.initial_chain(seed=seed)
     plan = MemoryPlan.for_fit(
         memory, train, model.basis, unknowns=_most_unknowns(start, model.body_order - 1)

@@ -24,6 +24,9 @@ class LabelledRows(ABC, Generic[Network]):
     groups : sequence of RowGroup
     robust : Huber, optional
         For :meth:`reweigh`.
+    more : sequence of RowGroup
+        Rows that are fitted along, with weights that stay, but no data: nothing is measured on
+        them.
 
     Attributes
     ----------
@@ -31,11 +34,23 @@ class LabelledRows(ABC, Generic[Network]):
         Huber's function less the weighted squares, at the residuals that gave the weights.
     """
 
-    def __init__(self, groups: Sequence[RowGroup], robust: Huber | None) -> None:
-        self.groups, self.robust = tuple(groups), robust
+    def __init__(
+        self, groups: Sequence[RowGroup], robust: Huber | None, more: Sequence[RowGroup] = ()
+    ) -> None:
+        self.groups, self.robust, self.more = tuple(groups), robust, tuple(more)
         self.offset = 0.0
         # The square root of what multiplies the squared residual of each row, group by group.
         self.row_weights = [group.weights for group in self.groups]
+
+    @property
+    def all_groups(self) -> tuple[RowGroup, ...]:
+        """Everything that is fitted: the rows of the data, then the others."""
+        return self.groups + self.more
+
+    @property
+    def all_weights(self) -> list[Array]:
+        """Weights of all rows, those of the data as they are now."""
+        return self.row_weights + [group.weights for group in self.more]
 
     @abstractmethod
     def errors(self, network: Network) -> list[Array]:

@@ -19,6 +19,7 @@ from etn.potential.features.basis import Basis
 from etn.potential.features.batching import force_parts, join_frames, most_atoms
 from etn.potential.features.expansion import Expansion
 from etn.potential.features.pairs import Pairs
+from etn.potential.fitting.close_pairs import close_pairs, dimers
 from etn.potential.fitting.labelled import LabelledRows
 from etn.potential.fitting.memory import PAIR, MemoryPlan
 from etn.potential.fitting.targets import RowGroup, Targets
@@ -61,7 +62,9 @@ class Rows(LabelledRows[Chain]):
         self._pairs_kept = 0.0
         by_size = sorted(dataset, key=lambda frame: frame.n_atoms)
         joined = join_frames(by_size, basis, self.memory.batch)
-        super().__init__([group for frames in joined for group in self._split(frames)], robust)
+        groups = [group for frames in joined for group in self._split(frames)]
+        pairs = dimers(basis)
+        super().__init__(groups, robust, [close_pairs(pairs)] if pairs else [])
         self._expansions = Kept[Expansion](
             self.memory.kept - self._pairs_kept,
             lambda expansion: expansion.nbytes,
@@ -71,14 +74,7 @@ class Rows(LabelledRows[Chain]):
     def _split(self, frames: Sequence[Frame]) -> Iterator[RowGroup]:
         basis = self.basis
         pairs = Pairs.find(frames, basis.elements, basis.r_max)
-        targets = Targets.of(
-            frames,
-            pairs,
-            self.baseline,
-            self.weights,
-            elements=basis.elements,
-            r_max=basis.r_max,
-        )
+        targets = Targets.of(frames, pairs, self.baseline, self.weights, basis)
         movable = np.flatnonzero(targets.force_weights > 0)
         energy, stress = bool(targets.energy_weights.any()), bool(targets.strain_weights.any())
 
@@ -117,7 +113,7 @@ class Rows(LabelledRows[Chain]):
         return [
             partial(build_batch, self.basis, group, weights, self._expansions.get(number))
             for number, (group, weights) in enumerate(
-                zip(self.groups, self.row_weights, strict=True)
+                zip(self.all_groups, self.all_weights, strict=True)
             )
         ]
 

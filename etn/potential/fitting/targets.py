@@ -13,6 +13,7 @@ from etn.data.frame import Frame
 from etn.data.stress import voigt
 from etn.data.weights import Weights
 from etn.potential.baseline import Baseline
+from etn.potential.features.basis import Basis
 from etn.potential.features.pairs import Pairs
 from etn.potential.response import Response
 
@@ -48,12 +49,12 @@ class Targets:
         pairs: Pairs,
         baseline: Baseline,
         weights: Weights,
-        *,
-        elements: tuple[str, ...],
-        r_max: float,
+        basis: Basis,
     ) -> Targets:
         """Targets of frames with their pairs; see :class:`Weights` for the loss."""
-        base_energies, base_forces, base_strain = baseline.evaluate(pairs, elements, r_max)
+        base_energies, base_forces, base_strain = baseline.evaluate(
+            pairs, basis.elements, basis.r_max, basis.inner
+        )
         n = np.array([frame.n_atoms for frame in frames])
         factors = np.sqrt([weights.count(frame) for frame in frames])
         labels = np.array([np.nan if f.energy is None else f.energy for f in frames])

@@ -13,7 +13,6 @@ from etn.data.stress import VOIGT
 from etn.o3 import spherical_harmonics_with_gradients
 from etn.potential.features.basis import Basis
 from etn.potential.features.pairs import Pairs
-from etn.potential.features.radial import Radial
 from etn.potential.message_passing.message import Messages
 
 
@@ -55,7 +54,7 @@ class Edges:
     def __init__(self, basis: Basis, messages: Messages, pairs: Pairs) -> None:
         self.pairs = pairs
         n_max, l_max, p = messages.n_max, messages.l_max, basis.smoothness
-        g, dg = Radial(n_max, basis.r_min, basis.r_max).compute(pairs.distance)
+        g, dg = basis.radial_functions(pairs, n_max)
         weight = basis.scale * (1.0 + np.arange(n_max)) ** -p
         g, dg = g * weight, dg * weight
         y, dy = spherical_harmonics_with_gradients(l_max, pairs.vector)

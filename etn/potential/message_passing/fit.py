@@ -145,6 +145,8 @@ def fit_layers(
         raise SettingsError(f"max_cycles: expected at least 1, got {max_cycles}")
     objective = Objective.of(weights, robust=robust, ridge=ridge, missing=missing)
     train, held_out = objective.hold_out(train, valid, seed)
+    if model.basis.inner is None:
+        model = model.with_layers(None, basis=model.basis.informed(train))
     single = PolynomialPotential(
         model.basis, body_order=model.body_order, max_bond=model.max_bond, baseline=model.baseline
     )

@@ -166,7 +166,10 @@ def respond(
     legs = [site] * (len(readout) - 1) + [widen(site, inward, axis=0)]
     values = left_values(readout, start, legs)
     energies = values[-1][SCALAR][0, 0] - vacuum[pairs.element[pairs.sample]]
-    parts = pull_back(readout, values, legs, {SCALAR: np.ones((1, 1, n_atoms))})
+    share, slopes = np.ones(n_atoms), None
+    if expansion.crowd is not None:
+        share, (energies, slopes) = expansion.crowd.share, expansion.crowd.blend(energies)
+    parts = pull_back(readout, values, legs, {SCALAR: share[None, None]})
     outward = {ir: parts[-1][ir][basis.leg.count(ir) :].transpose(2, 0, 1) for ir in messages}
     gradient = coupling.uncouple(outward)
     pulled = edges.pull_back(sources, gradient)._asdict()
@@ -174,7 +177,7 @@ def respond(
         end = unflatten(pulled[name], chain.out)
         parts += pull_back(chain, lefts[name], [site] * len(chain), end)
     total = {ir: sum(part[ir][: len(site[ir])] for part in parts) for ir in site}
-    forces, strain = expansion.forces_and_virial(total)
+    forces, strain = expansion.forces_and_virial(total, slopes)
     more_forces, more_strain = edges.forces_and_strain(sources, gradient)
     return Response(energies, forces + more_forces, strain + more_strain)
 

@@ -14,6 +14,7 @@ from etn.o3 import Irreps
 from etn.potential.base import Arrays, Potential, no_response
 from etn.potential.baseline import Baseline
 from etn.potential.features.basis import Basis, bond_irreps
+from etn.potential.features.inner import Inner
 from etn.potential.features.pairs import Pairs
 from etn.potential.message_passing.edges import Edges
 from etn.potential.message_passing.layers import Layers, respond, vacuum_energies
@@ -95,10 +96,12 @@ class MessagePassingPotential(Potential):
         """How messages couple to the leg of the readout's last site."""
         return self.messages.coupling(self.max_bond)
 
-    def with_layers(self, layers: Layers) -> MessagePassingPotential:
-        """The same potential with other chains."""
+    def with_layers(
+        self, layers: Layers | None, *, basis: Basis | None = None
+    ) -> MessagePassingPotential:
+        """The same potential with other chains and their basis."""
         return MessagePassingPotential(
-            self.basis,
+            basis or self.basis,
             self.messages,
             body_order=self.body_order,
             max_bond=self.max_bond,
@@ -115,6 +118,11 @@ class MessagePassingPotential(Potential):
     def r_max(self) -> float:
         """Radius within which an atom hears its neighbours, Å; it feels what is within two."""
         return self.basis.r_max
+
+    @property
+    def inner(self) -> Inner | None:
+        """Where the data end."""
+        return self.basis.inner
 
     def _respond(self, pairs: Pairs) -> Response:
         if self.layers is None:

@@ -135,7 +135,7 @@ class LayerProblem:
     def _keep(self) -> None:
         """Build what is kept for the whole sweep, before work on it is shared out."""
         self.rows.keep()
-        self._views.fill(range(len(self.rows.groups)), self._view)
+        self._views.fill(range(len(self.rows.all_groups)), self._view)
 
     def _view(self, index: int) -> FrameRows:
         return self.rows.view(self.layers, self.name, index)

@@ -29,6 +29,7 @@ from etn.o3 import Irreps
 from etn.potential.baseline import Baseline
 from etn.potential.features.basis import Basis
 from etn.potential.features.pairs import Pairs
+from etn.potential.fitting.close_pairs import close_pairs, dimers
 from etn.potential.fitting.labelled import LabelledRows
 from etn.potential.fitting.memory import MemoryPlan
 from etn.potential.fitting.targets import RowGroup, Targets
@@ -110,7 +111,11 @@ class LayerRows(LabelledRows[Layers]):
         self.memory = MemoryPlan() if memory is None else memory
         for frame in dataset:
             self._check(frame)
-        super().__init__([self._group(frame, baseline, weights) for frame in dataset], robust)
+        super().__init__(
+            [self._group(frame, baseline, weights) for frame in dataset],
+            robust,
+            [close_pairs([frame], energy=True) for frame in dimers(basis)],
+        )
         # The features get one half of what may be kept, what one chain sees of them the other.
         self._molecules = Kept[_Molecule](
             0.5 * self.memory.kept, lambda molecule: molecule.nbytes, threads=self.memory.threads
@@ -133,9 +138,7 @@ class LayerRows(LabelledRows[Layers]):
         """The rows of a frame: energy, forces, and strain if it has a stress."""
         basis = self.basis
         pairs = Pairs.find([frame], basis.elements, basis.r_max)
-        targets = Targets.of(
-            [frame], pairs, baseline, weights, elements=basis.elements, r_max=basis.r_max
-        )
+        targets = Targets.of([frame], pairs, baseline, weights, basis)
         atoms, stress = np.arange(frame.n_atoms), bool(targets.strain_weights.any())
         rows = targets.rows(atoms, energy=True, stress=stress)
         return RowGroup([frame], atoms, True, stress, *rows)
@@ -159,13 +162,13 @@ class LayerRows(LabelledRows[Layers]):
 
     def keep(self) -> None:
         """Build the features that are kept, before work on them is shared out."""
-        self._molecules.fill(range(len(self.groups)), self._build)
+        self._molecules.fill(range(len(self.all_groups)), self._build)
 
     def _molecule(self, index: int) -> _Molecule:
         return self._molecules.get(index) or self._build(index)
 
     def _build(self, index: int) -> _Molecule:
-        group = self.groups[index]
+        group = self.all_groups[index]
         pairs = Pairs.find(group.frames, self.basis.elements, self.basis.r_max)
         samples = self.basis.expand(pairs).samples(
             energy=True, force_atoms=np.arange(pairs.n_atoms), strain=group.stress
@@ -175,7 +178,7 @@ class LayerRows(LabelledRows[Layers]):
 
     def blocks(self) -> list[range]:
         """Numbers of the frames whose rows are added to the normal equations together."""
-        n = len(self.groups)
+        n = len(self.all_groups)
         return [range(k, min(k + FRAMES_AT_ONCE, n)) for k in range(0, n, FRAMES_AT_ONCE)]
 
     def view(self, layers: Layers, name: str, index: int) -> FrameRows:
@@ -191,7 +194,7 @@ class LayerRows(LabelledRows[Layers]):
         """
         molecule = self._molecule(index)
         sources, slopes = self._sources(layers, molecule)
-        targets, weights = self.groups[index].targets, self.row_weights[index]
+        targets, weights = self.all_groups[index].targets, self.all_weights[index]
         samples = molecule.samples
         if name == "readout":
             one = {SCALAR: np.ones((1, 1, samples.n_samples))}

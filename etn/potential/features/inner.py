@@ -1,0 +1,281 @@
+r"""Where the data end: atoms closer to each other, or more crowded, than any that were seen.
+
+Polynomials grow without bound where no data hold them.  Two things bound them, both smooth to the
+second derivative, and both without effect on the atoms of the data, so that a fit stays linear.
+
+Below an onset o the radial functions of two elements are continued by what they are there,
+g_n(r) -> g_n(s(r)): s(r) = r from o outwards, and inwards it comes to rest over a tenth of the
+closest distance c of the data.  Near the usual distance of neighbours a polynomial may be trusted
+somewhat beyond the data, deep in the repulsion it may not: o is 0.8 of the usual distance, but at
+most c and at least 0.9 c.  Elements that nowhere met have no radial functions of each other.
+
+The crowding of an atom counts its neighbours of each element Z, one at the closest distance of the
+data as one, and takes what is most unusual:
+
+.. math:: X_{iZ} = \sum_{j \in Z} (c_{ij} / r_{ij})^4 (1 - r_{ij} / r_{max})^3, \qquad
+          x_i = \Big[ \sum_Z (X_{iZ} / X^{max}_{Z_i Z})^8 \Big]^{1/8}
+
+with the largest sums that the data hold.  Beyond x = 2 the answer P_i of a network is led over into
+a wall that rises further in,
+
+.. math:: P_i \to f(x_i) P_i + (1 - f(x_i)) W (x_i / 3.5)^{1/2},
+
+with f falling from one to zero at x = 3.5.  Closer still the repulsion of the nuclei, which is part
+of the baseline (:mod:`etn.potential.zbl`) and begins at o as well, outgrows all else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etn.backend import FloatArray as Array
+from etn.errors import SettingsError
+from etn.potential.features.pairs import Pairs
+from etn.potential.features.radial import Radial
+from etn.potential.zbl import covalent_distances, fall
+from etn.stored import numbers
+
+if TYPE_CHECKING:
+    from etn.data.dataset import Dataset
+
+__all__ = ["Crowd", "Inner", "elements_of"]
+
+# Where polynomials are not trusted any more: this fraction of the usual distance of neighbours, but
+# at most so far below the closest one, relative to it; and the length over which s(r) then rests.
+TRUSTED, MARGIN, REST = 0.8, 0.1, 0.1
+# Where the repulsion of the nuclei is complete, relative to the onset.
+FULL = 0.8
+# Crowding at which the wall begins and at which it is all that is left; its height there, eV: more
+# than a network that was continued so far answers.
+BEGIN, END, WALL = 2.0, 3.5, 50.0
+# Powers of the distance in the crowding, and of the norm over elements.
+POWER, NORM = 4, 8
+_TABLES = ("closest", "onset", "fullest")
+
+
+@dataclass(frozen=True, eq=False)
+class Inner:
+    """The inner end of the data, in distances and in crowding.
+
+    Parameters
+    ----------
+    elements : tuple of str
+    r_max : float
+        Radius of the neighbourhoods, Å.
+    closest, onset : (elements, elements), Å
+        Closest distance of every two elements in the data, and where their radial functions begin
+        to rest; symmetric, and infinite where they never met.
+    fullest : (elements, elements)
+        Largest sum X of an atom of each element (rows) over its neighbours of each (columns).
+
+    Raises
+    ------
+    SettingsError
+        If the tables are not of these elements, symmetric and positive.
+
+    Examples
+    --------
+    >>> inner = Inner(("Mo",), 5.0, *np.array([1.9, 1.8, 0.5]).reshape(3, 1, 1))
+    >>> s, slope = inner.continue_inwards(np.array([2.5, 1.7, 1.2]), *np.zeros((2, 3), int))
+    >>> s.round(3), slope.round(3)
+    (array([2.5  , 1.71 , 1.705]), array([1.   , 0.46, 0.   ]))
+    """
+
+    elements: tuple[str, ...]
+    r_max: float
+    closest: Array
+    onset: Array
+    fullest: Array
+
+    def __post_init__(self) -> None:
+        shape = (len(self.elements),) * 2
+        for name in _TABLES:
+            table = np.ascontiguousarray(getattr(self, name), dtype=float)
+            even = name == "fullest" or np.array_equal(table, table.T)
+            if table.shape != shape or not (table > 0).all() or not even:
+                raise SettingsError(
+                    f"inner end: expected {name} as a table of {shape[0]} times {shape[1]} "
+                    f"positive numbers, got {table.tolist()}"
+                )
+            object.__setattr__(self, name, table)
+
+    @classmethod
+    def of(cls, data: Dataset, elements: Sequence[str], r_max: float) -> Inner:
+        """The inner end of a data set.
+
+        Raises
+        ------
+        DataError
+            If the data hold other elements, or atoms coincide.
+
+        Examples
+        --------
+        >>> from etn.data import Dataset
+        >>> Inner.of(Dataset.read("etn:Mo/train"), ("Mo",), 5.0).closest.round(3)
+        array([[1.883]])
+        """
+        n = len(elements)
+        nearest, centers = [np.empty((0, n))], [np.empty(0, dtype=int)]
+        for frame in data:
+            pairs = Pairs.find([frame], elements, r_max)
+            table = np.full((pairs.n_atoms, n), np.inf)
+            np.minimum.at(table, (pairs.center, elements_of(pairs)[1]), pairs.distance)
+            nearest.append(table)
+            centers.append(pairs.element)
+        table, element = np.concatenate(nearest), np.concatenate(centers)
+        closest, usual = np.full((2, n, n), np.inf)
+        for a in np.unique(element):
+            for b in range(n):
+                found = table[element == a, b]
+                found = found[found < np.inf]
+                if len(found):
+                    closest[a, b], usual[a, b] = found.min(), np.median(found)
+        # The element that has the fewer of such neighbours is the one that is bound by them.
+        usual = np.minimum(usual, usual.T)
+        onset = np.clip(TRUSTED * usual, (1 - MARGIN) * closest, closest)
+        bare = cls(tuple(elements), r_max, closest, onset, np.ones((n, n)))
+        fullest = np.zeros((n, n))
+        for frame in data:
+            pairs = Pairs.find([frame], elements, r_max)
+            np.maximum.at(fullest, pairs.element, bare.crowd(pairs).parts)
+        # Elements that nowhere met: as full as with one neighbour.
+        fullest[fullest == 0] = 1.0
+        return cls(tuple(elements), r_max, closest, onset, fullest)
+
+    def radial_functions(self, radial: Radial, pairs: Pairs) -> tuple[Array, Array]:
+        """Radial functions of pairs and their derivatives by the distance.
+
+        Returns
+        -------
+        values, derivatives : (pairs, n_max)
+        """
+        g, dg = radial.compute(pairs.distance)
+        one, two = elements_of(pairs)
+        near = np.flatnonzero(pairs.distance < self.onset[one, two])
+        if len(near):
+            one, two = one[near], two[near]
+            s, slope = self.continue_inwards(pairs.distance[near], one, two)
+            met = np.isfinite(self.closest[one, two])
+            value, derivative = radial.compute(s)
+            g[near] = value * met[:, None]
+            dg[near] = derivative * (met * slope)[:, None]
+        return g, dg
+
+    def continue_inwards(
+        self, r: Array, one: NDArray[np.int64], two: NDArray[np.int64]
+    ) -> tuple[Array, Array]:
+        """s(r) and its derivative, for pairs of elements; r where they never met."""
+        met = np.isfinite(self.closest[one, two])
+        length = REST * np.where(met, self.closest[one, two], 1.0)
+        # The slope falls from 1 to 0; s is its integral.
+        u = np.maximum(np.where(met, self.onset[one, two] - r, 0.0) / length, 0.0)
+        v = np.minimum(u, 1.0)
+        return r + length * (u - v + v**4 * (2.5 - 3 * v + v**2)), fall(u)[0]
+
+    def crowd(self, pairs: Pairs) -> Crowd:
+        """How crowded the centers of pairs are."""
+        one, two = elements_of(pairs)
+        edge = np.maximum(1 - pairs.distance / self.r_max, 0.0)
+        close = (self._unit[one, two] / pairs.distance) ** POWER * edge**2
+        close /= self.fullest[one, two]
+        n = len(self.elements)
+        sums = np.bincount(pairs.center * n + two, close * edge, pairs.n_samples * n)
+        slopes = -close * (POWER * edge / pairs.distance + 3 / self.r_max)
+        return Crowd(pairs, sums.astype(float).reshape(-1, n), slopes)
+
+    @cached_property
+    def _unit(self) -> Array:
+        """Distances at which a neighbour counts as one."""
+        met = np.isfinite(self.closest)
+        return np.where(met, self.closest, covalent_distances(self.elements))
+
+    def to_arrays(self) -> dict[str, Array]:
+        """Arrays for a model file; :meth:`from_arrays` is the inverse."""
+        tables = {name: getattr(self, name) for name in _TABLES}
+        return {f"inner.{name}": np.where(t < np.inf, t, 0.0) for name, t in tables.items()}
+
+    @classmethod
+    def from_arrays(
+        cls, elements: tuple[str, ...], r_max: float, arrays: Mapping[str, NDArray[Any]]
+    ) -> Inner:
+        """What :meth:`to_arrays` described; arrays of other names are ignored."""
+        shape = (len(elements),) * 2
+        tables = [numbers(arrays, f"inner.{name}", shape) for name in _TABLES]
+        return cls(elements, r_max, *(np.where(table == 0, np.inf, table) for table in tables))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Inner):
+            return NotImplemented
+        same = (self.elements, self.r_max) == (other.elements, other.r_max)
+        return same and all(
+            np.array_equal(getattr(self, name), getattr(other, name)) for name in _TABLES
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.elements, self.r_max))
+
+
+@dataclass(frozen=True, eq=False)
+class Crowd:
+    """Crowding of the centers of a batch.
+
+    Attributes
+    ----------
+    pairs : Pairs
+    parts : (samples, elements)
+        Sums over the neighbours of each element, relative to the largest in the data.
+    slopes : (pairs,), 1/Å
+        Derivative of the sum that a pair is part of by its distance.
+    """
+
+    pairs: Pairs
+    parts: Array
+    slopes: Array
+
+    @cached_property
+    def x(self) -> Array:
+        """Crowding of every center: (samples,)."""
+        return np.asarray(np.sum(self.parts**NORM, axis=1) ** (1 / NORM))
+
+    @cached_property
+    def is_beyond(self) -> bool:
+        """Whether any atom has met the wall."""
+        return bool((self.x > BEGIN).any())
+
+    @cached_property
+    def share(self) -> Array:
+        """What is left of the answer of each center: f(x), (samples,)."""
+        return fall((self.x - BEGIN) / (END - BEGIN))[0]
+
+    def blend(self, energies: Array) -> tuple[Array, Array]:
+        """Energies of centers with the wall, and what it adds to the slopes of the pairs.
+
+        Parameters
+        ----------
+        energies : (samples,), eV
+
+        Returns
+        -------
+        energies : (samples,), eV
+        slopes : (pairs,), eV/Å
+            Derivative by the distance that comes with the crowding of the center.
+        """
+        share, by_x = fall((self.x - BEGIN) / (END - BEGIN))
+        x = np.maximum(self.x, BEGIN)
+        wall = WALL * np.sqrt(x / END)
+        by_x = by_x / (END - BEGIN) * (energies - wall) + (1 - share) * wall / (2 * x)
+        by_part = by_x[:, None] * (self.parts / x[:, None]) ** (NORM - 1)
+        two = self.pairs.element[self.pairs.neighbor]
+        slopes = by_part[self.pairs.center, two] * self.slopes
+        return share * energies + (1 - share) * wall, slopes
+
+
+def elements_of(pairs: Pairs) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Elements of the center and of the neighbour of every pair, as indices."""
+    return pairs.element[pairs.sample[pairs.center]], pairs.element[pairs.neighbor]

@@ -1,0 +1,56 @@
+"""What a fit is told of atoms closer than any in the data.
+
+Two atoms alone are rarely among the data, and a polynomial may well attract them where the data
+end.  A few rows say otherwise: at the closest distance of two elements and somewhat below, the
+network is asked to push the atoms of a dimer apart a little; the repulsion of the nuclei, which
+the baseline adds further in, does the rest.  Beside the rows of the data they weigh next to
+nothing: they decide where the data do not.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from etn.data.frame import Frame
+from etn.potential.features.basis import Basis
+from etn.potential.features.inner import REST
+from etn.potential.fitting.targets import RowGroup
+from etn.potential.zbl import atomic_numbers_of
+
+__all__ = ["close_pairs", "dimers"]
+
+# The force that the network is asked for, eV/Å, and its weight: a force in the data has 1.
+PUSH, WEIGHT = 1.0, 0.5
+
+
+def dimers(basis: Basis) -> list[Frame]:
+    """Dimers of all elements that met, along z, at and below their closest distance."""
+    if basis.inner is None:
+        return []
+    z = atomic_numbers_of(basis.elements)
+    found = []
+    for i, j in zip(*np.triu_indices(len(z)), strict=True):
+        closest, onset = basis.inner.closest[i, j], basis.inner.onset[i, j]
+        if closest == np.inf:
+            continue
+        for r in np.unique([closest, (closest + onset) / 2, onset, onset - REST / 2 * closest]):
+            positions = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, r]])
+            name = f"{basis.elements[i]}-{basis.elements[j]} dimer"
+            apart = np.zeros(3, dtype=bool)
+            found.append(Frame(z[[i, j]], positions, np.zeros((3, 3)), apart, name=name))
+    return found
+
+
+def close_pairs(frames: list[Frame], *, energy: bool = False) -> RowGroup:
+    """Rows of dimers: the forces on both atoms, and energies without weight if asked for."""
+    atoms = np.arange(2 * len(frames))
+    forces = np.tile([[0.0, 0.0, -PUSH], [0.0, 0.0, PUSH]], (len(frames), 1)).ravel()
+    silent = np.zeros(len(frames) if energy else 0)
+    return RowGroup(
+        frames,
+        atoms,
+        energy,
+        False,
+        np.concatenate([silent, forces]),
+        np.concatenate([silent, np.full(len(forces), WEIGHT)]),
+    )

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT_VERSION", "StoredModel", "atomic_path", "load", "save", "write_atomic"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """The format that :func:`save` writes; :func:`load` reads this one and all older ones."""
 
 _ENTRY = "etn"  # the one metadata entry, and the value of "format" inside it
@@ -89,7 +89,7 @@ def save(
     ...     save(f"{folder}/a.etn", kind="demo", header={"l_max": 3}, arrays={"w": np.eye(2)})
     ...     stored = load(f"{folder}/a.etn", kind="demo")
     >>> stored.header, stored.arrays["w"].tolist(), stored.format_version
-    ({'l_max': 3}, [[1.0, 0.0], [0.0, 1.0]], 1)
+    ({'l_max': 3}, [[1.0, 0.0], [0.0, 1.0]], 2)
     """
     import safetensors.numpy
 

@@ -15,12 +15,12 @@ data as one, and takes what is most unusual:
 .. math:: X_{iZ} = \sum_{j \in Z} (c_{ij} / r_{ij})^4 (1 - r_{ij} / r_{max})^3, \qquad
           x_i = \Big[ \sum_Z (X_{iZ} / X^{max}_{Z_i Z})^8 \Big]^{1/8}
 
-with the largest sums that the data hold.  Beyond x = 2 the answer P_i of a network is led over into
+with the largest sums that the data hold.  Beyond x = 1.5 the answer P_i of a network is led over into
 a wall that rises further in,
 
-.. math:: P_i \to f(x_i) P_i + (1 - f(x_i)) W (x_i / 3.5)^{1/2},
+.. math:: P_i \to f(x_i) P_i + (1 - f(x_i)) W (x_i / 2.5)^{1/2},
 
-with f falling from one to zero at x = 3.5.  Closer still the repulsion of the nuclei, which is part
+with f falling from one to zero at x = 2.5.  Closer still the repulsion of the nuclei, which is part
 of the baseline (:mod:`etn.potential.zbl`) and begins at o as well, outgrows all else.
 """
 
@@ -53,7 +53,7 @@ TRUSTED, MARGIN, REST = 0.8, 0.1, 0.1
 FULL = 0.8
 # Crowding at which the wall begins and at which it is all that is left; its height there, eV: more
 # than a network that was continued so far answers.
-BEGIN, END, WALL = 2.0, 3.5, 50.0
+BEGIN, END, WALL = 1.5, 2.5, 50.0
 # Powers of the distance in the crowding, and of the norm over elements.
 POWER, NORM = 4, 8
 _TABLES = ("closest", "onset", "fullest")

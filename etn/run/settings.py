@@ -28,6 +28,7 @@ from etn.run import parsing
 from etn.run.options import SIZED, Options, option
 from etn.run.sizes import SIZES, choose_size, count_unknowns, default_of
 from etn.sweep import EarlyStop, Schedule
+from etn.sweep.schedule import FIT_DEFAULTS
 
 __all__ = ["CommonSettings", "FitSettings"]
 
@@ -214,7 +215,7 @@ class CommonSettings(Options):
         form="FLOAT|evidence",
     )
     max_sweeps: Annotated[int | tuple[int, ...], BeforeValidator(parsing.to_max_sweeps)] = option(
-        default_of(Schedule, "max_sweeps"),
+        FIT_DEFAULTS["max_sweeps"],
         "Most sweeps at each length of the chain, two sites first; the last number repeats.",
         form="INT,...",
     )
@@ -222,13 +223,13 @@ class CommonSettings(Options):
         default_of(Schedule, "min_sweeps"), "Fewest sweeps at each length of the chain.", ge=1
     )
     rel_tol: float = option(
-        default_of(Schedule, "rel_tol"),
+        FIT_DEFAULTS["rel_tol"],
         "A length is done once a sweep lowers the loss by less than this fraction.",
         ge=0,
         lt=1,
     )
     sites: int = option(
-        default_of(Schedule, "sites"),
+        FIT_DEFAULTS["sites"],
         "Cores that are solved for together: two neighbours share out the multiplets of their "
         "bond among its irreps, up to max_bond.",
         form="1|2",
@@ -236,7 +237,7 @@ class CommonSettings(Options):
         le=2,
     )
     tol: float = option(
-        default_of(Schedule, "tol"),
+        FIT_DEFAULTS["tol"],
         "With two sites: how much of what a pair predicts a smaller bond may leave out, as a "
         "fraction of its norm.",
         ge=0,

@@ -9,7 +9,7 @@ from typing import Any
 
 from etn.potential.features.basis import Basis, most_channels
 from etn.potential.polynomial import PolynomialPotential
-from etn.sweep import Schedule
+from etn.sweep.schedule import FIT_DEFAULTS
 
 __all__ = ["SIZES", "Size", "choose_size", "count_unknowns"]
 
@@ -66,7 +66,7 @@ SIZES: Mapping[str, Size] = {
         default_of(Basis.for_dataset, "l_max"),
         default_of(PolynomialPotential, "body_order"),
         default_of(PolynomialPotential, "max_bond"),
-        default_of(Schedule, "max_sweeps"),
+        FIT_DEFAULTS["max_sweeps"],
     ),
     # For molecules and alloys, in which an atom can be many things.
     "wide": Size(8, 4, 4, (8, 6, 4, 3, 2), (2, 2)),

@@ -13,8 +13,8 @@ from etn.tensor import Truncation
 
 _LISTED = ("max_bond", "max_multiplets", "max_parameters", "tol", "noise")
 
-# What holds where neither the schedule nor the problem says more.
-_GENERAL: dict[str, Any] = {"sites": 1, "max_sweeps": (3, 2), "rel_tol": 1e-3, "tol": 0.0}
+# What holds where neither the schedule nor the problem says more: the defaults of a fit.
+FIT_DEFAULTS: dict[str, Any] = {"sites": 1, "max_sweeps": (3, 2), "rel_tol": 1e-3, "tol": 0.0}
 
 
 class Rule(NamedTuple):
@@ -101,7 +101,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         for name in ("sites", "max_sweeps", *_LISTED):
-            if name in _GENERAL and getattr(self, name) is None:
+            if name in FIT_DEFAULTS and getattr(self, name) is None:
                 continue
             values = _entries(getattr(self, name))
             if not values:
@@ -137,10 +137,10 @@ class Schedule:
         >>> whole.sites, whole.max_sweeps, whole.rel_tol, whole.tol
         ((1,), (5,), 0.001, (0.0,))
         """
-        missing = [name for name in _GENERAL if getattr(self, name) is None]
+        missing = [name for name in FIT_DEFAULTS if getattr(self, name) is None]
         if not missing:
             return self
-        values = _GENERAL | dict(getattr(problem, "schedule_defaults", {}))
+        values = FIT_DEFAULTS | dict(getattr(problem, "schedule_defaults", {}))
         if max(_entries(self.noise)) > 0:
             # Noise is what one-site updates widen a bond with.
             values["sites"] = 1

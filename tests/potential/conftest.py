@@ -132,7 +132,8 @@ def labelled():
     def label(frames, potential):
         out = []
         for frame, p in zip(frames, potential.predict(frames), strict=True):
-            labels = {"energy": p.energy, "forces": p.forces, "stress": p.stress}
+            stress = p.stress if frame.pbc.all() else None
+            labels = {"energy": p.energy, "forces": p.forces, "stress": stress}
             out.append(replace(frame, **labels))
         return Dataset(out)
 

@@ -15,7 +15,7 @@ data as one, and takes what is most unusual:
 .. math:: X_{iZ} = \sum_{j \in Z} (c_{ij} / r_{ij})^4 (1 - r_{ij} / r_{max})^3, \qquad
           x_i = \Big[ \sum_Z (X_{iZ} / X^{max}_{Z_i Z})^8 \Big]^{1/8}
 
-with the largest sums that the data hold.  Beyond x = 1.5 the answer P_i of a network is led over into
+with the largest sums that the data hold.  Beyond x = 1.5 the answer P_i of a network is led over to
 a wall that rises further in,
 
 .. math:: P_i \to f(x_i) P_i + (1 - f(x_i)) W (x_i / 2.5)^{1/2},

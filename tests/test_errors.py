@@ -19,6 +19,7 @@ CLASSES = [c for c in OWN if c not in WARNINGS]
 OF_OTHERS = {
     "AttributeError",
     "NotImplementedError",
+    "OSError",  # of a write that failed, with the name of its file
     "PropertyNotImplementedError",
     "TypeError",
     "ValueError",

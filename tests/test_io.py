@@ -84,7 +84,7 @@ class TestRoundTrip:
         stored = io.load(model, kind="potential")
         assert stored.kind == "potential"
         assert stored.header == HEADER
-        assert stored.format_version == io.FORMAT_VERSION == 1
+        assert stored.format_version == io.FORMAT_VERSION == 2
         assert stored.arrays.keys() == ARRAYS.keys()
         assert all(same_bits(stored.arrays[name], ARRAYS[name]) for name in ARRAYS)
 
@@ -168,7 +168,7 @@ class TestRoundTrip:
 
     def test_saving_over_a_file_replaces_it(self, model):
         io.save(model, kind="chain", header={}, arrays={})
-        assert io.load(model) == ("chain", {}, {}, 1)
+        assert io.load(model) == ("chain", {}, {}, 2)
 
     def test_stored_file_of_format_1(self, tmp_path):
         path = tmp_path / "old.etn"
@@ -195,7 +195,7 @@ class TestContainer:
         assert record.pop("checksum")
         assert record == {
             "format": "etn",
-            "format_version": 1,
+            "format_version": 2,
             "kind": "potential",
             "etn_version": __version__,
             "header": HEADER,
@@ -307,7 +307,7 @@ class TestRefusedToLoad:
     def test_newer_format(self, model):
         record = read_record(model) | {"format_version": 3, "etn_version": "9.1"}
         write_record(model, record)
-        expected = r"written by format 3 \(etn 9\.1\), this etn reads up to 1: upgrade etn"
+        expected = r"written by format 3 \(etn 9\.1\), this etn reads up to 2: upgrade etn"
         with pytest.raises(ModelFileError, match=expected):
             io.load(model)
 

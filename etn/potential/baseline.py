@@ -13,7 +13,7 @@ from etn.backend import FloatArray as Array
 from etn.data.atomic_energies import AtomicEnergies
 from etn.potential.features.inner import FULL, Inner, elements_of
 from etn.potential.features.pairs import Pairs
-from etn.potential.zbl import atomic_numbers_of, covalent_distances, zbl
+from etn.potential.features.zbl import atomic_numbers_of, covalent_distances, zbl
 
 if TYPE_CHECKING:
     from etn.data.dataset import Dataset

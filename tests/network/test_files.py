@@ -69,15 +69,17 @@ def test_other_things_are_refused(tmp_path):
         load(tmp_path / "b.etn")
 
 
-# One of each kind for every format version, with the dense tensors; all of format 1 (0.1.0).
+# One of each kind for every format version, with the dense tensors: of format 1 (0.1.0) without a
+# number, of the others with theirs.
 KEPT = Path(__file__).parent / "files"
 
 
+@pytest.mark.parametrize("version", ["", "-2"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_kept_file_is_the_network_that_was_written(kind, tmp_path):
-    stored = io.load(KEPT / f"{kind}.etn")
+def test_a_kept_file_is_the_network_that_was_written(kind, version, tmp_path):
+    stored = io.load(KEPT / f"{kind}{version}.etn")
     assert stored.kind == kind
-    network = load(KEPT / f"{kind}.etn")
+    network = load(KEPT / f"{kind}{version}.etn")
     with np.load(KEPT / "dense.npz") as dense:
         found = network.contract() if kind == "network" else network.to_dense()
         np.testing.assert_allclose(found, dense[kind], rtol=0, atol=1e-12)

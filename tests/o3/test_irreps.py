@@ -62,7 +62,7 @@ def test_empty() -> None:
         (np.array(2), "expected a string"),
         ("1y", "expected MULxLP with P e or o, such as 4x1o; for y, the parity (-1)^l, write 1o"),
         ("0e+3x2y", 'term 2 "3x2y" (position 3): expected MULxLP'),
-        ("9" * 5000 + "x1o", "expected MULxLP"),
+        ("9" * 5000 + "x1o", "multiplicities have at most 18 digits"),
         ({"1o": 2}, "a mapping goes over its keys alone; give (mul, irrep) pairs"),
         ({"0e", "1o"}, "a set has no order; give a list"),
         (frozenset(["0e"]), "a set has no order"),

@@ -12,6 +12,7 @@ fixture               value
 ``with_last_core``    function: a potential with error bars and another last core
 ``labelled``          function: frames with what a potential says as labels
 ``weighted_loss``     function: the documented loss without ridge and robust weights
+``dimer_loss``        function: what the rows of dimers add to it in a fit
 ====================  ===========================================================================
 
 The potentials are made once a session and are values: no test changes them.
@@ -34,6 +35,7 @@ from etn.potential import (
     fit,
     with_uncertainty,
 )
+from etn.potential.fitting.close_pairs import PUSH, WEIGHT, dimers
 from etn.sweep import Schedule
 
 RIDGE = 1e-2
@@ -138,6 +140,20 @@ def labelled():
         return Dataset(out)
 
     return label
+
+
+@pytest.fixture
+def dimer_loss():
+    def loss_of(model):
+        frames = dimers(model.basis)
+        bare = PolynomialPotential(model.basis, baseline=model.baseline)
+        target = np.array([[0, 0, -PUSH], [0, 0, PUSH]])
+        loss = 0.0
+        for p, b in zip(model.predict(frames), bare.predict(frames), strict=True):
+            loss += np.sum((WEIGHT * (p.forces - b.forces - target)) ** 2)
+        return loss
+
+    return loss_of
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from etn.data.atomic_energies import AtomicEnergies
 from etn.errors import DataError, SettingsError
 from etn.potential import Baseline, Dataset, Frame
 from etn.potential.features.pairs import Pairs
-from etn.potential.zbl import switch_radii, zbl
+from etn.potential.features.zbl import covalent_distances, zbl
 
 NONE = np.zeros((3, 3))
 
@@ -133,8 +133,8 @@ def test_pairs_share_the_repulsion():
     pairs = Pairs.find([frame], ("Cu", "Mo"), 4.0)
     baseline = Baseline({"Cu": -3.0, "Mo": -10.0}, zbl=True)
     energies, forces, strain = baseline.evaluate(pairs, ("Cu", "Mo"))
-    r_off = switch_radii(("Cu", "Mo"))[0, 1]
-    value, slope = zbl(np.array([1.1]), np.array([29]), np.array([42]), np.array([r_off]))
+    r_off = covalent_distances(("Cu", "Mo"))[0, [1]]
+    value, slope = zbl(np.array([1.1]), np.array([29]), np.array([42]), r_off / 2, r_off)
     np.testing.assert_allclose(energies, [-3 + value[0] / 2, -10 + value[0] / 2])
     np.testing.assert_allclose(forces, [[0, 0, slope[0]], [0, 0, -slope[0]]], atol=1e-12)
     expected = np.zeros((1, 3, 3))

@@ -12,6 +12,7 @@ from etn.errors import SettingsError
 from etn.potential import Baseline, Basis, Dataset, PolynomialPotential, Weights, fit
 from etn.run.settings import FitSettings
 from etn.sweep import EarlyStop, Schedule
+from etn.sweep.schedule import FIT_DEFAULTS
 
 # Where the Python interface has each setting.
 SAME_AS = {
@@ -38,11 +39,7 @@ SAME_AS = {
     "robust": (fit, "robust"),
     "kind_weights": (Weights, "kinds"),
     "ridge": (fit, "ridge"),
-    "max_sweeps": (Schedule, "max_sweeps"),
     "min_sweeps": (Schedule, "min_sweeps"),
-    "rel_tol": (Schedule, "rel_tol"),
-    "sites": (Schedule, "sites"),
-    "tol": (Schedule, "tol"),
     "refine": (fit, "refine"),
     "early_stop_rel_tol": (EarlyStop, "rel_tol"),
     "early_stop_patience": (EarlyStop, "patience"),
@@ -56,15 +53,17 @@ def test_every_setting_has_the_default_of_the_python_interface():
     for name, (function, parameter) in SAME_AS.items():
         expected = inspect.signature(function).parameters[parameter].default
         assert getattr(settings, name) == expected, name
+    for name, expected in FIT_DEFAULTS.items():
+        assert getattr(settings, name) == expected, name
     # Of these the Python functions know nothing: they choose data, numbers or the function.
     others = {"train", "test", "max_force", "size", "layers"}
-    assert set(SAME_AS) == set(FitSettings.model_fields) - others
+    assert {*SAME_AS, *FIT_DEFAULTS} == set(FitSettings.model_fields) - others
 
 
 def test_default_settings_give_the_default_objects():
     settings = FitSettings(train="a.xyz")
     assert settings.weights() == Weights()
-    assert settings.schedule() == Schedule()
+    assert settings.schedule() == Schedule().for_problem()
     assert settings.early_stop() == EarlyStop()
 
 

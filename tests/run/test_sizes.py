@@ -21,6 +21,7 @@ from etn.run.sizes import (
     count_unknowns,
 )
 from etn.sweep import Schedule
+from etn.sweep.schedule import FIT_DEFAULTS
 
 README_MULTI = {"n_max": 8, "l_max": 3, "body_order": 4, "max_bond": (4, 3, 2, 2)}
 
@@ -32,9 +33,9 @@ def test_medium_is_what_the_python_functions_do():
         "l_max": (Basis.for_dataset, "l_max"),
         "body_order": (PolynomialPotential, "body_order"),
         "max_bond": (PolynomialPotential, "max_bond"),
-        "max_sweeps": (Schedule, "max_sweeps"),
     }.items():
         assert getattr(medium, key) == inspect.signature(function).parameters[parameter].default
+    assert medium.max_sweeps == FIT_DEFAULTS["max_sweeps"]
     # The numbers in the README were measured with these.
     assert medium.values() == {
         "n_max": 8, "l_max": 4, "body_order": 4, "max_bond": (5, 4, 3, 3, 2), "max_sweeps": (3, 2),

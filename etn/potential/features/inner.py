@@ -5,9 +5,10 @@ second derivative, and both without effect on the atoms of the data, so that a f
 
 Below an onset o the radial functions of two elements are continued by what they are there,
 g_n(r) -> g_n(s(r)): s(r) = r from o outwards, and inwards it comes to rest over a tenth of the
-closest distance c of the data.  Near the usual distance of neighbours a polynomial may be trusted
-somewhat beyond the data, deep in the repulsion it may not: o is 0.8 of the usual distance, but at
-most c and at least 0.9 c.  Elements that nowhere met have no radial functions of each other.
+closest distance c of the data.  Near the usual distance d of neighbours a polynomial may be trusted
+as far beyond the data as they reach from there, deep in the repulsion it may not: o is the larger
+of 0.8 d and c - (d - c), but at most c and at least 0.9 c.  Elements that nowhere met have no
+radial functions of each other.
 
 The crowding of an atom counts its neighbours of each element Z, one at the closest distance of the
 data as one, and takes what is most unusual:
@@ -21,7 +22,7 @@ a wall that rises further in,
 .. math:: P_i \to f(x_i) P_i + (1 - f(x_i)) W (x_i / 2.5)^{1/2},
 
 with f falling from one to zero at x = 2.5.  Closer still the repulsion of the nuclei, which is part
-of the baseline (:mod:`etn.potential.zbl`) and begins at o as well, outgrows all else.
+of the baseline (:mod:`etn.potential.features.zbl`) and begins at o as well, outgrows all else.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from etn.backend import FloatArray as Array
 from etn.errors import SettingsError
 from etn.potential.features.pairs import Pairs
 from etn.potential.features.radial import Radial
-from etn.potential.zbl import covalent_distances, fall
+from etn.potential.features.zbl import covalent_distances, fall
 from etn.stored import numbers
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Crowd", "Inner", "elements_of"]
 
-# Where polynomials are not trusted any more: this fraction of the usual distance of neighbours, but
-# at most so far below the closest one, relative to it; and the length over which s(r) then rests.
+# Where polynomials are not trusted any more: this fraction of the usual distance of neighbours, or
+# this much below the closest one, relative to it; and the length over which s(r) then rests.
 TRUSTED, MARGIN, REST = 0.8, 0.1, 0.1
 # Where the repulsion of the nuclei is complete, relative to the onset.
 FULL = 0.8
@@ -84,7 +85,7 @@ class Inner:
     >>> inner = Inner(("Mo",), 5.0, *np.array([1.9, 1.8, 0.5]).reshape(3, 1, 1))
     >>> s, slope = inner.continue_inwards(np.array([2.5, 1.7, 1.2]), *np.zeros((2, 3), int))
     >>> s.round(3), slope.round(3)
-    (array([2.5  , 1.71 , 1.705]), array([1.   , 0.46, 0.   ]))
+    (array([2.5  , 1.717, 1.705]), array([1.   , 0.451, 0.   ]))
     """
 
     elements: tuple[str, ...]
@@ -138,7 +139,10 @@ class Inner:
                     closest[a, b], usual[a, b] = found.min(), np.median(found)
         # The element that has the fewer of such neighbours is the one that is bound by them.
         usual = np.minimum(usual, usual.T)
-        onset = np.clip(TRUSTED * usual, (1 - MARGIN) * closest, closest)
+        with np.errstate(invalid="ignore"):
+            trusted = np.maximum(TRUSTED * usual, 2 * closest - usual)
+        trusted[np.isinf(closest)] = np.inf
+        onset = np.clip(trusted, (1 - MARGIN) * closest, closest)
         bare = cls(tuple(elements), r_max, closest, onset, np.ones((n, n)))
         fullest = np.zeros((n, n))
         for frame in data:

@@ -14,13 +14,13 @@ import numpy as np
 from etn.data.frame import Frame
 from etn.potential.features.basis import Basis
 from etn.potential.features.inner import REST
+from etn.potential.features.zbl import atomic_numbers_of
 from etn.potential.fitting.targets import RowGroup
-from etn.potential.zbl import atomic_numbers_of
 
 __all__ = ["close_pairs", "dimers"]
 
 # The force that the network is asked for, eV/Å, and its weight: a force in the data has 1.
-PUSH, WEIGHT = 1.0, 0.5
+PUSH, WEIGHT = 1.5, 0.2
 
 
 def dimers(basis: Basis) -> list[Frame]:

@@ -126,6 +126,5 @@ def test_settings_that_make_no_sense(train):
         fit(potential(train), train, refine=-1)
     with pytest.raises(SettingsError, match="sites"):
         FitSettings(train="etn:Mo", sites=3)
-    assert FitSettings(train="etn:Mo", sites="2", tol="1e-3").schedule() == Schedule(
-        sites=2, tol=1e-3
-    )
+    given = Schedule(sites=2, tol=1e-3).for_problem()
+    assert FitSettings(train="etn:Mo", sites="2", tol="1e-3").schedule() == given

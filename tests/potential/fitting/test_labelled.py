@@ -125,13 +125,16 @@ def huber_objective(rows, chain, scales):
     return total
 
 
-def test_the_weighted_loss_touches_the_objective_and_lies_above_it(rows):
+def test_the_weighted_loss_touches_the_objective_and_lies_above_it(rows, dimer_loss):
     rows, chain = rows
     rows.reweigh(chain)
     problem = LeastSquares(rows.builders, ridge=1e-2, offset=lambda: rows.offset)
     ridge = 1e-2 * chain.norm() ** 2
     objective = huber_objective(rows, chain, rows.robust.scales)
-    assert problem.loss(chain) == pytest.approx(objective + ridge, rel=1e-9)
+    more = dimer_loss(
+        PolynomialPotential(rows.basis, chain=chain, baseline=rows.baseline, max_bond=3)
+    )
+    assert problem.loss(chain) == pytest.approx(objective + more + ridge, rel=1e-9)
     assert rows.measure(chain)["loss"] == pytest.approx(objective, rel=1e-9)
     for seed in range(3):
         other = Chain.random([rows.basis.leg] * 2, start=rows.basis.start, max_bond=3, seed=seed)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from etn.data.weights import Weights
-from etn.potential import Baseline, Frame
+from etn.potential import Baseline, Basis, Frame
 from etn.potential.features.pairs import Pairs
 from etn.potential.fitting.targets import RowGroup, Targets
 
@@ -24,7 +24,7 @@ def crystal(n_atoms, **labels):
 def targets(frames, *, weights=WEIGHTS, r_max=4.0, baseline=None):
     baseline = baseline or Baseline({"Cu": -1.5})
     pairs = Pairs.find(frames, ("Cu",), r_max)
-    return Targets.of(frames, pairs, baseline, weights, elements=("Cu",), r_max=r_max)
+    return Targets.of(frames, pairs, baseline, weights, Basis(("Cu",), r_max=r_max))
 
 
 def test_targets_are_labels_less_the_baseline_and_weights_those_of_the_loss(rng):

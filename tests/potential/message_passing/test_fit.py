@@ -31,7 +31,7 @@ def fitted(make_model, make_frames, labelled, weights):
     return run
 
 
-def test_the_loss_never_rises(rng, fitted, weights, weighted_loss):
+def test_the_loss_never_rises(rng, fitted, weights, weighted_loss, dimer_loss):
     report, data = fitted(rng, attention="1x0e+1x1o", max_cycles=3, rel_tol=0.0, ridge=1e-2)
     losses = [loss for record in report.records for loss in record.losses]
     pairs = itertools.pairwise(losses)
@@ -42,7 +42,7 @@ def test_the_loss_never_rises(rng, fitted, weights, weighted_loss):
     # The loss that is reported is that of the predictions.
     model = report.model
     total = weighted_loss(model, data, replace(weights, stress=None))
-    total += 1e-2 * model.layers.norm() ** 2
+    total += 1e-2 * model.layers.norm() ** 2 + dimer_loss(model)
     assert losses[-1] == pytest.approx(total, rel=1e-6)
     assert "query" in str(report)
 

@@ -71,25 +71,6 @@ def fall(t: Array) -> tuple[Array, Array]:
     return 1 - t**3 * (10 - 15 * t + 6 * t**2), -30 * t**2 * (1 - t) ** 2
 
 
-def distance_of(energy: float, elements: Sequence[str]) -> Array:
-    """Distance at which two nuclei repel each other with this energy: (elements, elements), Å.
-
-    Examples
-    --------
-    >>> distance_of(30.0, ("H", "Mo")).round(2)
-    array([[0.19, 0.51],
-           [0.51, 1.54]])
-    """
-    z = atomic_numbers_of(elements)
-    one, two = (table.ravel() for table in np.meshgrid(z, z))
-    low, high = np.full((2, len(one)), [[1e-3], [10.0]])
-    for _ in range(60):  # bisection: the repulsion falls with the distance
-        middle = (low + high) / 2
-        above = zbl(middle, one, two, *np.full((2, len(one)), [[20.0], [30.0]]))[0] > energy
-        low, high = np.where(above, middle, low), np.where(above, high, middle)
-    return low.reshape(len(z), len(z))
-
-
 def atomic_numbers_of(elements: Sequence[str]) -> NDArray[np.int64]:
     """Atomic numbers of chemical symbols."""
     from ase.data import atomic_numbers

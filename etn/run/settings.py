@@ -166,7 +166,8 @@ class CommonSettings(Options):
     )
     zbl: bool = option(
         default_of(Baseline.fit, "zbl"),
-        "Whether to add the Ziegler-Biersack-Littmark repulsion of the nuclei.",
+        "Whether the nuclei repel each other below the distances of the data, as Ziegler, Biersack "
+        "and Littmark have it.",
     )
     energy_weight: float = option(
         default_of(Weights, "energy"),

@@ -6,9 +6,9 @@
 The potentials are any that `etn fit` made, as with `python benchmarks/fit.py Mo --keep runs`.
 Dimers of every two elements are stretched from 0.3 Å to the closest distance of the data, to the
 radius where they never met.  Packings of 32 atoms at 40 % of the usual volume, and crystals with an
-atom put at random 0.5 to 1.8 Å from another, are relaxed; atoms are fused if they end up nearer than
-half the closest distance of the data.  The crystal, a random alloy of all elements, is heated to
-three times its melting temperature.  Elements without a simple crystal have none to melt.
+atom put at random 0.5 to 1.8 Å from another, are relaxed; atoms are fused if they end up nearer
+than half the closest distance of the data.  The crystal, a random alloy of all elements, is heated
+to three times its melting temperature.  Elements without a simple crystal have none to melt.
 """
 
 from __future__ import annotations

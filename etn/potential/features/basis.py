@@ -247,11 +247,12 @@ class Basis:
         return replace(basis, channels=Channels(matrices))
 
     def describe(self) -> str:
-        """The numbers of the basis in two lines, for people."""
-        return (
+        """The numbers of the basis in two or three lines, for people."""
+        text = (
             f"r_max {self.r_max:g} Å, n_max {self.n_max}, l_max {self.l_max}\n"
             f"r_min {self.r_min:g} Å, scale {self.scale:g}, smoothness {self.smoothness:g}"
         )
+        return text if self.inner is None else f"{text}\n{self.inner.describe()}"
 
     def expand(self, pairs: Pairs) -> Expansion:
         """Radial functions and harmonics of all pairs, with derivatives."""

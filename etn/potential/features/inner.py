@@ -55,8 +55,8 @@ FULL = 0.8
 # Crowding at which the wall begins and at which it is all that is left; its height there, eV: more
 # than a network that was continued so far answers.
 BEGIN, END, WALL = 1.5, 2.5, 50.0
-# Powers of the distance in the crowding, and of the norm over elements.
-POWER, NORM = 4, 8
+# The norm over elements: what is most unusual counts.
+NORM = 8
 _TABLES = ("closest", "onset", "fullest")
 
 
@@ -186,18 +186,29 @@ class Inner:
         """How crowded the centers of pairs are."""
         one, two = elements_of(pairs)
         edge = np.maximum(1 - pairs.distance / self.r_max, 0.0)
-        close = (self._unit[one, two] / pairs.distance) ** POWER * edge**2
+        # The fourth power as two squares, which NumPy forms ten times as fast.
+        close = np.square(np.square(self._unit[one, two] / pairs.distance) * edge)
         close /= self.fullest[one, two]
         n = len(self.elements)
         sums = np.bincount(pairs.center * n + two, close * edge, pairs.n_samples * n)
-        slopes = -close * (POWER * edge / pairs.distance + 3 / self.r_max)
-        return Crowd(pairs, sums.astype(float).reshape(-1, n), slopes)
+        return Crowd(pairs, sums.astype(float).reshape(-1, n), close, edge, self.r_max)
 
     @cached_property
     def _unit(self) -> Array:
         """Distances at which a neighbour counts as one."""
         met = np.isfinite(self.closest)
         return np.where(met, self.closest, covalent_distances(self.elements))
+
+    def describe(self) -> str:
+        """The closest distances in one line, for people."""
+        pairs = list(zip(*np.triu_indices(len(self.elements)), strict=True))
+        met = [(float(self.closest[i, j]), i, j) for i, j in pairs if self.closest[i, j] < np.inf]
+        if not met:
+            return "no two atoms in the data"
+        r, i, j = min(met)
+        text = f"data down to {r:.3g} Å ({self.elements[i]}-{self.elements[j]})"
+        never = len(pairs) - len(met)
+        return f"{text}, {never} pairs of elements never met" if never else text
 
     def to_arrays(self) -> dict[str, Array]:
         """Arrays for a model file; :meth:`from_arrays` is the inverse."""
@@ -234,13 +245,17 @@ class Crowd:
     pairs : Pairs
     parts : (samples, elements)
         Sums over the neighbours of each element, relative to the largest in the data.
-    slopes : (pairs,), 1/Å
-        Derivative of the sum that a pair is part of by its distance.
+    close, edge : (pairs,)
+        Factors of what each pair adds to its sum.
+    r_max : float
+        Å.
     """
 
     pairs: Pairs
     parts: Array
-    slopes: Array
+    close: Array
+    edge: Array
+    r_max: float
 
     @cached_property
     def x(self) -> Array:
@@ -276,7 +291,9 @@ class Crowd:
         by_x = by_x / (END - BEGIN) * (energies - wall) + (1 - share) * wall / (2 * x)
         by_part = by_x[:, None] * (self.parts / x[:, None]) ** (NORM - 1)
         two = self.pairs.element[self.pairs.neighbor]
-        slopes = by_part[self.pairs.center, two] * self.slopes
+        # Of (c / r)^4 (1 - r / r_max)^3, which each pair adds to its sum.
+        by_distance = -self.close * (4 * self.edge / self.pairs.distance + 3 / self.r_max)
+        slopes = by_part[self.pairs.center, two] * by_distance
         return share * energies + (1 - share) * wall, slopes
 
 

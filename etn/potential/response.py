@@ -54,8 +54,10 @@ def respond(chain: Chain, expansion: Expansion, vacuum: Array) -> Response:
     energies -= vacuum[pairs.element[pairs.sample]]
     if expansion.crowd is None:
         return Response(energies, *expansion.forces_and_virial(gradient))
-    energies, slopes = expansion.crowd.blend(energies)
-    gradient = {ir: block * expansion.crowd.share for ir, block in gradient.items()}
+    crowd = expansion.crowd
+    energies, by_x = crowd.blend(energies)
+    gradient = {ir: block * crowd.share for ir, block in gradient.items()}
+    slopes = crowd.pull_back(by_x)
     return Response(energies, *expansion.forces_and_virial(gradient, slopes))
 
 

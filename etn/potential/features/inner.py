@@ -270,10 +270,19 @@ class Crowd:
     @cached_property
     def share(self) -> Array:
         """What is left of the answer of each center: f(x), (samples,)."""
-        return fall((self.x - BEGIN) / (END - BEGIN))[0]
+        return self._fall[0]
+
+    @cached_property
+    def share_slope(self) -> Array:
+        """Derivative of the share by the crowding: (samples,)."""
+        return self._fall[1] / (END - BEGIN)
+
+    @cached_property
+    def _fall(self) -> tuple[Array, Array]:
+        return fall((self.x - BEGIN) / (END - BEGIN))
 
     def blend(self, energies: Array) -> tuple[Array, Array]:
-        """Energies of centers with the wall, and what it adds to the slopes of the pairs.
+        """Energies of centers with the wall, and their derivatives by the crowding.
 
         Parameters
         ----------
@@ -281,20 +290,29 @@ class Crowd:
 
         Returns
         -------
-        energies : (samples,), eV
-        slopes : (pairs,), eV/Å
-            Derivative by the distance that comes with the crowding of the center.
+        energies, by_x : (samples,), eV
         """
-        share, by_x = fall((self.x - BEGIN) / (END - BEGIN))
-        x = np.maximum(self.x, BEGIN)
+        x, f = np.maximum(self.x, BEGIN), self.share
         wall = WALL * np.sqrt(x / END)
-        by_x = by_x / (END - BEGIN) * (energies - wall) + (1 - share) * wall / (2 * x)
+        by_x = self.share_slope * (energies - wall) + (1 - f) * wall / (2 * x)
+        return f * energies + (1 - f) * wall, by_x
+
+    def pull_back(self, by_x: Array) -> Array:
+        """Derivative by the distance of each pair from those by the crowding of its center.
+
+        Parameters
+        ----------
+        by_x : (samples,), eV
+
+        Returns
+        -------
+        (pairs,), eV/Å
+        """
+        pairs, x = self.pairs, np.maximum(self.x, BEGIN)
         by_part = by_x[:, None] * (self.parts / x[:, None]) ** (NORM - 1)
-        two = self.pairs.element[self.pairs.neighbor]
         # Of (c / r)^4 (1 - r / r_max)^3, which each pair adds to its sum.
-        by_distance = -self.close * (4 * self.edge / self.pairs.distance + 3 / self.r_max)
-        slopes = by_part[self.pairs.center, two] * by_distance
-        return share * energies + (1 - share) * wall, slopes
+        by_distance = -self.close * (4 * self.edge / pairs.distance + 3 / self.r_max)
+        return by_part[pairs.center, pairs.element[pairs.neighbor]] * by_distance
 
 
 def elements_of(pairs: Pairs) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -159,24 +159,31 @@ def respond(
     senders = {name: c for name, c in layers.chains().items() if name != "readout"}
     lefts = {name: left_values(c, start, [site] * len(c)) for name, c in senders.items()}
     flat = {name: flatten(lefts[name][-1], c.out, n_atoms) for name, c in senders.items()}
-    sources = sources_of(layers, flat, n_atoms)
+    crowd = expansion.crowd
+    share = np.ones(n_atoms) if crowd is None else crowd.share
+    # An atom that is more crowded than any in the data has nothing to say either.
+    told = {name: share[:, None] * value for name, value in flat.items()}
+    sources = sources_of(layers, told, n_atoms)
     messages = coupling.couple(edges.message(sources))
     inward = {ir: block.transpose(1, 2, 0) for ir, block in messages.items()}
     readout = layers.readout
     legs = [site] * (len(readout) - 1) + [widen(site, inward, axis=0)]
     values = left_values(readout, start, legs)
     energies = values[-1][SCALAR][0, 0] - vacuum[pairs.element[pairs.sample]]
-    share, slopes = np.ones(n_atoms), None
-    if expansion.crowd is not None:
-        share, (energies, slopes) = expansion.crowd.share, expansion.crowd.blend(energies)
+    by_x = np.zeros(n_atoms)
+    if crowd is not None:
+        energies, by_x = crowd.blend(energies)
     parts = pull_back(readout, values, legs, {SCALAR: share[None, None]})
     outward = {ir: parts[-1][ir][basis.leg.count(ir) :].transpose(2, 0, 1) for ir in messages}
     gradient = coupling.uncouple(outward)
     pulled = edges.pull_back(sources, gradient)._asdict()
     for name, chain in senders.items():
-        end = unflatten(pulled[name], chain.out)
+        if crowd is not None:
+            by_x += crowd.share_slope * np.sum(pulled[name] * flat[name], axis=1)
+        end = unflatten(share[:, None] * pulled[name], chain.out)
         parts += pull_back(chain, lefts[name], [site] * len(chain), end)
     total = {ir: sum(part[ir][: len(site[ir])] for part in parts) for ir in site}
+    slopes = None if crowd is None else crowd.pull_back(by_x)
     forces, strain = expansion.forces_and_virial(total, slopes)
     more_forces, more_strain = edges.forces_and_strain(sources, gradient)
     return Response(energies, forces + more_forces, strain + more_strain)

@@ -134,7 +134,8 @@ def test_the_wall_takes_over_smoothly_and_its_slopes_are_its_derivatives(inner, 
         pairs = Pairs.find(frames, ELEMENTS, R_MAX)
         crowd = inner.crowd(pairs)
         carbon = np.flatnonzero(pairs.element[pairs.sample] == 1)
-        values, slopes = crowd.blend(np.full(pairs.n_samples, -7.0))
+        values, by_x = crowd.blend(np.full(pairs.n_samples, -7.0))
+        slopes = crowd.pull_back(by_x)
         here = (pairs.element[pairs.sample[pairs.center]] == 1) & (
             pairs.element[pairs.neighbor] == 0
         )

@@ -111,7 +111,10 @@ def heat(model: Potential, atoms: Atoms, steps: int) -> dict[str, Any]:
     dynamics.attach(lambda: nearest.append(closeness(atoms, model)), 10)
     dynamics.run(steps)
     found = {"kelvin": kelvin, "steps": steps, "kelvin at the end": float(atoms.get_temperature())}
-    return found | {"closeness": min(nearest), "survived": atoms.get_temperature() < 2 * kelvin}
+    return found | {
+        "closeness": min(nearest),
+        "survived": bool(atoms.get_temperature() < 2 * kelvin),
+    }
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ import warnings
 from typing import Any
 
 import torch
-from common import write
+from common import result_name, write
 from products import measure, step
 
 from etn.o3 import cartesian
@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=16)
     parser.add_argument("--rank", type=int, default=7, help="largest rank of path matrices")
     parser.add_argument("--backward", action="store_true")
-    parser.add_argument("--name", default="cartesian")
+    parser.add_argument("--name", type=result_name, default="cartesian")
     args = parser.parse_args()
     warnings.filterwarnings("ignore", module="(e3nn|torch|flashcart)")
     torch.set_num_threads(1)

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stamp import script, stamp
+
 from etn.run.provenance import jsonable, machine, versions
 
 if TYPE_CHECKING:
@@ -32,12 +34,23 @@ def processor() -> str:
     return names[0] if names else "unknown"
 
 
+def result_name(text: str) -> str:
+    """A name that `write` takes, for argparse: said before the work, not after it."""
+    script(text)
+    return text
+
+
 def write(name: str, result: dict[str, Any], *, out: Path | None = None) -> Path:
-    """Write a result with the machine, the versions and the time it was measured."""
+    """Write a result with its stamp, the machine, the versions and the time it was measured.
+
+    A file of fits that were measured one by one has a stamp in each of them.
+    """
     path = RESULTS / f"{name}.json" if out is None else out
     path.parent.mkdir(parents=True, exist_ok=True)
+    one_by_one = any("stamp" in fit for fit in result.get("fits", ()))
     content = {
         **result,
+        **({} if one_by_one else {"stamp": stamp(name)}),
         "machine": {**machine(), "processor": processor()},
         "versions": versions(),
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),

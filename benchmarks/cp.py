@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import save, write
+from common import result_name, save, write
 
 from etn.product import FusedTensor, available_tables, decompose, fused_cg
 
@@ -85,7 +85,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--l-max", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--restarts", type=int, default=5)
-    parser.add_argument("--name", default="cp")
+    parser.add_argument("--name", type=result_name, default="cp")
     parser.add_argument("--figure", type=Path)
     args = parser.parse_args()
     if args.figure:

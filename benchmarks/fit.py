@@ -72,6 +72,9 @@ def main() -> None:
     )
     parser.add_argument("sets", nargs="*", metavar="SET", help=f"any of {', '.join(SETS)}")
     parser.add_argument("--name", help="of the result (one set only); by default that of the set")
+    parser.add_argument(
+        "--shared-cores", action="store_true", help="note that other jobs run: times are bounds"
+    )
     parser.add_argument("--keep", metavar="DIR", help="keep the run folders here")
     given = parser.parse_args(arguments[:at])
     sets = given.sets or list(SETS)
@@ -80,11 +83,14 @@ def main() -> None:
         parser.error(f"expected any of {', '.join(SETS)}, got {', '.join(unknown)}")
     if given.name and len(sets) != 1:
         parser.error("--name: expected one set")
+    if arguments[at + 1 :] and not given.name:
+        parser.error("options of etn fit make another result: give it a name with --name")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(given.keep or scratch)
         for name in sets:
             label = given.name or name
             result = run(name, arguments[at + 1 :], folder / label)
+            result["shared_cores"] = given.shared_cores
             path = write(f"fit-{label}", result)
             print(f"{summary(label, result)}  -> {path.name}", flush=True)
 

@@ -30,6 +30,7 @@ import numpy as np
 from common import RESULTS, save, shared_data, write
 from fit import SETS
 from sizes import evaluation
+from stamp import stamp
 
 from etn.data.metrics import Metrics
 from etn.potential import Dataset
@@ -76,7 +77,7 @@ def main() -> None:
                 for size in given.sizes:
                     part = train[shuffled[:frames]]
                     entry = measure(part, test, size, options | changes, times=not given.no_times)
-                    entry |= {"seed": seed, "settings": changes}
+                    entry |= {"seed": seed, "settings": changes, "stamp": stamp("learning")}
                     add(entry, out, name, test)
                     print(line(entry), flush=True)
     fits = stored(out)

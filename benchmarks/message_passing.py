@@ -156,13 +156,12 @@ def errors(model: PolynomialPotential | MessagePassingPotential, data: Dataset) 
 def table(result: dict[str, Any]) -> str:
     """Markdown table of all models."""
     lines = [
-        "| model | radius, Å | parameters | fit, s | train E, meV | train F, meV/Å | "
+        "| model | radius, Å | parameters | train E, meV | train F, meV/Å | "
         "test E, meV | test F, meV/Å |",
-        "|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|",
     ]
     for one in result["fits"]:
         cells = [one["model"], f"{one['settings']['r_max']:g}", str(one["parameters"])]
-        cells.append(f"{one['seconds']:.0f}")
         for part in ("train", "test"):
             found = one["errors"][part]
             cells.append(f"{found['energy_mev']['mae']:.1f}")

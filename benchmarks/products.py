@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import write
+from common import result_name, write
 
 from etn.product import DecomposedProduct, SphericalProduct, TensorProduct, fused_cg
 
@@ -180,7 +180,7 @@ def main() -> None:
     parser.add_argument("--backward", action="store_true")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--seconds", type=float, default=6.0, help="for one table row")
-    parser.add_argument("--name", default="products")
+    parser.add_argument("--name", type=result_name, default="products")
     args = parser.parse_args()
     warnings.filterwarnings("ignore", module="(e3nn|torch|cuequivariance)")
     torch.set_num_threads(1)

@@ -21,6 +21,7 @@ from typing import Any
 
 from common import RESULTS, write
 from fit import SETS, run
+from stamp import stamp
 
 from etn.data.weights import count_rows
 from etn.potential import Dataset, load
@@ -59,6 +60,7 @@ def measure(name: str, size: str, *, times: bool) -> dict[str, Any]:
             "size": size,
             "command": result["command"],
             "settings": SIZES[size].values(),
+            "stamp": stamp("sizes"),
             "rows": count_rows(train, settings.weights()),
             "unknowns": count_unknowns(len(train.elements), dict(settings)),
             "parameters": model.n_parameters,

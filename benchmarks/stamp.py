@@ -37,6 +37,7 @@ DEPENDS: dict[str, tuple[str, ...]] = {
     "nve": (*_FITS, "etn/interfaces/ase.py"),
     "products": _PRODUCTS,
     "scaling": ("etn/backend.py", "etn/o3", "etn/tensor", "etn/network"),
+    "short_range": (*_FITS, "etn/interfaces/ase.py"),
     "sizes": _FITS,
     "spin_chain": _CORES,
     "uncertainty": _POTENTIALS,

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from etn.backend import FloatArray as Array
 from etn.potential.features.batching import frame_batches
+from etn.potential.features.inner import elements_of
 from etn.potential.features.pairs import Pairs
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class Coverage:
         numbers = np.zeros((size, len(LOG_NUMBERS)), dtype=bool)
         for batch in frame_batches(frames):
             pairs = Pairs.find(batch, elements, r_max)
-            np.minimum.at(closest, _elements(pairs), pairs.distance)
+            np.minimum.at(closest, elements_of(pairs), pairs.distance)
             counts = _counts(pairs, size, r_max)
             np.maximum.at(most, pairs.element, counts)
             bonded = counts.any(axis=1)
@@ -108,7 +109,7 @@ class Coverage:
         """
         size = len(self.closest)
         own = pairs.element[pairs.sample]
-        two = _elements(pairs)[1]
+        two = elements_of(pairs)[1]
         inverse = np.full((pairs.n_samples, size), 1 / self.r_max)
         np.maximum.at(inverse, (pairs.center, two), 1 / pairs.distance)
         at_end = (self.closest / self.r_max) ** DISTANCE_POWER
@@ -160,10 +161,6 @@ def ignorance(terms: Array) -> Array:
     """
     grades = terms.max(axis=1, initial=0.0)
     return np.asarray(np.clip((grades - WIDENED) / (IGNORANT - WIDENED), 0.0, 1.0))
-
-
-def _elements(pairs: Pairs) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    return pairs.element[pairs.sample[pairs.center]], pairs.element[pairs.neighbor]
 
 
 def _counts(pairs: Pairs, n_elements: int, r_max: float) -> Array:

@@ -18,9 +18,9 @@ data as one, and takes what is most unusual:
 
 with the largest sums that the data hold or, where that is more, 0.7 of what all neighbours of an
 atom of the element Z_i make together: few frames of an alloy seldom hold the most neighbours of one
-element that its next frame has.  For this an atom is crowded no more by elements that the data hold
-beyond max(sum of the covalent radii, r_max / 2) alone than if they stood there.  Beyond x = 1.5 the answer P_i of a network is led over to
-a wall that rises further in,
+element that its next frame has.  In this sum elements that met beyond r_max / 2 and the sum of
+their covalent radii alone count as if they stood there.  Beyond x = 1.5 the answer P_i of a network
+is led over to a wall that rises further in,
 
 .. math:: P_i \to f(x_i) P_i + (1 - f(x_i)) W (x_i / 2.5)^{1/2},
 

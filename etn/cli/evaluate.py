@@ -14,7 +14,7 @@ import typer
 from etn.cli.options import Debug
 
 if TYPE_CHECKING:
-    from etn.potential import Dataset, Prediction
+    from etn.potential import Dataset, Potential, Prediction
 
 # What ``--out`` may be, and of these what holds predictions, which need no labels.
 _STRUCTURES = (".xyz", ".extxyz")
@@ -118,6 +118,8 @@ def evaluate(
         write_predictions(out, potential, dataset, predictions)
     elif out is not None:
         write_atomic(out, text + "\n" if suffix == ".json" else _frame_table(dataset, predictions))
+    if suffix in _PREDICTIONS and (warning := _unlike(potential, dataset)):
+        typer.echo(f"warning: {warning}", err=True)
     if as_json:
         typer.echo(text)
         return
@@ -182,6 +184,25 @@ def _notes(note: dict[str, Any]) -> list[tuple[str, str]]:
         wrapped = textwrap.wrap("\0".join(settings).replace(" ", "\1").replace("\0", "  "), 84)
         rows += [("settings" if not i else "", line) for i, line in enumerate(wrapped)]
     return rows
+
+
+def _unlike(potential: Potential, dataset: Dataset) -> str:
+    """The frames that leave the training data; empty if none does, or if that is not known."""
+    from etn.potential.coverage import WIDENED
+
+    if not potential.has_uncertainty:
+        return ""
+    grades = [float(grades.max()) for grades in potential.uncertainty.gamma(dataset)]
+    far = [k for k, grade in enumerate(grades) if not grade <= WIDENED]
+    if not far:
+        return ""
+    worst = max(far, key=grades.__getitem__)
+    return (
+        f"{len(far)} of {len(dataset)} frame{'' if len(dataset) == 1 else 's'} with an "
+        f"extrapolation grade above {WIDENED:g} ({dataset[worst].name}: {grades[worst]:.3g}): "
+        "there predictions leave the training data and error bars are wide; the column gamma of "
+        "--out predictions.xyz has the grade of every atom"
+    )
 
 
 def _frame_table(dataset: Dataset, predictions: Sequence[Prediction]) -> str:

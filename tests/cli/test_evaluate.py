@@ -51,6 +51,20 @@ def test_evaluate_without_labels(finished, tmp_path, invoke):
     assert float(row["predicted_energy_eV"]) < 0
 
 
+@pytest.mark.parametrize("name", ["energies.csv", "predictions.xyz"])
+def test_predictions_far_from_the_training_data_are_named(finished, tmp_path, invoke, name):
+    out, _ = finished
+    inside = Dataset.read("etn:Mo/train")[0]
+    close = Frame([42, 42], [[0, 0, 0], [0, 0, 1.0]], np.zeros((3, 3)), [False] * 3)
+    bare = Frame(inside.numbers, inside.positions, inside.cell, inside.pbc)
+    Dataset([bare, close]).write(tmp_path / "far.xyz")
+    (grade,) = load(out / "model.etn").uncertainty.gamma([close])
+    result = invoke("evaluate", out / "model.etn", tmp_path / "far.xyz", "--out", tmp_path / name)
+    assert result.exit_code == 0
+    assert "warning: 1 of 2 frames with an extrapolation grade above 2" in result.stderr
+    assert f"far.xyz:1: {grade.max():.3g}" in result.stderr
+
+
 def test_evaluate_reads_stresses_as_told(finished, data, tmp_path, invoke):
     out, _ = finished
     expected = load(out / "model.etn").evaluate(Dataset.read(data / "test.xyz"))
@@ -113,7 +127,9 @@ def test_predictions_are_written_for_ase(finished, data, tmp_path, invoke, has_l
     assert result.exit_code == 0
     assert ("energy MAE" in result.stdout) is has_labels
     assert (f"{len(given)} frames predicted, written to" in result.stdout) is not has_labels
-    assert result.stderr == ""
+    far = sum(grades.max() > 2 for grades in model.uncertainty.gamma(given))
+    assert result.stderr.startswith(f"warning: {far} of {len(given)} frames with")
+    assert result.stderr.count("\n") == 1
     images = ase.io.read(tmp_path / name, ":")
     expected = model.predict(given)
     for atoms, frame, found in zip(images, given, expected, strict=True):

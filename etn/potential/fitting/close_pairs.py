@@ -10,17 +10,21 @@ nothing: they decide where the data do not.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from etn.data.frame import Frame
+from etn.potential.base import Potential
 from etn.potential.features.basis import Basis
 from etn.potential.features.inner import REST
 from etn.potential.features.zbl import atomic_numbers_of
 from etn.potential.fitting.targets import RowGroup
 
-__all__ = ["close_pairs", "dimers"]
+__all__ = ["attractions", "close_pairs", "dimers"]
 
 # The force that the network is asked for, eV/Å, and its weight: a force in the data has 1.
 PUSH, WEIGHT = 1.5, 0.2
+# Distances at which a fitted potential is tried, relative to the closest one, and what it may pull.
+TRIED, PULL = np.linspace(0.3, 0.99, 70), 0.5
 
 
 def dimers(basis: Basis) -> list[Frame]:
@@ -34,11 +38,32 @@ def dimers(basis: Basis) -> list[Frame]:
         if closest == np.inf:
             continue
         for r in np.unique([closest, (closest + onset) / 2, onset, onset - REST / 2 * closest]):
-            positions = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, r]])
-            name = f"{basis.elements[i]}-{basis.elements[j]} dimer"
-            apart = np.zeros(3, dtype=bool)
-            found.append(Frame(z[[i, j]], positions, np.zeros((3, 3)), apart, name=name))
+            found.append(_dimer(z[[i, j]], r, f"{basis.elements[i]}-{basis.elements[j]} dimer"))
     return found
+
+
+def attractions(model: Potential) -> list[str]:
+    """The pairs of elements that a fitted potential lets attract each other below the data."""
+    if (inner := model.inner) is None:
+        return []
+    found, z = [], atomic_numbers_of(model.elements)
+    for i, j in np.argwhere(np.triu(np.isfinite(inner.closest))):
+        r = inner.closest[i, j] * TRIED
+        pull = np.array([-p.forces[1, 2] for p in model.predict([_dimer(z[[i, j]], d) for d in r])])
+        if pull.max() > PULL:
+            far = r[pull > PULL]
+            found.append(
+                f"{inner.elements[i]}-{inner.elements[j]}: two atoms alone attract each other at "
+                f"{far[0]:.2f} to {far[-1]:.2f} Å, closer than any in the data "
+                f"({inner.closest[i, j]:.2f} Å), and might fuse: add structures with such close "
+                "atoms, or try a larger r_max or more data"
+            )
+    return found
+
+
+def _dimer(numbers: NDArray[np.int64], r: float, name: str = "") -> Frame:
+    positions = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, r]])
+    return Frame(numbers, positions, np.zeros((3, 3)), np.zeros(3, dtype=bool), name=name)
 
 
 def close_pairs(frames: list[Frame], *, energy: bool = False) -> RowGroup:

@@ -13,6 +13,7 @@ from etn.errors import SettingsError
 from etn.network import Chain
 from etn.potential.base import Potential
 from etn.potential.fitting.calibration import calibrate
+from etn.potential.fitting.close_pairs import attractions
 from etn.potential.fitting.memory import MemoryPlan
 from etn.potential.fitting.objective import FIRST_RIDGE, Objective
 from etn.potential.fitting.rows import Rows
@@ -46,8 +47,8 @@ class FitReport(Report, Generic[Model]):
 
     @property
     def warnings(self) -> list[str]:
-        """What the fit says of the labels."""
-        return describe_doubts(self.doubts)
+        """What the fit says of the labels, and where its potential attracts below the data."""
+        return [*describe_doubts(self.doubts), *attractions(self.model)]
 
     def __str__(self) -> str:
         counts = weighed_down(self.records[-1].measures) if self.records else ""

@@ -6,12 +6,23 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from ase.build import bulk
 from ase.data import covalent_radii
+from ase.formula import Formula
 
 from etn.data import Dataset, Frame
 from etn.errors import SettingsError
 from etn.potential import Basis
-from etn.potential.features.inner import BEGIN, END, MARGIN, REST, WALL, Inner, elements_of
+from etn.potential.features.inner import (
+    BEGIN,
+    END,
+    MARGIN,
+    MIXED,
+    REST,
+    WALL,
+    Inner,
+    elements_of,
+)
 from etn.potential.features.pairs import Pairs
 from etn.potential.features.radial import Radial
 
@@ -63,9 +74,9 @@ def test_crowding_of_the_data_is_at_most_one_and_reaches_it(data, inner):
         crowd = inner.crowd(pairs)
         assert not crowd.is_beyond
         np.maximum.at(largest, pairs.element, crowd.parts)
-    met = np.isfinite(inner.closest)
-    np.testing.assert_allclose(largest[met], 1.0)
-    np.testing.assert_array_equal(largest[~met], 0.0)
+    np.testing.assert_allclose([largest[0, 1], largest[1, 0]], 1.0)
+    assert (largest <= 1).all()
+    np.testing.assert_array_equal(largest[~np.isfinite(inner.closest)], 0.0)
 
 
 def test_crowding_by_hand(inner):
@@ -77,12 +88,49 @@ def test_crowding_by_hand(inner):
         return (c / r) ** 4 * (1 - r / R_MAX) ** 3
 
     hydrogen = (count(1.0, 0.8) + count(1.0, 0.9)) / count(1.0, 1.0)
-    oxygen = count(3.0, 2.0) / count(3.0, 3.0)
+    # Carbon met oxygen at 3 Å alone, beyond r_max / 2: it counts as if it stood there.
+    nearer = (R_MAX / 2 / 3.0) ** 4
+    total = count(1.0, 1.0) + nearer * count(3.0, 3.0)
+    oxygen = count(3.0, 2.0) / (MIXED * total / nearer)
     np.testing.assert_allclose(crowd.parts[0], [hydrogen, 0.0, oxygen])
     assert crowd.x[0] == pytest.approx((hydrogen**8 + oxygen**8) ** (1 / 8))
     # Hydrogen and oxygen never met: one neighbour at the covalent distance counts as one.
     covalent = covalent_radii[1] + covalent_radii[8]
     assert crowd.parts[3, 0] == pytest.approx(sum(count(covalent, r) for r in (1.2, 2.9)))
+
+
+def alloy(elements, seed, n_frames):
+    rng, frames = np.random.default_rng(seed), []
+    for _ in range(n_frames):
+        atoms = bulk("Cu", a=3.7, cubic=True) * (2, 1, 1)
+        atoms.symbols = rng.choice(elements, len(atoms))
+        atoms.rattle(0.1, rng=rng)
+        frames.append(Frame(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc))
+    return frames
+
+
+@pytest.mark.parametrize(("elements", "n_frames"), [("CuAu", 5), ("CuAuAgNiPd", 15)])
+def test_a_few_frames_of_an_alloy_do_not_wall_in_the_next_ones(elements, n_frames):
+    symbols = Formula(elements).count()
+    inner = Inner.of(Dataset(alloy([*symbols], 0, n_frames)), tuple(symbols), 4.5)
+    crowd = inner.crowd(Pairs.find(alloy([*symbols], 1, 60), inner.elements, 4.5))
+    assert crowd.x.max() < BEGIN
+    # Nor do they leave it open: squeezed to half of the volume every atom meets the wall.
+    squeezed = [
+        Frame(f.numbers, f.positions * 0.5 ** (1 / 3), f.cell * 0.5 ** (1 / 3), f.pbc)
+        for f in alloy([*symbols], 1, 20)
+    ]
+    x = inner.crowd(Pairs.find(squeezed, inner.elements, 4.5)).x
+    assert (x > BEGIN).mean() > 0.9
+
+
+def test_elements_that_met_at_the_end_of_the_radius_alone_meet_no_cliff():
+    positions = np.array([[0, 0, 0], [0, 0, 2.5]])
+    frames = [Frame([z, z], positions, np.zeros((3, 3)), [False] * 3) for z in (29, 79)]
+    apart = [[0, 0, 0], [0, 0, R_MAX - 1e-9]]
+    inner = Inner.of(Dataset([*frames, molecule([29, 79], apart)]), ("Cu", "Au"), R_MAX)
+    near = inner.crowd(Pairs.find([molecule([29, 79], positions)], inner.elements, R_MAX))
+    assert near.x.max() < END
 
 
 @pytest.mark.parametrize(("one", "two"), [(0, 1), (1, 2), (0, 2)])

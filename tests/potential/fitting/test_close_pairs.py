@@ -11,7 +11,13 @@ from ase.optimize import FIRE
 
 from etn.data import Dataset, Frame, Weights
 from etn.potential import Baseline, Basis, PolynomialPotential, fit
-from etn.potential.fitting.close_pairs import PUSH, WEIGHT, close_pairs, dimers
+from etn.potential.fitting.close_pairs import (
+    PUSH,
+    WEIGHT,
+    attractions,
+    close_pairs,
+    dimers,
+)
 from etn.potential.fitting.rows import Rows
 from etn.sweep import Schedule
 
@@ -66,6 +72,21 @@ def test_two_atoms_repel_from_a_third_of_an_angstrom_to_the_data(molybdenum):
     (closest,) = molybdenum.basis.inner.closest[0]
     forces = forces_of_dimers(molybdenum, ("Mo", "Mo"), np.linspace(0.3, closest, 300))
     assert (forces > 0).all()
+
+
+def test_what_attracts_below_the_data_is_named(molybdenum):
+    assert attractions(molybdenum) == []
+    # The same chain upside down pulls where it pushed; the repulsion of the nuclei begins lower.
+    upside_down = molybdenum.with_chain(-3.0 * molybdenum.chain)
+    (text,) = attractions(upside_down)
+    closest = molybdenum.basis.inner.closest[0, 0]
+    forces = forces_of_dimers(upside_down, ("Mo", "Mo"), closest * np.linspace(0.3, 0.99, 70))
+    pulled = (closest * np.linspace(0.3, 0.99, 70))[forces < -0.5]
+    assert text.startswith(
+        f"Mo-Mo: two atoms alone attract each other at {pulled[0]:.2f} to {pulled[-1]:.2f} Å"
+    )
+    assert f"({closest:.2f} Å)" in text
+    assert attractions(PolynomialPotential(Basis(("Mo",)))) == []
 
 
 def test_every_pair_of_elements_repels_also_those_that_never_met():

@@ -133,6 +133,13 @@ def test_elements_that_met_at_the_end_of_the_radius_alone_meet_no_cliff():
     assert near.x.max() < END
 
 
+def test_what_does_not_bond_mixes_with_nothing():
+    """The oxygen atoms of carbon dioxide stand 2.3 Å apart: no more of them than in the data."""
+    frame = molecule([8, 6, 8], [[0, 0, -1.16], [0, 0, 0], [0, 0, 1.16]])
+    inner = Inner.of(Dataset([frame]), ("C", "O"), 5.0)
+    assert inner.fullest[1, 1] == pytest.approx((1 - 2.32 / 5.0) ** 3)
+
+
 @pytest.mark.parametrize(("one", "two"), [(0, 1), (1, 2), (0, 2)])
 def test_radial_functions_are_those_of_the_polynomials_from_the_onset_outwards(inner, one, two):
     radial = Radial(5, 0.8, R_MAX)

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import secrets
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -206,11 +206,14 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         if os.name == "posix":  # the new name itself must reach the disk; Windows has no such call
             _flush(target.parent)
     except OSError as error:
-        if error.filename is None and error.errno is not None:  # a full disk does not say where
-            raise OSError(error.errno, os.strerror(error.errno), str(target)) from error
+        # A full disk does not say where, and nobody knows the temporary file.
+        if error.errno is not None and str(error.filename) in ("None", str(temporary)):
+            place = target if target.parent.exists() else target.parent
+            raise OSError(error.errno, os.strerror(error.errno), str(place)) from error
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(NotADirectoryError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> None:

@@ -341,9 +341,15 @@ class TestWriteAtomic:
         assert list(tmp_path.iterdir()) == [path]
 
     def test_failure_before_the_first_file(self, tmp_path):
-        with pytest.raises(FileNotFoundError):
+        with pytest.raises(FileNotFoundError) as caught:
             io.write_atomic(tmp_path / "nowhere" / "a.txt", "text")
+        assert caught.value.filename == str(tmp_path / "nowhere")  # not the temporary file in it
         assert list(tmp_path.iterdir()) == []
+        (tmp_path / "file").touch()
+        with pytest.raises(NotADirectoryError) as caught:
+            io.write_atomic(tmp_path / "file" / "a.txt", "text")
+        assert caught.value.filename == str(tmp_path / "file" / "a.txt")
+        (tmp_path / "file").unlink()
 
     def test_a_folder_is_not_replaced(self, tmp_path):
         (tmp_path / "runs").mkdir()

@@ -16,11 +16,11 @@ data as one, and takes what is most unusual:
 .. math:: X_{iZ} = \sum_{j \in Z} (c_{ij} / r_{ij})^4 (1 - r_{ij} / r_{max})^3, \qquad
           x_i = \Big[ \sum_Z (X_{iZ} / X^{max}_{Z_i Z})^8 \Big]^{1/8}
 
-with the largest sums that the data hold or, where that is more, 0.7 of what all neighbours of an
-atom of the element Z_i make together: few frames of an alloy seldom hold the most neighbours of one
-element that its next frame has.  In this sum elements that met beyond r_max / 2 and the sum of
-their covalent radii alone count as if they stood there.  Beyond x = 1.5 the answer P_i of a network
-is led over to a wall that rises further in,
+with the largest sums that the data hold or, where that is more, 0.7 of what all neighbours that mix
+make together: few frames of an alloy seldom hold the most neighbours of one element that its next
+frame has.  Elements mix that bond with themselves and each other (c within 1.2 of the sum of their
+covalent radii), or met beyond r_max / 2 alone, which counts as there; those of molecules do not.
+Beyond x = 1.5 the answer P_i of a network is led over to a wall that rises further in,
 
 .. math:: P_i \to f(x_i) P_i + (1 - f(x_i)) W (x_i / 2.5)^{1/2},
 
@@ -55,8 +55,8 @@ __all__ = ["Crowd", "Inner", "elements_of"]
 TRUSTED, MARGIN, REST = 0.8, 0.1, 0.1
 # Where the repulsion of the nuclei is complete, relative to the onset.
 FULL = 0.8
-# The sum over neighbours of one element that is no crowd, of the largest over all elements.
-MIXED = 0.7
+# Sums over one element that are no crowd, of those over all; multiple of covalent radii of a bond.
+MIXED, BONDED = 0.7, 1.2
 # Crowding at which the wall begins and at which it is all that is left; its height there, eV: more
 # than a network that was continued so far answers.
 BEGIN, END, WALL = 1.5, 2.5, 50.0
@@ -149,18 +149,22 @@ class Inner:
         trusted[np.isinf(closest)] = np.inf
         onset = np.clip(trusted, (1 - MARGIN) * closest, closest)
         bare = cls(tuple(elements), r_max, closest, onset, np.ones((n, n)))
-        # Near r_max neighbours count next to nothing, and would by the fourth power further in.
-        bonded = np.maximum(covalent_distances(elements), r_max / 2)
-        nearer = (np.minimum(bonded, bare._unit) / bare._unit) ** 4
+        covalent = covalent_distances(elements)
+        end = np.maximum(covalent, r_max / 2)
+        nearer = np.minimum(end / bare._unit, 1.0) ** 4
+        bonds = closest <= BONDED * covalent
+        mixes = (bonds | (closest > end)) & np.outer(bonds.diagonal(), bonds.diagonal())
         fullest, total = np.zeros((n, n)), np.zeros(n)
         for frame in data:
             pairs = Pairs.find([frame], elements, r_max)
             parts = bare.crowd(pairs).parts
             np.maximum.at(fullest, pairs.element, parts)
-            np.maximum.at(total, pairs.element, np.sum(parts * nearer[pairs.element], axis=1))
+            np.maximum.at(
+                total, pairs.element, np.sum(parts * (mixes * nearer)[pairs.element], axis=1)
+            )
         # Elements that nowhere met: as full as with one neighbour.
         fullest[fullest == 0] = 1.0
-        fullest = np.maximum(fullest, MIXED * total[:, None] / nearer)
+        fullest = np.maximum(fullest, mixes * MIXED * total[:, None] / nearer)
         return cls(tuple(elements), r_max, closest, onset, fullest)
 
     def radial_functions(self, radial: Radial, pairs: Pairs) -> tuple[Array, Array]:

@@ -50,19 +50,18 @@ def attractions(model: Potential) -> list[str]:
     for i, j in np.argwhere(np.triu(np.isfinite(inner.closest))):
         r = inner.closest[i, j] * TRIED
         pull = np.array([-p.forces[1, 2] for p in model.predict([_dimer(z[[i, j]], d) for d in r])])
-        if pull.max() > PULL:
-            far = r[pull > PULL]
+        if len(far := r[pull > PULL]):
             found.append(
                 f"{inner.elements[i]}-{inner.elements[j]}: two atoms alone attract each other at "
                 f"{far[0]:.2f} to {far[-1]:.2f} Å, closer than any in the data "
                 f"({inner.closest[i, j]:.2f} Å), and might fuse: add structures with such close "
-                "atoms, or try a larger r_max or more data"
+                "atoms, or try a larger r_max"
             )
     return found
 
 
 def _dimer(numbers: NDArray[np.int64], r: float, name: str = "") -> Frame:
-    positions = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, r]])
+    positions = np.diag([0.0, 0.0, r])[1:]
     return Frame(numbers, positions, np.zeros((3, 3)), np.zeros(3, dtype=bool), name=name)
 
 

@@ -74,9 +74,9 @@ def test_crowding_of_the_data_is_at_most_one_and_reaches_it(data, inner):
         crowd = inner.crowd(pairs)
         assert not crowd.is_beyond
         np.maximum.at(largest, pairs.element, crowd.parts)
-    np.testing.assert_allclose([largest[0, 1], largest[1, 0]], 1.0)
-    assert (largest <= 1).all()
-    np.testing.assert_array_equal(largest[~np.isfinite(inner.closest)], 0.0)
+    met = np.isfinite(inner.closest)
+    np.testing.assert_allclose(largest[met], 1.0)
+    np.testing.assert_array_equal(largest[~met], 0.0)
 
 
 def test_crowding_by_hand(inner):
@@ -88,10 +88,7 @@ def test_crowding_by_hand(inner):
         return (c / r) ** 4 * (1 - r / R_MAX) ** 3
 
     hydrogen = (count(1.0, 0.8) + count(1.0, 0.9)) / count(1.0, 1.0)
-    # Carbon met oxygen at 3 Å alone, beyond r_max / 2: it counts as if it stood there.
-    nearer = (R_MAX / 2 / 3.0) ** 4
-    total = count(1.0, 1.0) + nearer * count(3.0, 3.0)
-    oxygen = count(3.0, 2.0) / (MIXED * total / nearer)
+    oxygen = count(3.0, 2.0) / count(3.0, 3.0)
     np.testing.assert_allclose(crowd.parts[0], [hydrogen, 0.0, oxygen])
     assert crowd.x[0] == pytest.approx((hydrogen**8 + oxygen**8) ** (1 / 8))
     # Hydrogen and oxygen never met: one neighbour at the covalent distance counts as one.
@@ -131,6 +128,18 @@ def test_elements_that_met_at_the_end_of_the_radius_alone_meet_no_cliff():
     inner = Inner.of(Dataset([*frames, molecule([29, 79], apart)]), ("Cu", "Au"), R_MAX)
     near = inner.crowd(Pairs.find([molecule([29, 79], positions)], inner.elements, R_MAX))
     assert near.x.max() < END
+    # They count as if they stood at the sum of their covalent radii, and so does their limit.
+    end = covalent_radii[29] + covalent_radii[79]
+    own = (1 - 2.5 / R_MAX) ** 3
+    limit = MIXED * own * ((R_MAX - 1e-9) / end) ** 4
+    assert inner.fullest[0, 1] == pytest.approx(limit, rel=1e-6)
+
+
+def test_what_does_not_bond_mixes_with_nothing():
+    """The oxygen atoms of carbon dioxide stand 2.3 Å apart: no more of them than in the data."""
+    frame = molecule([8, 6, 8], [[0, 0, -1.16], [0, 0, 0], [0, 0, 1.16]])
+    inner = Inner.of(Dataset([frame]), ("C", "O"), 5.0)
+    assert inner.fullest[1, 1] == pytest.approx((1 - 2.32 / 5.0) ** 3)
 
 
 @pytest.mark.parametrize(("one", "two"), [(0, 1), (1, 2), (0, 2)])

@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
-from etn.cli.evaluate import (
+from etn.cli.labels import (
     EnergyKey,
     ForcesKey,
     StressConvention,
     StressKey,
     StressUnit,
     VirialKey,
+    label_keys,
 )
 from etn.cli.options import Debug
 
@@ -43,22 +44,15 @@ def convert(
 
     from etn.errors import SettingsError
     from etn.potential import Dataset
-    from etn.run.parsing import to_optional
 
     if Path(out).suffix not in (".xyz", ".extxyz"):
         raise SettingsError(f"--out: expected a file that ends in .xyz or .extxyz, got {out}")
     if Path(out).resolve() in {Path(path).resolve() for path in data}:
         raise SettingsError(f"--out: {out} is one of the data files; choose another file")
-    dataset = Dataset.read(
-        data,
-        index=index,
-        energy=to_optional(energy_key),
-        forces=to_optional(forces_key),
-        stress=to_optional(stress_key),
-        virial=to_optional(virial_key),
-        stress_unit=stress_unit,
-        stress_convention=to_optional(stress_convention),
+    keys = label_keys(
+        energy_key, forces_key, stress_key, virial_key, stress_unit, stress_convention
     )
+    dataset = Dataset.read(data, index=index, **keys)
     dataset.write(out)
     frames = f"{len(dataset)} frame{'' if len(dataset) == 1 else 's'}"
     typer.echo(f"{dataset}\n\n{frames} written to {out}")

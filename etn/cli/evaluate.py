@@ -11,6 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from etn.cli.labels import (
+    EnergyKey,
+    ForcesKey,
+    StressConvention,
+    StressKey,
+    StressUnit,
+    VirialKey,
+    label_keys,
+)
 from etn.cli.options import Debug
 
 if TYPE_CHECKING:
@@ -20,25 +29,6 @@ if TYPE_CHECKING:
 _STRUCTURES = (".xyz", ".extxyz")
 _PREDICTIONS = (".csv", *_STRUCTURES)
 _OUT = (".json", *_PREDICTIONS)
-
-EnergyKey = Annotated[str, typer.Option(metavar="NAME", help="Key of the total energy, eV.")]
-ForcesKey = Annotated[str, typer.Option(metavar="NAME", help="Key of the forces, eV/Å.")]
-StressKey = Annotated[str, typer.Option(metavar="NAME", help="Key of the stress.")]
-VirialKey = Annotated[
-    str,
-    typer.Option(metavar="NAME", help="Key of the virial -V·stress in eV, read as the stress."),
-]
-StressUnit = Annotated[
-    str, typer.Option(metavar="UNIT", help="Unit of the stress in the files, such as GPa or kbar.")
-]
-StressConvention = Annotated[
-    str,
-    typer.Option(
-        metavar="tension|compression|vasp",
-        help="Sign of stresses and virials in the files; vasp: compression, six numbers in the "
-        "order xx yy zz xy yz zx. none: tension for a stress, compression for a virial.",
-    ),
-]
 
 
 def evaluate(
@@ -84,7 +74,6 @@ def evaluate(
     from etn.errors import SettingsError
     from etn.io import write_atomic
     from etn.potential import Dataset, load
-    from etn.run.parsing import to_optional
     from etn.run.predictions import write_predictions
 
     suffix = "" if out is None else Path(out).suffix
@@ -95,15 +84,10 @@ def evaluate(
     if max_force is not None and not 0 < max_force < math.inf:
         raise SettingsError(f"--max-force: expected a positive number of eV/Å, got {max_force}")
     potential = load(model)
-    dataset = Dataset.read(
-        data,
-        energy=to_optional(energy_key),
-        forces=to_optional(forces_key),
-        stress=to_optional(stress_key),
-        virial=to_optional(virial_key),
-        stress_unit=stress_unit,
-        stress_convention=to_optional(stress_convention),
+    keys = label_keys(
+        energy_key, forces_key, stress_key, virial_key, stress_unit, stress_convention
     )
+    dataset = Dataset.read(data, **keys)
     if suffix not in _PREDICTIONS:
         check_some_label(dataset, then="or predict with --out predictions.xyz")
     for text in dataset.summary().warnings if any(dataset.labels.values()) else ():

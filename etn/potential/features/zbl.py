@@ -80,7 +80,7 @@ def atomic_numbers_of(elements: Sequence[str]) -> NDArray[np.int64]:
 
 def covalent_distances(elements: Sequence[str]) -> Array:
     """Sums of the covalent radii of two elements: (elements, elements), Å."""
-    from ase.data import atomic_numbers, covalent_radii
+    from ase.data import covalent_radii
 
-    radii = np.array([covalent_radii[atomic_numbers[symbol]] for symbol in elements])
+    radii = covalent_radii[atomic_numbers_of(elements)]
     return np.asarray(radii[:, None] + radii[None, :])

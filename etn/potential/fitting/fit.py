@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Generic, Literal, TypeVar
 
 from etn.data.dataset import Dataset
@@ -45,7 +46,7 @@ class FitReport(Report, Generic[Model]):
     doubts: tuple[Doubt, ...] = ()
     ridge: float = FIRST_RIDGE
 
-    @property
+    @cached_property
     def warnings(self) -> list[str]:
         """What the fit says of the labels, and where its potential attracts below the data."""
         return [*describe_doubts(self.doubts), *attractions(self.model)]

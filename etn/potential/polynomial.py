@@ -16,6 +16,7 @@ from etn.o3 import Irreps
 from etn.potential.base import Arrays, Potential, no_response
 from etn.potential.baseline import Baseline
 from etn.potential.features.basis import Basis, bond_irreps
+from etn.potential.features.floor import Floor
 from etn.potential.features.inner import Inner
 from etn.potential.features.pairs import Pairs
 from etn.potential.response import Response, respond, vacuum_energies
@@ -44,6 +45,8 @@ class PolynomialPotential(Potential):
         A fitted chain; without it the potential is the baseline.
     uncertainty : Uncertainty, optional
         Of this chain.
+    floor : Floor, optional
+        Of this chain: what an atom answers at least.
 
     Raises
     ------
@@ -70,6 +73,7 @@ class PolynomialPotential(Potential):
         baseline: Baseline | None = None,
         chain: Chain | None = None,
         uncertainty: Uncertainty | None = None,
+        floor: Floor | None = None,
     ) -> None:
         if body_order < 3:
             raise SettingsError(f"body_order: expected at least 3, got {body_order}")
@@ -77,7 +81,7 @@ class PolynomialPotential(Potential):
         self.basis = basis
         self.body_order = int(body_order)
         self.max_bond = bond_irreps(max_bond, basis)
-        self.chain = chain
+        self.chain, self.floor = chain, floor
         self._uncertainty = uncertainty
         if chain is not None and (
             chain.start != basis.start or any(leg != basis.leg for leg in chain.sites)
@@ -98,8 +102,9 @@ class PolynomialPotential(Potential):
         *,
         basis: Basis | None = None,
         uncertainty: Uncertainty | None = None,
+        floor: Floor | None = None,
     ) -> PolynomialPotential:
-        """The same potential with another chain, its basis and its uncertainty."""
+        """The same potential with another chain, its basis, its uncertainty and its floor."""
         return PolynomialPotential(
             basis or self.basis,
             body_order=self.body_order,
@@ -107,6 +112,7 @@ class PolynomialPotential(Potential):
             baseline=self.baseline,
             chain=chain,
             uncertainty=uncertainty,
+            floor=floor,
         )
 
     def initial_chain(self, *, seed: int) -> Chain:
@@ -133,7 +139,7 @@ class PolynomialPotential(Potential):
     def _respond(self, pairs: Pairs) -> Response:
         if self.chain is None:
             return no_response(pairs)
-        return respond(self.chain, self.basis.expand(pairs), self._vacuum)
+        return respond(self.chain, self.basis.expand(pairs), self._vacuum, self.floor)
 
     @cached_property
     def _vacuum(self) -> NDArray[np.float64]:
@@ -181,6 +187,8 @@ class PolynomialPotential(Potential):
         if self._uncertainty is not None:
             header["uncertainty"], more = self._uncertainty.to_arrays()
             arrays |= more
+        if self.floor is not None:
+            arrays |= self.floor.to_arrays()
         return header, arrays
 
     @classmethod
@@ -198,6 +206,7 @@ class PolynomialPotential(Potential):
             uncertainty=Uncertainty.from_arrays(basis, header["uncertainty"], arrays)
             if "uncertainty" in header
             else None,
+            floor=Floor.from_arrays(basis.elements, arrays),
         )
 
     def describe(self) -> dict[str, str]:

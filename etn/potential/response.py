@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from etn.backend import FloatArray as Array
 from etn.network import Blocks, Chain, evaluate, value_and_gradient
 from etn.potential.features.basis import Basis
 from etn.potential.features.expansion import Expansion
+from etn.potential.features.floor import Floor
+from etn.potential.features.inner import Crowd
 
 # Samples that are evaluated together: their intermediates stay in the cache.
 CHUNK = 256
@@ -33,7 +36,9 @@ class Response(NamedTuple):
     strain: Array
 
 
-def respond(chain: Chain, expansion: Expansion, vacuum: Array) -> Response:
+def respond(
+    chain: Chain, expansion: Expansion, vacuum: Array, floor: Floor | None = None
+) -> Response:
     """Evaluate a chain on the features of a batch.
 
     Parameters
@@ -42,6 +47,8 @@ def respond(chain: Chain, expansion: Expansion, vacuum: Array) -> Response:
     expansion : Expansion
     vacuum : (elements,)
         See :func:`vacuum_energies`; subtracted from the energy of each atom.
+    floor : Floor, optional
+        Of a fitted potential.
     """
     basis, pairs = expansion.basis, expansion.pairs
     start, site = basis.start_values(pairs), expansion.values
@@ -51,14 +58,42 @@ def respond(chain: Chain, expansion: Expansion, vacuum: Array) -> Response:
         energies[part], g = value_and_gradient(chain, here, legs)
         for ir, block in g.items():
             gradient[ir][..., part] = block
-    energies -= vacuum[pairs.element[pairs.sample]]
-    if expansion.crowd is None:
-        return Response(energies, *expansion.forces_and_virial(gradient))
-    crowd = expansion.crowd
-    energies, by_x = crowd.blend(energies)
-    gradient = {ir: block * crowd.share for ir, block in gradient.items()}
-    slopes = crowd.pull_back(by_x)
+    element, crowd = pairs.element[pairs.sample], expansion.crowd
+    energies, share, by_x = bound(energies - vacuum[element], element, floor, crowd)
+    if share is not None:
+        gradient = {ir: block * share for ir, block in gradient.items()}
+    slopes = None if crowd is None else crowd.pull_back(by_x)
     return Response(energies, *expansion.forces_and_virial(gradient, slopes))
+
+
+def bound(
+    energies: Array, element: NDArray[np.int64], floor: Floor | None, crowd: Crowd | None
+) -> tuple[Array, Array | None, Array]:
+    """Answers of a network that are not below the floor, nor those of crowded atoms.
+
+    Parameters
+    ----------
+    energies : (samples,), eV
+    element : (samples,)
+    floor : Floor, optional
+    crowd : Crowd, optional
+
+    Returns
+    -------
+    energies : (samples,), eV
+    share : (samples,), optional
+        Their derivatives by the answers; None where all are one.
+    by_x : (samples,), eV
+        Their derivatives by the crowding.
+    """
+    share, by_x = None, np.zeros_like(energies)
+    if floor is not None:
+        energies, slopes = floor.lift(energies, element)
+        share = slopes if (slopes < 1).any() else None
+    if crowd is not None:
+        energies, by_x = crowd.blend(energies)
+        share = crowd.share if share is None else crowd.share * share
+    return energies, share, by_x
 
 
 def vacuum_energies(chain: Chain, basis: Basis) -> Array:

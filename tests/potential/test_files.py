@@ -44,6 +44,9 @@ WRITTEN = [
     # Of format 2: with the inner end of the data.
     ("polynomial-2", PolynomialPotential, True),
     ("message-passing-2", MessagePassingPotential, False),
+    # With a floor, which these lie on.
+    ("polynomial-floor-2", PolynomialPotential, True),
+    ("message-passing-floor-2", MessagePassingPotential, False),
 ]
 
 

@@ -42,7 +42,7 @@ from etn.backend import FloatArray as Array
 from etn.errors import SettingsError
 from etn.potential.features.pairs import Pairs
 from etn.potential.features.radial import Radial
-from etn.potential.features.zbl import covalent_distances, fall
+from etn.potential.features.zbl import covalent_distances, fall, settle
 from etn.stored import numbers
 
 if TYPE_CHECKING:
@@ -192,10 +192,8 @@ class Inner:
         """s(r) and its derivative, for pairs of elements; r where they never met."""
         met = np.isfinite(self.closest[one, two])
         length = REST * np.where(met, self.closest[one, two], 1.0)
-        # The slope falls from 1 to 0; s is its integral.
         u = np.maximum(np.where(met, self.onset[one, two] - r, 0.0) / length, 0.0)
-        v = np.minimum(u, 1.0)
-        return r + length * (u - v + v**4 * (2.5 - 3 * v + v**2)), fall(u)[0]
+        return r + length * (u - settle(u)), fall(u)[0]
 
     def crowd(self, pairs: Pairs) -> Crowd:
         """How crowded the centers of pairs are."""

@@ -71,6 +71,18 @@ def fall(t: Array) -> tuple[Array, Array]:
     return 1 - t**3 * (10 - 15 * t + 6 * t**2), -30 * t**2 * (1 - t) ** 2
 
 
+def settle(t: Array) -> Array:
+    """The integral of :func:`fall`: t up to zero, and 1/2 from t = 1 on.
+
+    Examples
+    --------
+    >>> settle(np.array([-1.0, 0.0, 0.5, 2.0])).round(3)
+    array([-1.   ,  0.   ,  0.406, 0.5  ])
+    """
+    v = np.clip(t, 0, 1)
+    return np.minimum(t, 0) + v - v**4 * (2.5 - 3 * v + v**2)
+
+
 def atomic_numbers_of(elements: Sequence[str]) -> NDArray[np.int64]:
     """Atomic numbers of chemical symbols."""
     from ase.data import atomic_numbers

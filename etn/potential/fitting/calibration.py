@@ -71,7 +71,7 @@ def with_uncertainty(
     """
     rows = Rows(train, model.basis, model.baseline, Weights.of(weights))
     uncertainty = calibrate(model, rows, ridge=ridge, valid=valid)
-    return model.with_chain(model.chain, uncertainty=uncertainty)
+    return model.with_chain(model.chain, uncertainty=uncertainty, floor=model.floor)
 
 
 def calibrate(

@@ -13,6 +13,7 @@ from etn.data.weights import Weights, count_rows
 from etn.errors import SettingsError
 from etn.network import Chain
 from etn.potential.base import Potential
+from etn.potential.features.floor import Floor
 from etn.potential.fitting.calibration import calibrate
 from etn.potential.fitting.close_pairs import attractions
 from etn.potential.fitting.memory import MemoryPlan
@@ -191,10 +192,12 @@ def fit(
             select="valid loss",
         )
     model = model.with_chain(report.chain)
+    floor = Floor.of(model, train)
     doubts = tuple(rows.doubts(report.chain))
+    found = None
     if uncertainty:
         found = calibrate(model, rows, ridge=problem.ridge, valid=held_out)
-        model = model.with_chain(report.chain, uncertainty=found)
+    model = model.with_chain(report.chain, uncertainty=found, floor=floor)
     return FitReport(
         report.records,
         report.chain,

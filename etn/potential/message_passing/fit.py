@@ -16,6 +16,7 @@ from etn.data.dataset import Dataset
 from etn.data.weights import Weights, count_rows
 from etn.errors import SettingsError
 from etn.network import Chain
+from etn.potential.features.floor import Floor
 from etn.potential.fitting.fit import FitReport, fit
 from etn.potential.fitting.memory import MemoryPlan
 from etn.potential.fitting.objective import Objective
@@ -187,12 +188,13 @@ def fit_layers(
             callback.on_sweep(state)
         reason = cycles.verdict(state.records, max_cycles, rel_tol)
     best = _layers(state.best, state.best_others)
+    fitted = model.with_layers(best)
     return LayersReport(
         records=_of_cycles(state.records),
         chain=best.readout,
         converged=reason.startswith("settled"),
         reason=reason,
-        model=model.with_layers(best),
+        model=model.with_layers(best, floor=Floor.of(fitted, train)),
         doubts=tuple(rows.doubts(best)),
         ridge=supervision.ridge,
         one_layer=single.with_chain(state.others[ONE_LAYER]),

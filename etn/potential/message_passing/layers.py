@@ -18,9 +18,10 @@ from etn.network.values import left_values, pull_back
 from etn.o3 import Irrep, Irreps
 from etn.potential.features.basis import Basis
 from etn.potential.features.expansion import Expansion
+from etn.potential.features.floor import Floor
 from etn.potential.message_passing.edges import Edges, Sources
 from etn.potential.message_passing.message import SCALAR, MessageCoupling, Messages
-from etn.potential.response import Response
+from etn.potential.response import Response, bound
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,12 @@ def sources_of(layers: Layers, values: dict[str, Array], n_atoms: int, *rows: in
 
 
 def respond(
-    layers: Layers, coupling: MessageCoupling, expansion: Expansion, edges: Edges, vacuum: Array
+    layers: Layers,
+    coupling: MessageCoupling,
+    expansion: Expansion,
+    edges: Edges,
+    vacuum: Array,
+    floor: Floor | None = None,
 ) -> Response:
     """Energies, forces and strain derivatives of a batch of whole frames, in reverse mode.
 
@@ -153,6 +159,8 @@ def respond(
         Of the same pairs.
     vacuum : (elements,)
         See :func:`vacuum_energies`; subtracted from the energy of each atom.
+    floor : Floor, optional
+        Of a fitted potential.
     """
     basis, pairs = expansion.basis, expansion.pairs
     start, site, n_atoms = basis.start_values(pairs), expansion.values, pairs.n_atoms
@@ -160,27 +168,27 @@ def respond(
     lefts = {name: left_values(c, start, [site] * len(c)) for name, c in senders.items()}
     flat = {name: flatten(lefts[name][-1], c.out, n_atoms) for name, c in senders.items()}
     crowd = expansion.crowd
-    share = np.ones(n_atoms) if crowd is None else crowd.share
     # An atom that is more crowded than any in the data has nothing to say either.
-    told = {name: share[:, None] * value for name, value in flat.items()}
+    loud = np.ones(n_atoms) if crowd is None else crowd.share
+    told = {name: loud[:, None] * value for name, value in flat.items()}
     sources = sources_of(layers, told, n_atoms)
     messages = coupling.couple(edges.message(sources))
     inward = {ir: block.transpose(1, 2, 0) for ir, block in messages.items()}
     readout = layers.readout
     legs = [site] * (len(readout) - 1) + [widen(site, inward, axis=0)]
     values = left_values(readout, start, legs)
-    energies = values[-1][SCALAR][0, 0] - vacuum[pairs.element[pairs.sample]]
-    by_x = np.zeros(n_atoms)
-    if crowd is not None:
-        energies, by_x = crowd.blend(energies)
-    parts = pull_back(readout, values, legs, {SCALAR: share[None, None]})
+    element = pairs.element[pairs.sample]
+    answers = values[-1][SCALAR][0, 0] - vacuum[element]
+    energies, share, by_x = bound(answers, element, floor, crowd)
+    end = {SCALAR: np.ones((1, 1, n_atoms)) if share is None else share[None, None]}
+    parts = pull_back(readout, values, legs, end)
     outward = {ir: parts[-1][ir][basis.leg.count(ir) :].transpose(2, 0, 1) for ir in messages}
     gradient = coupling.uncouple(outward)
     pulled = edges.pull_back(sources, gradient)._asdict()
     for name, chain in senders.items():
         if crowd is not None:
             by_x += crowd.share_slope * np.sum(pulled[name] * flat[name], axis=1)
-        end = unflatten(share[:, None] * pulled[name], chain.out)
+        end = unflatten(loud[:, None] * pulled[name], chain.out)
         parts += pull_back(chain, lefts[name], [site] * len(chain), end)
     total = {ir: sum(part[ir][: len(site[ir])] for part in parts) for ir in site}
     slopes = None if crowd is None else crowd.pull_back(by_x)

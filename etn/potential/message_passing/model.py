@@ -14,6 +14,7 @@ from etn.o3 import Irreps
 from etn.potential.base import Arrays, Potential, no_response
 from etn.potential.baseline import Baseline
 from etn.potential.features.basis import Basis, bond_irreps
+from etn.potential.features.floor import Floor
 from etn.potential.features.inner import Inner
 from etn.potential.features.pairs import Pairs
 from etn.potential.message_passing.edges import Edges
@@ -50,6 +51,8 @@ class MessagePassingPotential(Potential):
         Zero by default.
     layers : Layers, optional
         Fitted chains; without them the potential is the baseline.
+    floor : Floor, optional
+        Of these chains: what an atom answers at least.
 
     Raises
     ------
@@ -79,6 +82,7 @@ class MessagePassingPotential(Potential):
         max_bond: int | Sequence[int] | Irreps | str = (5, 4, 3, 3, 2),
         baseline: Baseline | None = None,
         layers: Layers | None = None,
+        floor: Floor | None = None,
     ) -> None:
         if body_order < 3:
             raise SettingsError(f"body_order: expected at least 3, got {body_order}")
@@ -87,7 +91,7 @@ class MessagePassingPotential(Potential):
         self.messages = messages or Messages()
         self.body_order = int(body_order)
         self.max_bond = bond_irreps(max_bond, basis)
-        self.layers = layers
+        self.layers, self.floor = layers, floor
         if layers is not None:
             layers.check(basis, self.messages, self.coupling)
 
@@ -97,9 +101,9 @@ class MessagePassingPotential(Potential):
         return self.messages.coupling(self.max_bond)
 
     def with_layers(
-        self, layers: Layers | None, *, basis: Basis | None = None
+        self, layers: Layers | None, *, basis: Basis | None = None, floor: Floor | None = None
     ) -> MessagePassingPotential:
-        """The same potential with other chains and their basis."""
+        """The same potential with other chains, their basis and their floor."""
         return MessagePassingPotential(
             basis or self.basis,
             self.messages,
@@ -107,6 +111,7 @@ class MessagePassingPotential(Potential):
             max_bond=self.max_bond,
             baseline=self.baseline,
             layers=layers,
+            floor=floor,
         )
 
     @property
@@ -127,8 +132,8 @@ class MessagePassingPotential(Potential):
     def _respond(self, pairs: Pairs) -> Response:
         if self.layers is None:
             return no_response(pairs)
-        edges = Edges(self.basis, self.messages, pairs)
-        return respond(self.layers, self.coupling, self.basis.expand(pairs), edges, self._vacuum)
+        edges, expansion = Edges(self.basis, self.messages, pairs), self.basis.expand(pairs)
+        return respond(self.layers, self.coupling, expansion, edges, self._vacuum, self.floor)
 
     @cached_property
     def _vacuum(self) -> NDArray[np.float64]:
@@ -144,6 +149,8 @@ class MessagePassingPotential(Potential):
         """Header and arrays for a model file; :meth:`from_arrays` is the inverse."""
         basis, arrays = self.basis.to_arrays()
         chains, more = self.layers.to_arrays() if self.layers else ({}, {})
+        if self.floor is not None:
+            arrays |= self.floor.to_arrays()
         header = {
             "basis": basis,
             "messages": self.messages.to_header(),
@@ -158,13 +165,15 @@ class MessagePassingPotential(Potential):
         cls, header: Mapping[str, Any], arrays: Arrays, baseline: Baseline
     ) -> MessagePassingPotential:
         """What :meth:`to_arrays` described; arrays of other names are ignored."""
+        basis = Basis.from_arrays(header["basis"], arrays)
         return cls(
-            Basis.from_arrays(header["basis"], arrays),
+            basis,
             build(Messages, header["messages"], "messages"),
             body_order=conform(header["body_order"], int, "body_order"),
             max_bond=conform(header["max_bond"], str, "max_bond"),
             baseline=baseline,
             layers=Layers.from_arrays(header["chains"], arrays) if header["chains"] else None,
+            floor=Floor.from_arrays(basis.elements, arrays),
         )
 
     def describe(self) -> dict[str, str]:

@@ -154,7 +154,7 @@ def selected_frames(wanted: slice, n_frames: int, title: str, index: str | int |
     selected = range(n_frames)[wanted]
     if not selected:
         raise DataError(
-            f"{title}: index {index!r} selects none of the {n_frames} frames; frames count from 0"
+            f"{title}: index {index!r} selects none of {n_frames} frames; they count from 0"
         )
     return selected
 

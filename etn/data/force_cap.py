@@ -15,6 +15,7 @@ from etn.data.dataset import Dataset
 from etn.data.frame import Frame
 from etn.data.metrics import Metrics, Prediction, compute_metrics
 from etn.errors import DataError
+from etn.surface import option
 
 __all__ = ["capped_metrics", "describe_left_out", "split_by_force", "within_force"]
 
@@ -55,9 +56,9 @@ def split_by_force(dataset: Dataset, max_force: float | None) -> tuple[Dataset, 
     if not within.any():
         least = min(map(largest_force, dataset))
         raise DataError(
-            f"{dataset.source}: all {len(dataset)} frames have a force above max_force = "
-            f"{max_force:g} eV/Å (in each at least {least:.3g}); raise it, or check the unit of "
-            "the forces"
+            f"{dataset.source}: all {len(dataset)} frames have a force above "
+            f"{option('max_force', max_force)} eV/Å (in each at least {least:.3g}); raise it, or "
+            "check the unit of the forces"
         )
     return (dataset, None) if within.all() else (dataset[within], dataset[~within])
 

@@ -133,6 +133,11 @@ class Frame:
         object.__setattr__(self, "weight", weight)
 
     @property
+    def title(self) -> str:
+        """What messages call it: by its name, or by its atoms if it has none."""
+        return f"frame {self.name}" if self.name else f"a frame of {self.n_atoms} atoms"
+
+    @property
     def n_atoms(self) -> int:
         """The number of atoms A."""
         return int(self.numbers.size)

@@ -54,25 +54,41 @@ def neighbour_list(
     from vesin import NeighborList
 
     periodic = np.asarray(frame.pbc, dtype=bool)
-    cell = (
-        complete_cell(np.where(periodic[:, None], frame.cell, 0.0))
-        if periodic.any()
-        else (np.zeros((3, 3)))
-    )
+    cell = complete_cell(np.where(periodic[:, None], frame.cell, 0.0))
+    positions = _closed_up(frame.positions, cell[~periodic], 2 * r_max)
     neighbours = NeighborList(cutoff=r_max, full_list=True, sorted=True, n_threads=1)
     i, j, d, vector = neighbours.compute(
-        points=np.ascontiguousarray(frame.positions),
-        box=np.ascontiguousarray(cell),
+        points=np.ascontiguousarray(positions),
+        box=np.ascontiguousarray(cell if periodic.any() else np.zeros((3, 3))),
         periodic=periodic,
         quantities="ijdD",
     )
     if len(d) and d.min() < COINCIDENT:
         at = int(np.argmin(d))
         raise DataError(
-            f"frame {frame.name}: atoms {int(i[at])} and {int(j[at])} coincide "
+            f"{frame.title}: atoms {int(i[at])} and {int(j[at])} coincide "
             f"(distance {d[at]:.1e} Å): remove one of them or correct the positions"
         )
     return i.astype(np.int64), j.astype(np.int64), vector, d
+
+
+def _closed_up(positions: Array, directions: Array, widest: float) -> Array:
+    """Positions with no gap wider than this along open directions, orthonormal.
+
+    Atoms on both sides of a gap are no neighbours, however wide it is.  The search counts boxes,
+    and would run out of numbers for an atom that has flown away.
+    """
+    for direction in directions:
+        along = positions @ direction
+        order = np.argsort(along)
+        gaps = np.diff(along[order])
+        if not (gaps > widest).any():
+            continue
+        closer = np.empty_like(along)
+        closer[order] = np.concatenate([[0.0], np.cumsum(np.minimum(gaps, widest))])
+        across = positions - along[:, None] * direction
+        positions = across + closer[:, None] * direction
+    return positions
 
 
 def is_dissociated(frame: Frame, r_max: float) -> bool:

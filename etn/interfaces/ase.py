@@ -142,6 +142,11 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
             if name in thresholds:
                 _ = model.uncertainty  # raises where there is none
         self.gamma_warn = gamma_warn if model.has_uncertainty else None
+        self._has_warned = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: they are calculators of their own, which warn once as well."""
+        return {**self.__dict__, "_has_warned": False, "_looked_at": None}
 
     def get_gamma(self, atoms: Atoms | None = None) -> NDArray[np.float64]:
         """Extrapolation grade of every atom, (atoms,).
@@ -216,7 +221,9 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
 
     def _watch(self, frame: Frame) -> None:
         """Warn once of a structure that leaves the data, for little time."""
-        if self.gamma_warn is None or (self._gamma is None and not self._has_moved(frame)):
+        if self.gamma_warn is None or self._has_warned:
+            return
+        if self._gamma is None and not self._has_moved(frame):
             return
         gamma = self._gamma
         if gamma is None:
@@ -224,12 +231,12 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
         self._gamma, self._looked_at = gamma, frame
         atom = int(gamma.argmax())
         if not gamma[atom] <= self.gamma_warn:  # nor with a grade that is no number
-            limit, self.gamma_warn = self.gamma_warn, None
+            self._has_warned = True
             warnings.warn(
                 f"atom {atom} ({frame.symbols[atom]}) has the extrapolation grade "
-                f"{gamma[atom]:.3g}, above gamma_warn = {limit:g}: the structure leaves the "
-                "training data, and this calculator says so only once; label structures like it "
-                "and fit again (gamma_save keeps them), end such runs with gamma_stop, or "
+                f"{gamma[atom]:.3g}, above gamma_warn = {self.gamma_warn:g}: the structure leaves "
+                "the training data, and this calculator says so only once; label structures like "
+                "it and fit again (gamma_save keeps them), end such runs with gamma_stop, or "
                 "silence this with gamma_warn=None",
                 ExtrapolationWarning,
                 stacklevel=2,

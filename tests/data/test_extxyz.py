@@ -292,5 +292,5 @@ class TestRefused:
 
     @pytest.mark.parametrize("index", [23, "-24", "30:", "5:5"])
     def test_empty_selection(self, index):
-        with pytest.raises(DataError, match=r"selects none of the 23 frames; frames count from 0"):
+        with pytest.raises(DataError, match=r"selects none of 23 frames; they count from 0"):
             list(read_extxyz(embedded_path("Mo/test"), index=index))

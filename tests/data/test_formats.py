@@ -172,7 +172,7 @@ class TestRefused:
 
     def test_index(self, labelled, tmp_path):
         ase.io.write(tmp_path / "a.traj", labelled)
-        with pytest.raises(DataError, match=r"index '7:' selects none of the 4 frames"):
+        with pytest.raises(DataError, match=r"index '7:' selects none of 4 frames"):
             Dataset.read(tmp_path / "a.traj", index="7:")
         with pytest.raises(SettingsError, match="index: expected"):
             Dataset.read(tmp_path / "a.traj", index="::-1")

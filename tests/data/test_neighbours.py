@@ -50,3 +50,36 @@ def test_frames_without_neighbours(positions, cell, pbc, apart):
     frame = Frame([29] * len(positions), positions, cell, pbc)
     assert is_dissociated(frame, 5.0) is apart
     assert len(neighbour_list(frame, 5.0)[0]) == 0 if apart else True
+
+
+@pytest.mark.parametrize("distance", [1e3, 1e5, 1e8, 1e300])
+@pytest.mark.parametrize("pbc", [(0, 0, 0), (1, 0, 0), (1, 1, 0)])
+@pytest.mark.parametrize("axes", [(2,), (1, 2)])
+def test_an_atom_that_has_flown_away_changes_nothing_for_the_others(distance, pbc, axes):
+    """The search divided by zero, which ended Python, or never came to an end."""
+    positions = np.array([[0, 0, 0], [0, 0, 1.5], [0.3, 0.2, 0.1], [0.5, 1.4, 2.0]])
+    positions[2, list(axes)] = distance
+    cell = np.diag([4.0, 4.5, 5.0])
+    whole = neighbour_list(Frame([42] * 4, positions, cell, np.array(pbc, bool)), 5.0)
+    near = [0, 1, 3]
+    rest = neighbour_list(Frame([42] * 3, positions[near], cell, np.array(pbc, bool)), 5.0)
+
+    def rows(first, second, vectors, numbers):
+        both = np.isin(first, numbers) & np.isin(second, numbers)
+        table = np.column_stack([first[both], second[both], vectors[both]])
+        return table[np.lexsort(np.round(table, 6).T[::-1])]
+
+    one, two = rows(*whole[:3], near), rows(*rest[:3], [0, 1, 2])
+    np.testing.assert_array_equal(one[:, :2], np.array(near)[two[:, :2].astype(int)])
+    np.testing.assert_allclose(one[:, 2:], two[:, 2:], atol=1e-12)
+    alone = whole[2][(whole[0] == 2) & (whole[1] != 2)]
+    assert len(alone) == 0 or not all(pbc[axis] == 0 for axis in axes)
+
+
+def test_gaps_that_are_closed_hide_no_neighbours(rng):
+    """Clusters along a line, further apart than any neighbours: as each for itself."""
+    clusters = [rng.random((5, 3)) * 4.0 + [0, 0, 100.0 * k] for k in range(3)]
+    box = np.zeros((3, 3)), np.zeros(3, bool)
+    whole = neighbour_list(Frame([42] * 15, np.concatenate(clusters), *box), 3.0)[3]
+    parts = [neighbour_list(Frame([42] * 5, c, *box), 3.0)[3] for c in clusters]
+    np.testing.assert_allclose(np.sort(whole), np.sort(np.concatenate(parts)), atol=1e-11)

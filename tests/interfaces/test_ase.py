@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 from ase import Atoms, units
@@ -374,6 +376,12 @@ def test_a_structure_that_leaves_the_data_is_told_of_once(molybdenum):
     assert np.isfinite(forces).all()
     atoms.positions[0] = 0.6 * atoms.positions[1]
     atoms.get_forces()
+    # Copies are calculators of their own.
+    for copied in (copy.copy(atoms.calc), copy.deepcopy(atoms.calc)):
+        assert copied.gamma_warn == atoms.calc.gamma_warn == 2.0
+        copied.reset()
+        with pytest.warns(ExtrapolationWarning):
+            copied.get_forces(atoms)
     atoms.calc = EtnCalculator(molybdenum, gamma_warn=None)
     atoms.get_forces()
     atoms.calc = EtnCalculator(molybdenum, gamma_warn=1e9)

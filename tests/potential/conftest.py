@@ -12,7 +12,7 @@ fixture               value
 ``with_last_core``    function: a potential with error bars and another last core
 ``labelled``          function: frames with what a potential says as labels
 ``weighted_loss``     function: the documented loss without ridge and robust weights
-``dimer_loss``        function: what the rows of dimers add to it in a fit
+``dimer_loss``        function: what the rows of dimers add to it in a sweep after a potential
 ====================  ===========================================================================
 
 The potentials are made once a session and are values: no test changes them.
@@ -35,6 +35,7 @@ from etn.potential import (
     fit,
     with_uncertainty,
 )
+from etn.potential.features.pairs import Pairs
 from etn.potential.fitting.close_pairs import PUSH, WEIGHT, dimers
 from etn.sweep import Schedule
 
@@ -144,14 +145,22 @@ def labelled():
 
 @pytest.fixture
 def dimer_loss():
-    def loss_of(model):
+    def forces(model):
         frames = dimers(model.basis)
-        bare = PolynomialPotential(model.basis, baseline=model.baseline)
-        target = np.array([[0, 0, -PUSH], [0, 0, PUSH]])
-        loss = 0.0
-        for p, b in zip(model.predict(frames), bare.predict(frames), strict=True):
-            loss += np.sum((WEIGHT * (p.forces - b.forces - target)) ** 2)
-        return loss
+        bare = model.baseline.evaluate(
+            Pairs.find(frames, model.elements, model.r_max),
+            model.elements,
+            model.r_max,
+            model.inner,
+        )[1]
+        return np.concatenate([p.forces for p in model.predict(frames)]) - bare
+
+    def loss_of(model, before=None):
+        target = np.zeros((2 * len(dimers(model.basis)), 3))
+        target[:, 2] = np.resize([-PUSH, PUSH], len(target))
+        if before is not None:  # what pushed harder before the sweep should go on to
+            target[:, 2] *= np.maximum(forces(before)[:, 2] / target[:, 2], 1.0)
+        return np.sum((WEIGHT * (forces(model) - target)) ** 2)
 
     return loss_of
 

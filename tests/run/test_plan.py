@@ -72,7 +72,7 @@ def test_a_cap_on_forces(mo_data, small):
     assert plain.left_out == {}
     assert plain.describe_left_out() == ""
     assert plain.fingerprint() != plan.fingerprint()
-    with pytest.raises(DataError, match=r"all 23 frames have a force above max_force = 1e-06"):
+    with pytest.raises(DataError, match=r"all 23 frames have a force above max_force=1e-06"):
         Plan.read(FitSettings(train="etn:Mo/test", max_force=1e-6, **small))
 
 

@@ -125,7 +125,7 @@ def element_indices(frame: Frame, elements: Sequence[str]) -> NDArray[np.int64]:
     unknown = sorted(set(frame.symbols) - known.keys())
     if unknown:
         raise DataError(
-            f"frame {frame.name}: element {', '.join(unknown)} is unknown to this potential, "
+            f"{frame.title}: element {', '.join(unknown)} is unknown to this potential, "
             f"which was made for {', '.join(elements)}: add frames with it to the training set "
             "or take the frame out"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -26,7 +27,7 @@ class LabelledRows(ABC, Generic[Network]):
         For :meth:`reweigh`.
     more : sequence of RowGroup
         Rows that are fitted along, with weights that stay, but no data: nothing is measured on
-        them.
+        them, and their targets are bounds, see :meth:`retarget`.
 
     Attributes
     ----------
@@ -38,6 +39,7 @@ class LabelledRows(ABC, Generic[Network]):
         self, groups: Sequence[RowGroup], robust: Huber | None, more: Sequence[RowGroup] = ()
     ) -> None:
         self.groups, self.robust, self.more = tuple(groups), robust, tuple(more)
+        self._bounds = [group.targets for group in self.more]
         self.offset = 0.0
         # The square root of what multiplies the squared residual of each row, group by group.
         self.row_weights = [group.weights for group in self.groups]
@@ -54,7 +56,27 @@ class LabelledRows(ABC, Generic[Network]):
 
     @abstractmethod
     def errors(self, network: Network) -> list[Array]:
-        """Prediction minus target of every row, group by group."""
+        """Prediction minus target of every row of the data, group by group."""
+
+    def errors_of_more(self, network: Network) -> list[Array]:
+        """The same of the rows that are no data."""
+        return []
+
+    def retarget(self, network: Network) -> None:
+        """Ask of the rows that are no data for their bound, or for more where they give more.
+
+        What they cost is max(b - p, 0)^2 of bound b and prediction p, not a square.  With t the
+        larger of b and the present prediction, (p - t)^2 touches that and nowhere lies below it:
+        what lowers the one lowers the other, and a bound that is kept pulls on nothing.  The same
+        with signs turned where b is negative.
+        """
+        moved = []
+        errors = self.errors_of_more(network)
+        for group, bound, error in zip(self.more, self._bounds, errors, strict=True):
+            beyond = np.sign(bound) * (group.targets + error - bound)
+            targets = bound + np.sign(bound) * np.maximum(beyond, 0.0)
+            moved.append(replace(group, targets=targets))
+        self.more = tuple(moved)
 
     def measure(self, network: Network, errors: list[Array] | None = None) -> dict[str, float]:
         """Mean absolute errors of energy (meV/atom) and forces (eV/Å), and the weighted loss.

@@ -123,12 +123,26 @@ class Rows(LabelledRows[Chain]):
         self._expansions.fill(numbers, lambda number: expand(self.basis, self.groups[number]))
 
     def errors(self, network: Chain) -> list[Array]:
-        """Prediction minus target of every row, group by group."""
+        """Prediction minus target of every row of the data, group by group."""
         self._keep()
-        vacuum = vacuum_energies(network, self.basis)
+        return self._errors(network, self.groups)
+
+    def errors_of_more(self, network: Chain) -> list[Array]:
+        """The same of the rows of dimers."""
+        return self._errors(network, self.more)
+
+    def _errors(self, network: Chain, groups: Sequence[RowGroup]) -> list[Array]:
+        vacuum, kept = vacuum_energies(network, self.basis), groups is self.groups
         work = [
-            partial(group_errors, network, self.basis, group, vacuum, self._expansions.get(number))
-            for number, group in enumerate(self.groups)
+            partial(
+                group_errors,
+                network,
+                self.basis,
+                group,
+                vacuum,
+                self._expansions.get(number) if kept else None,
+            )
+            for number, group in enumerate(groups)
         ]
         return Batches[Array](work, threads=self.memory.threads).collect()
 

@@ -63,6 +63,7 @@ class Supervision(Generic[Network]):
         if not measured:
             return
         self.ridge = measured[-1].get("ridge", self.ridge)
+        self._rows.retarget(network)
         if self._rows.robust is None:
             return
         if self._checks is not None and self._checks.robust is not None:
@@ -71,8 +72,9 @@ class Supervision(Generic[Network]):
         self._rows.reweigh(network)
 
     def measure(self, network: Network) -> dict[str, float]:
-        """Errors on training and validation data; robust weights are taken anew."""
+        """Errors on training and validation data; robust weights and bounds are taken anew."""
         errors = self._rows.errors(network)
+        self._rows.retarget(network)
         measured = self._rows.measure(network, errors)
         found = {f"train {name}": value for name, value in measured.items() if name != "loss"}
         if self._rows.robust is not None:

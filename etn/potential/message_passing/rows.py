@@ -13,6 +13,7 @@ other within twice the radius.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -129,7 +130,7 @@ class LayerRows(LabelledRows[Layers]):
         )
         if needed > MAX_FRAME:
             raise DataError(
-                f"frame {frame.name}: {frame.n_atoms} atoms, whose derivatives in two layers take "
+                f"{frame.title}: {frame.n_atoms} atoms, whose derivatives in two layers take "
                 f"{needed:.1e} bytes, more than {MAX_FRAME:.1e}: fit to smaller frames, or use "
                 "fewer outputs, n_max or l_max in the messages"
             )
@@ -147,14 +148,19 @@ class LayerRows(LabelledRows[Layers]):
         return sum(int(np.count_nonzero(group.weights)) for group in self.groups)
 
     def errors(self, network: Layers) -> list[Array]:
-        """Prediction minus target of every row, frame by frame."""
+        """Prediction minus target of every row of the data, frame by frame."""
+        return self._errors(network, self.groups)
+
+    def errors_of_more(self, network: Layers) -> list[Array]:
+        """The same of the rows of dimers."""
+        return self._errors(network, self.more)
+
+    def _errors(self, network: Layers, groups: Sequence[RowGroup]) -> list[Array]:
         vacuum = vacuum_energies(network, self.coupling, self.basis)
+        build = partial(self._errors_of, network, vacuum)
+        return Batches(groups, threads=self.memory.threads).map(build).collect()
 
-        numbers = Batches(range(len(self.groups)), threads=self.memory.threads)
-        return numbers.map(partial(self._errors_of, network, vacuum)).collect()
-
-    def _errors_of(self, layers: Layers, vacuum: Array, number: int) -> Array:
-        group = self.groups[number]
+    def _errors_of(self, layers: Layers, vacuum: Array, group: RowGroup) -> Array:
         pairs = Pairs.find(group.frames, self.basis.elements, self.basis.r_max)
         edges = Edges(self.basis, self.messages, pairs)
         answer = respond(layers, self.coupling, self.basis.expand(pairs), edges, vacuum)

@@ -92,7 +92,7 @@ class Options:
             if self.lowest is not None:
                 found = fit_coefficients(found, lowest=self.lowest, units=self.target)
             error = found.relative_error
-            if error <= self.tol or before - error <= rel_tol * before:
+            if error <= self.tol or error >= (1 - rel_tol) * before:
                 break
             before = error
         return found

@@ -12,7 +12,7 @@ from etn.data.metrics import compute_metrics
 from etn.errors import DataError, SettingsError
 from etn.network import Chain
 from etn.potential import Baseline, Basis, Dataset, Frame, PolynomialPotential, Weights, fit
-from etn.sweep import Checkpoint, EarlyStop, Schedule, State
+from etn.sweep import Callback, Checkpoint, EarlyStop, Schedule, State
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +30,26 @@ def potential(data, *, body_order=4, l_max=2, zbl=False):
 SCHEDULE = Schedule(max_sweeps=2, rel_tol=0)
 
 
+class Chains(Callback):
+    """The chains after every sweep."""
+
+    def __init__(self):
+        self.found = []
+
+    def on_sweep(self, state):
+        self.found.append(state.chain)
+
+
 @pytest.fixture(scope="module")
-def fitted(mo):
-    return fit(potential(mo), mo, ridge=1e-2, schedule=SCHEDULE, seed=1, robust=None)
+def swept():
+    return Chains()
+
+
+@pytest.fixture(scope="module")
+def fitted(mo, swept):
+    return fit(
+        potential(mo), mo, ridge=1e-2, schedule=SCHEDULE, seed=1, robust=None, callbacks=[swept]
+    )
 
 
 def same(one, two):
@@ -48,8 +65,9 @@ def test_the_training_loss_never_rises(fitted):
     assert [record.n_sites for record in fitted.records] == [2, 2, 3, 3]
 
 
-def test_the_reported_loss_is_the_documented_one(fitted, mo, weighted_loss, dimer_loss):
-    loss = weighted_loss(fitted.model, mo, Weights()) + dimer_loss(fitted.model)
+def test_the_reported_loss_is_the_documented_one(fitted, swept, mo, weighted_loss, dimer_loss):
+    before = fitted.model.with_chain(swept.found[-2])
+    loss = weighted_loss(fitted.model, mo, Weights()) + dimer_loss(fitted.model, before)
     expected = loss + 1e-2 * fitted.chain.norm() ** 2
     assert fitted.records[-1].loss == pytest.approx(expected, rel=1e-8)
 

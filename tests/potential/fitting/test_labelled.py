@@ -125,6 +125,44 @@ def huber_objective(rows, chain, scales):
     return total
 
 
+class Pushed(Given):
+    """Rows of bounds, whose predictions are the network."""
+
+    def __init__(self, bounds):
+        frame = Frame([42] * 2, 3.0 * np.eye(3)[:2], 9 * np.eye(3), [True] * 3)
+        group = RowGroup([frame], np.arange(2), False, False, np.array(bounds, float), np.ones(6))
+        LabelledRows.__init__(self, [], None, [group])
+
+    def errors_of_more(self, network):
+        return [np.array(network, float) - group.targets for group in self.more]
+
+
+def test_a_bound_that_is_kept_pulls_on_nothing():
+    bounds = [1.5, -1.5, 0.0, 1.5, -1.5, 1.5]
+    rows = Pushed(bounds)
+    rows.retarget([1.0, -1.0, 0.0, 7.0, -7.0, -3.0])
+    np.testing.assert_array_equal(rows.more[0].targets, [1.5, -1.5, 0.0, 7.0, -7.0, 1.5])
+    # From the bound anew, not from the target before.
+    rows.retarget([2.0, -2.0, 0.0, 6.0, 0.0, 6.0])
+    np.testing.assert_array_equal(rows.more[0].targets, [2.0, -2.0, 0.0, 6.0, -1.5, 6.0])
+
+
+def test_the_square_that_stands_for_a_bound_touches_it_and_lies_above(rng):
+    """What lowers (p - t)^2 lowers max(b - p, 0)^2: sweeps lower the loss with bounds."""
+    bounds = np.sign(rng.normal(size=6)) * rng.random(6)
+    rows = Pushed(bounds)
+
+    def cost(p):
+        return np.maximum(np.sign(bounds) * (bounds - p), 0.0) ** 2
+
+    for _ in range(20):
+        here, there = 3 * rng.normal(size=(2, 6))
+        rows.retarget(here)
+        targets = rows.more[0].targets
+        np.testing.assert_allclose((here - targets) ** 2, cost(here), atol=1e-14)
+        assert ((there - targets) ** 2 >= cost(there) - 1e-14).all()
+
+
 def test_the_weighted_loss_touches_the_objective_and_lies_above_it(rows, dimer_loss):
     rows, chain = rows
     rows.reweigh(chain)

@@ -10,7 +10,7 @@ import pytest
 
 from etn.errors import DataError, SettingsError
 from etn.potential import Dataset
-from etn.potential.message_passing import fit_layers
+from etn.potential.message_passing import Layers, fit_layers
 from etn.potential.message_passing.start import make_room
 from etn.sweep import Callback, Checkpoint, Schedule, State
 
@@ -32,7 +32,15 @@ def fitted(make_model, make_frames, labelled, weights):
 
 
 def test_the_loss_never_rises(rng, fitted, weights, weighted_loss, dimer_loss):
-    report, data = fitted(rng, attention="1x0e+1x1o", max_cycles=3, rel_tol=0.0, ridge=1e-2)
+    states = []
+
+    class Watch(Callback):
+        def on_sweep(self, state):
+            states.append(state)
+
+    report, data = fitted(
+        rng, attention="1x0e+1x1o", max_cycles=3, rel_tol=0.0, ridge=1e-2, callbacks=[Watch()]
+    )
     losses = [loss for record in report.records for loss in record.losses]
     pairs = itertools.pairwise(losses)
     assert all(after <= before * (1 + 1e-9) for before, after in pairs)
@@ -42,7 +50,9 @@ def test_the_loss_never_rises(rng, fitted, weights, weighted_loss, dimer_loss):
     # The loss that is reported is that of the predictions.
     model = report.model
     total = weighted_loss(model, data, replace(weights, stress=None))
-    total += 1e-2 * model.layers.norm() ** 2 + dimer_loss(model)
+    others = {name: states[-2].others[name] for name in ("value", "key", "query")}
+    before = model.with_layers(Layers(states[-2].chain, **others))
+    total += 1e-2 * model.layers.norm() ** 2 + dimer_loss(model, before)
     assert losses[-1] == pytest.approx(total, rel=1e-6)
     assert "query" in str(report)
 

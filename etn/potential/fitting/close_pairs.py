@@ -2,9 +2,10 @@
 
 Two atoms alone are rarely among the data, and a polynomial may well attract them where the data
 end.  A few rows say otherwise: at the closest distance of two elements and somewhat below, the
-network is asked to push the atoms of a dimer apart a little; the repulsion of the nuclei, which
-the baseline adds further in, does the rest.  Beside the rows of the data they weigh next to
-nothing: they decide where the data do not.
+network is asked to push the atoms of a dimer apart at least a little; the repulsion of the nuclei,
+which the baseline adds further in, does the rest.  Beside the rows of the data they weigh next to
+nothing, and where the data make a network push harder they have no say: they decide where the data
+do not.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from etn.potential.fitting.targets import RowGroup
 
 __all__ = ["attractions", "close_pairs", "dimers"]
 
-# The force that the network is asked for, eV/Å, and its weight: a force in the data has 1.
+# The least force that the network is asked for, eV/Å, and its weight: a force in the data has 1.
 PUSH, WEIGHT = 1.5, 0.2
 # Distances at which a fitted potential is tried, relative to the closest one, and what it may pull.
 TRIED, PULL = np.linspace(0.3, 0.99, 70), 0.5

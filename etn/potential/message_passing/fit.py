@@ -188,7 +188,7 @@ def fit_layers(
             callback.on_sweep(state)
         reason = cycles.verdict(state.records, max_cycles, rel_tol)
     best = _layers(state.best, state.best_others)
-    fitted = model.with_layers(best)
+    fitted, bare = model.with_layers(best), single.with_chain(state.others[ONE_LAYER])
     return LayersReport(
         records=_of_cycles(state.records),
         chain=best.readout,
@@ -197,7 +197,7 @@ def fit_layers(
         model=model.with_layers(best, floor=Floor.of(fitted, train)),
         doubts=tuple(rows.doubts(best)),
         ridge=supervision.ridge,
-        one_layer=single.with_chain(state.others[ONE_LAYER]),
+        one_layer=bare.with_chain(bare.chain, floor=Floor.of(bare, train)),
         first_records=tuple(record for record in state.records if not record.chain),
     )
 

@@ -38,7 +38,7 @@ class _Group(TyperGroup):
         except (EtnError, OSError) as error:
             if ctx.meta.get("etn.debug"):
                 raise
-            typer.echo(f"etn: {error}", err=True)
+            typer.echo(f"etn: {self._spoken(str(error), ctx)}", err=True)
             raise typer.Exit(INPUT_ERROR) from None
         except MemoryError as error:
             if ctx.meta.get("etn.debug"):
@@ -49,6 +49,21 @@ class _Group(TyperGroup):
         except KeyboardInterrupt:
             typer.echo("etn: interrupted", err=True)
             raise typer.Exit(INTERRUPTED) from None
+
+    def _spoken(self, message: str, ctx: Any) -> str:
+        """The message, with the option instead of the argument of a function that it begins with.
+
+        Functions name their own arguments; a command hands most of them over as they are called.
+        """
+        command, bare = (
+            self.commands.get(ctx.invoked_subcommand),
+            message.removeprefix("settings: "),
+        )
+        for parameter in command.params if command is not None else ():
+            flags = [flag for flag in parameter.opts if flag.startswith("--")]
+            if flags and bare.startswith(f"{parameter.name}: "):
+                return f"{flags[0]}{bare.removeprefix(str(parameter.name))}"
+        return message
 
 
 def _show_version(value: bool) -> None:

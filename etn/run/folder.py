@@ -30,7 +30,7 @@ from etn.run.layered import load_settings
 from etn.run.plan import Plan
 from etn.run.provenance import jsonable, machine, versions
 from etn.run.settings import CommonSettings
-from etn.surface import option
+from etn.surface import name_of, option
 from etn.sweep import Callback, Checkpoint, State, Step, Sweepable
 
 if TYPE_CHECKING:
@@ -244,7 +244,8 @@ def _open(
             if getattr(given, key) != known:
                 raise SettingsError(
                     f"{key}: the run in {out} was started with {known!r}, got "
-                    f"{getattr(given, key)!r}; leave {key} out to resume, or start another run"
+                    f"{getattr(given, key)!r}; leave {name_of(key)} out to resume, or start "
+                    "another run"
                 )
     return stored
 

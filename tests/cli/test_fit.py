@@ -181,7 +181,7 @@ def test_interrupted_fit_tells_how_to_go_on(data, tmp_path, invoke, small):
     assert sorted(path.name for path in out.iterdir()) == ["checkpoint.etn", "settings.yaml"]
     result = invoke("fit", "--resume", "--out", out, "--n-max", "4")
     assert result.exit_code == 2
-    assert "n_max: the run in" in result.stderr
+    assert "--n-max: the run in" in result.stderr
 
 
 def test_interruption_before_the_first_sweep(
@@ -276,7 +276,7 @@ def two_labels(folder):
 
 
 def negative_weight(folder):
-    return ["fit", folder / "train.xyz", "--forces-weight", "-1"], "forces_weight: expected"
+    return ["fit", folder / "train.xyz", "--forces-weight", "-1"], "--forces-weight: expected"
 
 
 def zero_weights(folder):
@@ -285,11 +285,11 @@ def zero_weights(folder):
 
 
 def negative_r_max(folder):
-    return ["fit", folder / "train.xyz", "--r-max", "-5"], "r_max: expected a value greater than 0"
+    return ["fit", folder / "train.xyz", "--r-max", "-5"], "--r-max: expected a value greater than 0"
 
 
 def zero_r_max(folder):
-    return ["fit", folder / "train.xyz", "--r-max", "0"], "r_max: expected a value greater than 0"
+    return ["fit", folder / "train.xyz", "--r-max", "0"], "--r-max: expected a value greater than 0"
 
 
 def enormous_r_max(folder):

@@ -29,7 +29,7 @@ def test_select_writes_the_frames_it_names(finished, data, tmp_path, invoke):
 
 def select_more_than_there_are(folder):
     command = ["select", folder / "run" / "model.etn", folder / "test.xyz", "--n", "99"]
-    return [*command, "--out", folder / "a.xyz"], "n: expected a number from 1 to the 3 frames"
+    return [*command, "--out", folder / "a.xyz"], "--n: expected a number from 1 to the 3 frames"
 
 
 def select_unseen_element(folder):

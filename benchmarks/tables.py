@@ -1,11 +1,11 @@
-"""Every table of measured numbers in README.md and docs/*.md, made from the results.
+"""Every table and paragraph of measured numbers in README.md and docs/*.md, made from the results.
 
     python benchmarks/tables.py                     # write the tables anew; refuses stale results
     python benchmarks/tables.py --check             # which results are stale, which tables differ
     python benchmarks/tables.py --remake            # measure all that is not fresh, then write
     python benchmarks/tables.py --remake fit-Mo     # some of it
 
-A table stands between `<!-- table: NAME -->` and `<!-- /table -->`, with a blank line inside each.
+Each stands between `<!-- table: NAME -->` and `<!-- /table -->`, with a blank line inside each.
 A result is fresh while code and default settings are those of its stamp (stamp.py), else stale;
 without a stamp it is of unknown age. The exit code is 1 if a result is stale or a table differs.
 """
@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import message_passing
+import prose
 import sizes
 from common import RESULTS, shared_data
 from published import PUBLISHED
@@ -135,6 +136,11 @@ _ONE = {"`y_first`": "y_first", "`cp`, exact table": "cp exact", **_PLAIN, **_PA
 _MANY = {"`cp`, exact table": "cp exact", "`cp`, rank 7 L²": "cp tdn", **_PLAIN, **_PATHS}
 TABLES = {
     "published": Table(FITS, published),
+    "notes": Table(FITS, lambda *fits: prose.notes(dict(zip(FITS, fits, strict=True)))),
+    "dynamics": Table(("nve", "core_update"), prose.dynamics),
+    "spin_chain": Table(("spin_chain",), prose.spin_chain),
+    "products": Table(("products",), prose.factors),
+    "message_passing-gain": Table(("message_passing", "message_passing-energy-300"), prose.gain),
     "sizes": Table(("sizes",), lambda result: sizes.table(result["fits"])),
     "message_passing": Table(("message_passing",), message_passing.table),
     "products-uvu": Table(("products",), products("uvu", "one channel", _ONE)),

@@ -285,7 +285,12 @@ def zero_weights(folder):
 
 
 def negative_r_max(folder):
-    return ["fit", folder / "train.xyz", "--r-max", "-5"], "--r-max: expected a value greater than 0"
+    return [
+        "fit",
+        folder / "train.xyz",
+        "--r-max",
+        "-5",
+    ], "--r-max: expected a value greater than 0"
 
 
 def zero_r_max(folder):

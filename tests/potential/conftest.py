@@ -158,9 +158,11 @@ def dimer_loss():
     def loss_of(model, before=None):
         target = np.zeros((2 * len(dimers(model.basis)), 3))
         target[:, 2] = np.resize([-PUSH, PUSH], len(target))
-        if before is not None:  # what pushed harder before the sweep should go on to
-            target[:, 2] *= np.maximum(forces(before)[:, 2] / target[:, 2], 1.0)
-        return np.sum((WEIGHT * (forces(model) - target)) ** 2)
+        excess = np.ones(len(target))
+        if before is not None:  # what pushed harder before the sweep should go on, with less weight
+            excess = np.maximum(forces(before)[:, 2] / target[:, 2], 1.0)
+        residuals = forces(model) - target * excess[:, None]
+        return np.sum((WEIGHT * residuals / excess[:, None]) ** 2)
 
     return loss_of
 

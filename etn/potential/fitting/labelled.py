@@ -39,7 +39,7 @@ class LabelledRows(ABC, Generic[Network]):
         self, groups: Sequence[RowGroup], robust: Huber | None, more: Sequence[RowGroup] = ()
     ) -> None:
         self.groups, self.robust, self.more = tuple(groups), robust, tuple(more)
-        self._bounds = [group.targets for group in self.more]
+        self._bounds = self.more
         self.offset = 0.0
         # The square root of what multiplies the squared residual of each row, group by group.
         self.row_weights = [group.weights for group in self.groups]
@@ -62,20 +62,31 @@ class LabelledRows(ABC, Generic[Network]):
         """The same of the rows that are no data."""
         return []
 
-    def retarget(self, network: Network) -> None:
+    def retarget(self, network: Network, share: float = 1.0) -> None:
         """Ask of the rows that are no data for their bound, or for more where they give more.
 
-        What they cost is max(b - p, 0)^2 of bound b and prediction p, not a square.  With t the
-        larger of b and the present prediction, (p - t)^2 touches that and nowhere lies below it:
-        what lowers the one lowers the other, and a bound that is kept pulls on nothing.  The same
-        with signs turned where b is negative.
+        `share` is that of the weights that they had at first.
+
+        What they should cost is max(b - p, 0)^2 of bound b and prediction p, not a square.  A row
+        whose present prediction p is beyond its bound asks for no more than p, and weighs as b / p:
+        it costs nothing now, and to lose all that it has costs no more than to miss the bound by as
+        much.  So no bound that is kept holds a network where it is, as it would with full weight,
+        and none is forgotten, as it would be without: a fit then goes back and forth.  Between two
+        sweeps the loss may rise by what now misses its bound.  The same with signs turned where b
+        is negative.
         """
         moved = []
         errors = self.errors_of_more(network)
         for group, bound, error in zip(self.more, self._bounds, errors, strict=True):
-            beyond = np.sign(bound) * (group.targets + error - bound)
-            targets = bound + np.sign(bound) * np.maximum(beyond, 0.0)
-            moved.append(replace(group, targets=targets))
+            found = group.targets + error
+            beyond = np.sign(bound.targets) * (found - bound.targets) > 0
+            targets = np.where(beyond, found, bound.targets)
+            weights = (
+                share
+                * bound.weights
+                * np.abs(np.where(beyond, bound.targets / np.where(beyond, found, 1.0), 1.0))
+            )
+            moved.append(replace(group, targets=targets, weights=weights))
         self.more = tuple(moved)
 
     def measure(self, network: Network, errors: list[Array] | None = None) -> dict[str, float]:

@@ -138,29 +138,33 @@ class Pushed(Given):
 
 
 def test_a_bound_that_is_kept_pulls_on_nothing():
-    bounds = [1.5, -1.5, 0.0, 1.5, -1.5, 1.5]
-    rows = Pushed(bounds)
-    rows.retarget([1.0, -1.0, 0.0, 7.0, -7.0, -3.0])
-    np.testing.assert_array_equal(rows.more[0].targets, [1.5, -1.5, 0.0, 7.0, -7.0, 1.5])
+    rows = Pushed([1.5, -1.5, 0.0, 1.5, -1.5, 1.5])
+    rows.retarget([1.0, -1.0, 0.0, 6.0, -6.0, -3.0])
+    np.testing.assert_array_equal(rows.more[0].targets, [1.5, -1.5, 0.0, 6.0, -6.0, 1.5])
+    np.testing.assert_array_equal(rows.more[0].weights, [1.0, 1.0, 1.0, 0.25, 0.25, 1.0])
     # From the bound anew, not from the target before.
-    rows.retarget([2.0, -2.0, 0.0, 6.0, 0.0, 6.0])
-    np.testing.assert_array_equal(rows.more[0].targets, [2.0, -2.0, 0.0, 6.0, -1.5, 6.0])
+    rows.retarget([3.0, -2.0, 0.5, 1.5, 0.0, 3.0])
+    np.testing.assert_array_equal(rows.more[0].targets, [3.0, -2.0, 0.0, 1.5, -1.5, 3.0])
+    np.testing.assert_array_equal(rows.more[0].weights, [0.5, 0.75, 1.0, 1.0, 1.0, 0.5])
 
 
-def test_the_square_that_stands_for_a_bound_touches_it_and_lies_above(rng):
-    """What lowers (p - t)^2 lowers max(b - p, 0)^2: sweeps lower the loss with bounds."""
-    bounds = np.sign(rng.normal(size=6)) * rng.random(6)
+def test_a_bound_costs_what_misses_it_and_holds_no_network(rng):
+    bounds = np.sign(rng.normal(size=6)) * (0.1 + rng.random(6))
     rows = Pushed(bounds)
 
-    def cost(p):
-        return np.maximum(np.sign(bounds) * (bounds - p), 0.0) ** 2
+    def costs(p):
+        (group,) = rows.more
+        return (group.weights * (p - group.targets)) ** 2
 
-    for _ in range(20):
-        here, there = 3 * rng.normal(size=(2, 6))
-        rows.retarget(here)
-        targets = rows.more[0].targets
-        np.testing.assert_allclose((here - targets) ** 2, cost(here), atol=1e-14)
-        assert ((there - targets) ** 2 >= cost(there) - 1e-14).all()
+    for _ in range(30):
+        p = 1e3 ** rng.normal(size=6) * rng.normal(size=6)
+        rows.retarget(p)
+        short = np.maximum(np.sign(bounds) * (bounds - p), 0.0)
+        np.testing.assert_allclose(costs(p), short**2, rtol=1e-9, atol=1e-18)
+        # However far beyond its bound a prediction is, it may go for what a miss costs.
+        kept = short == 0
+        assert (costs(np.where(kept, bounds, p)) <= short**2 + bounds**2).all()
+        np.testing.assert_allclose(costs(np.where(kept, 0.0, p))[kept], bounds[kept] ** 2)
 
 
 def test_the_weighted_loss_touches_the_objective_and_lies_above_it(rows, dimer_loss):

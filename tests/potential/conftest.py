@@ -37,6 +37,7 @@ from etn.potential import (
 )
 from etn.potential.features.pairs import Pairs
 from etn.potential.fitting.close_pairs import PUSH, WEIGHT, dimers
+from etn.potential.fitting.supervision import CLOSE
 from etn.sweep import Schedule
 
 RIDGE = 1e-2
@@ -155,14 +156,15 @@ def dimer_loss():
         )[1]
         return np.concatenate([p.forces for p in model.predict(frames)]) - bare
 
-    def loss_of(model, before=None):
+    def loss_of(model, before=None, error=CLOSE):
         target = np.zeros((2 * len(dimers(model.basis)), 3))
         target[:, 2] = np.resize([-PUSH, PUSH], len(target))
         excess = np.ones(len(target))
         if before is not None:  # what pushed harder before the sweep should go on, with less weight
             excess = np.maximum(forces(before)[:, 2] / target[:, 2], 1.0)
         residuals = forces(model) - target * excess[:, None]
-        return np.sum((WEIGHT * residuals / excess[:, None]) ** 2)
+        weight = WEIGHT * min(error / CLOSE, 1.0)  # by the error of forces before the sweep
+        return np.sum((weight * residuals / excess[:, None]) ** 2)
 
     return loss_of
 

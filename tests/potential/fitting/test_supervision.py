@@ -12,7 +12,7 @@ from etn.data.robust import Huber
 from etn.potential import Frame
 from etn.potential.fitting.labelled import LabelledRows
 from etn.potential.fitting.objective import Objective
-from etn.potential.fitting.supervision import Supervision
+from etn.potential.fitting.supervision import CLOSE, Supervision
 from etn.potential.fitting.targets import RowGroup
 
 
@@ -117,3 +117,32 @@ def test_a_fit_without_measures_or_robust_weights_is_restored_too():
     plain = supervision(Energies())
     plain.restore(records({"train E": 1.0}), ERRORS)
     assert plain.ridge == 0.5
+
+
+class Watched(Energies):
+    """Notes what is asked of the rows that are no data; the network is an error of forces."""
+
+    def __init__(self):
+        super().__init__()
+        self.shares = []
+
+    def errors(self, network):
+        return [np.zeros(10)]
+
+    def measure(self, network, errors=None):
+        return {"loss": 0.0, **({} if network is None else {"F": network})}
+
+    def retarget(self, network, share=1.0):
+        self.shares.append((network, share))
+
+
+def test_rows_without_data_weigh_less_where_the_data_are_followed_closely():
+    rows = Watched()
+    watch = supervision(rows)
+    for error in (0.2, CLOSE, CLOSE / 4, None):
+        watch.measure(error)
+    assert rows.shares == [(0.2, 1.0), (CLOSE, 1.0), (CLOSE / 4, 0.25), (None, 1.0)]
+    # An interrupted fit asks for the same.
+    again = Watched()
+    supervision(again).restore([SimpleNamespace(measures={"train F": CLOSE / 4})], CLOSE / 4)
+    assert again.shares == rows.shares[2:3]

@@ -52,7 +52,9 @@ def test_the_loss_never_rises(rng, fitted, weights, weighted_loss, dimer_loss):
     total = weighted_loss(model, data, replace(weights, stress=None))
     others = {name: states[-2].others[name] for name in ("value", "key", "query")}
     before = model.with_layers(Layers(states[-2].chain, **others))
-    total += 1e-2 * model.layers.norm() ** 2 + dimer_loss(model, before)
+    total += 1e-2 * model.layers.norm() ** 2 + dimer_loss(
+        model, before, states[-2].records[-1].measures["train F"]
+    )
     assert losses[-1] == pytest.approx(total, rel=1e-6)
     assert "query" in str(report)
 

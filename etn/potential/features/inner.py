@@ -7,8 +7,9 @@ Below an onset o the radial functions of two elements are continued by what they
 g_n(r) -> g_n(s(r)): s(r) = r from o outwards, and inwards it comes to rest over a tenth of the
 closest distance c of the data.  Near the usual distance d of neighbours a polynomial may be trusted
 as far beyond the data as they reach from there, deep in the repulsion it may not: o is the larger
-of 0.8 d and c - (d - c), but at most c and at least 0.9 c.  Elements that nowhere met have no
-radial functions of each other.
+of 0.8 d and c - (d - c), but at most c and at least 0.9 c.  The usual distance is the median of
+those from atoms to their nearest neighbour of the other element; beyond a gap none counts, since
+those atoms are not bound.  Elements that nowhere met have no radial functions of each other.
 
 The crowding of an atom counts its neighbours of each element Z, one at the closest distance of the
 data as one, and takes what is most unusual:
@@ -53,6 +54,9 @@ __all__ = ["Crowd", "Inner", "elements_of"]
 # Where polynomials are not trusted any more: this fraction of the usual distance of neighbours, or
 # this much below the closest one, relative to it; and the length over which s(r) then rests.
 TRUSTED, MARGIN, REST = 0.8, 0.1, 0.1
+# Ratio of two distances between which there are no other nearest neighbours: those beyond the gap
+# are of another kind.
+GAP = 1.15
 # Where the repulsion of the nuclei is complete, relative to the onset.
 FULL = 0.8
 # Sums over one element that are no crowd, of those over all; multiple of covalent radii of a bond.
@@ -138,10 +142,11 @@ class Inner:
         closest, usual = np.full((2, n, n), np.inf)
         for a in np.unique(element):
             for b in range(n):
-                found = table[element == a, b]
+                found = np.sort(table[element == a, b])
                 found = found[found < np.inf]
                 if len(found):
-                    closest[a, b], usual[a, b] = found.min(), np.median(found)
+                    shell = 1 + np.flatnonzero(np.append(found[1:] > GAP * found[:-1], True))[0]
+                    closest[a, b], usual[a, b] = found[0], np.median(found[:shell])
         # The element that has the fewer of such neighbours is the one that is bound by them.
         usual = np.minimum(usual, usual.T)
         with np.errstate(invalid="ignore"):

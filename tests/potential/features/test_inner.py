@@ -63,7 +63,7 @@ def test_distances_of_the_data_by_hand(inner):
 def test_deep_in_the_repulsion_nothing_below_the_data_is_trusted():
     frames = [molecule([1, 1], [[0, 0, 0], [0, 0, r]]) for r in (1.0, 1.5, 1.5)]
     assert Inner.of(Dataset(frames), ("H",), R_MAX).onset == 1.0
-    frames = [molecule([1, 1], [[0, 0, 0], [0, 0, r]]) for r in (1.0, 1.24, 1.24)]
+    frames = [molecule([1, 1], [[0, 0, 0], [0, 0, r]]) for r in (1.0, 1.1, 1.24, 1.24, 1.24)]
     assert Inner.of(Dataset(frames), ("H",), R_MAX).onset == pytest.approx(0.8 * 1.24)
 
 
@@ -234,3 +234,16 @@ def test_a_basis_is_informed_once(data):
     header, arrays = basis.to_arrays()
     assert "inner" not in header
     assert Basis.from_arrays(header, arrays).inner == basis.inner
+
+
+def test_the_usual_distance_is_that_of_the_atoms_that_are_bound(rng):
+    """One nitrogen of three has a hydrogen, and one hydrogen of four a nitrogen."""
+    bonds, frames = 1.0 + 0.04 * rng.uniform(-1, 1, size=40), []
+    far = [[4.0, 0, 0], [4.0, 1.1, 0], [4.0, 0, 1.1], [4.0, 0, -1.1]]
+    for bond in bonds:
+        positions = [[0, 0, 0], [0, 0, bond], [0, 2.8, 0], [0, -2.8, 0], *far]
+        frames.append(Frame([7, 1, 7, 7, 6, 1, 1, 1], positions, np.zeros((3, 3)), [False] * 3))
+    inner = Inner.of(Dataset(frames), ("H", "C", "N"), 5.0)
+    closest, usual = bonds.min(), np.median(bonds)
+    assert inner.closest[0, 2] == pytest.approx(closest)
+    assert inner.onset[0, 2] == pytest.approx(2 * closest - usual)

@@ -28,9 +28,9 @@ def notes(measured: Mapping[str, Result]) -> str:
         for name in ("ethanol", "aspirin")
     )
     shared = any(fit.get("shared_cores") for fit in measured.values())
-    a = "(a) Other jobs shared the two cores, so these times are upper bounds." if shared else ""
+    b = "(b) Other jobs shared the two cores, so these times are upper bounds." if shared else ""
     return paragraph(f"""
-        {a} (b) With so many data rows `--size auto` takes `small`. GAP and MTP: Zuo et al. 2020;
+        (a) With so many data rows `--size auto` takes `small`. {b} GAP and MTP: Zuo et al. 2020;
         MACE: Batatia et al. 2022; per molecule 0.4 and 2.2 meV where ours are {ethanol:.1f} and
         {aspirin:.1f} meV. As *root mean square* the errors for 3BPA are {energy:.1f} meV per
         molecule and {forces:.3f} eV/Å; those of NequIP are 3.3 meV and 0.011 eV/Å (Musaelian et
@@ -44,7 +44,7 @@ def dynamics(nve: Result, update: Result) -> str:
     cores = {1: "one core", 2: "two cores"}.get(update["threads"], f"{update['threads']} cores")
     return paragraph(f"""
         In ASE, {nve["atoms"]} atoms of copper at {nve["mean_temperature_K"]:.0f} K with steps of
-        {nve["step_fs"]:g} fs drift by {nve["drift_meV_per_atom"]:.1g} meV/atom over
+        {nve["step_fs"]:g} fs drift by {abs(nve["drift_meV_per_atom"]):.1g} meV/atom over
         {nve["steps"]} steps (`benchmarks/nve.py`). One exact update of the inner core on Mo
         ({sizes["unknowns"]} unknowns, {rows} rows) takes {update["seconds"]["update"]:.1f} s on
         {cores}, {times["update"]:.1f} times the bound set by its flops and the DGEMM and DSYRK

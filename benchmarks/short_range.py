@@ -159,7 +159,8 @@ def main() -> None:
         result["seconds"] = time.perf_counter() - start
         results[name] = result
         print(name, {key: value for key, value in result.items() if key != "dimers"})
-    print("written to", write("short_range", {"benchmark": "short_range", "models": results}))
+    content = {"benchmark": "short_range", "packings": given.packings, "models": results}
+    print("written to", write("short_range", content))
 
 
 if __name__ == "__main__":

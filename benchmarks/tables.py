@@ -76,7 +76,7 @@ def published(*fits: Result) -> str:
         others = PUBLISHED.get(name.removeprefix("fit-"), {}) if part == "test" else {}
         cells.append("; ".join(f"{who} {e:.2f}, {f:g}" for who, (e, f) in others.items()))
         if part == "test":
-            cells.append(f"{fit['wall_s']:.0f} s{' (a)' if fit.get('shared_cores') else ''}")
+            cells.append(f"{fit['wall_s']:.0f} s{' (b)' if fit.get('shared_cores') else ''}")
             cells.append(f"{fit['peak_memory_gb']:.1f} GB")
         lines.append(row([*cells, *[""] * (7 - len(cells))]))
     return "\n".join(lines)
@@ -88,7 +88,7 @@ ROWS = (
     ("Si", "fit-Si", "test"),
     ("Si, `--size large`", "fit-Si-large", "test"),
     ("Cu", "fit-Cu", "test"),
-    ("NbMoTaW, 5282 frames: elements (b)", "fit-NbMoTaW-full", "test"),
+    ("NbMoTaW, 5282 frames: elements (a)", "fit-NbMoTaW-full", "test"),
     ("the same potential: binaries", "fit-NbMoTaW-full", "binaries"),
     ("3BPA, 300 K", "fit-3BPA", "test"),
     ("rMD17 ethanol, 1000 frames", "fit-ethanol", "test"),

@@ -37,7 +37,7 @@ from etn.potential import (
 )
 from etn.potential.features.pairs import Pairs
 from etn.potential.fitting.close_pairs import PUSH, WEIGHT, dimers
-from etn.potential.fitting.supervision import CLOSE
+from etn.potential.fitting.labelled import CLOSE
 from etn.sweep import Schedule
 
 RIDGE = 1e-2

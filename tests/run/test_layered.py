@@ -125,7 +125,7 @@ def test_an_interrupted_run_goes_on(finished, data, tmp_path, count, invoke, sto
     assert run_fit(None, tmp_path / "run", resume=True).finished_before
     again = invoke("fit", "--resume", "--out", tmp_path / "run", "--max-cycles", "7")
     assert again.exit_code == 2
-    assert "max_cycles: the run in" in again.stderr
+    assert "--max-cycles: the run in" in again.stderr
 
 
 def test_defaults_are_those_of_the_python_interface():

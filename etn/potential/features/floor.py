@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn.backend import FloatArray as Array
+from etn.errors import SettingsError
 from etn.potential.features.batching import frame_batches
 from etn.potential.features.zbl import fall, settle
 from etn.stored import numbers
@@ -49,16 +50,27 @@ class Floor:
     margin : (elements,), eV
         m, the largest of a quarter of b, half the distance of b from the median, and 0.5 eV.
 
+    Raises
+    ------
+    SettingsError
+        If an answer is above zero, or a margin is not.
+
     Examples
     --------
     >>> floor = Floor(np.array([-7.0]), np.array([2.0]))
-    >>> values, slopes = floor.lift(np.array([-8.0, -10.0, -1e6]), np.zeros(3, int))
-    >>> values.round(3), slopes.round(3)
-    (array([ -8.   ,  -9.812, -10.   ]), array([1. , 0.5, 0. ]))
+    >>> floor.lift(np.array([-8.0, -10.0, -1e6]), np.zeros(3, int))
+    (array([ -8.     ,  -9.84375, -10.     ]), array([1. , 0.5, 0. ]))
     """
 
     lowest: Array
     margin: Array
+
+    def __post_init__(self) -> None:
+        if not ((self.lowest <= 0).all() and (self.margin > 0).all()):
+            raise SettingsError(
+                "floor: expected lowest answers of zero or less and margins above zero, got "
+                f"{self.lowest.tolist()} and {self.margin.tolist()}"
+            )
 
     @classmethod
     def of(cls, potential: Potential, data: Dataset) -> Floor:

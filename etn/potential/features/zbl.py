@@ -77,7 +77,7 @@ def settle(t: Array) -> Array:
     Examples
     --------
     >>> settle(np.array([-1.0, 0.0, 0.5, 2.0])).round(3)
-    array([-1.   ,  0.   ,  0.406, 0.5  ])
+    array([-1.   ,  0.   ,  0.422,  0.5  ])
     """
     v = np.clip(t, 0, 1)
     return np.minimum(t, 0) + v - v**4 * (2.5 - 3 * v + v**2)

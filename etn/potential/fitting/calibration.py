@@ -70,6 +70,8 @@ def with_uncertainty(
         If the potential is not fitted, or a setting is out of range.
     """
     rows = Rows(train, model.basis, model.baseline, Weights.of(weights))
+    if model.chain is not None:
+        rows.retarget(model.chain, rows.measure(model.chain).get("F"))
     uncertainty = calibrate(model, rows, ridge=ridge, valid=valid)
     return model.with_chain(model.chain, uncertainty=uncertainty, floor=model.floor)
 

@@ -16,6 +16,10 @@ from etn.potential.fitting.targets import RowGroup
 
 Network = TypeVar("Network")
 
+# Mean error of the forces, eV/Å, from which on what is no data has its full weight: where a network
+# follows its data more closely, less is enough to decide where they do not.
+CLOSE = 0.05
+
 
 class LabelledRows(ABC, Generic[Network]):
     """Rows of a data set in groups, and what a fit asks of them after each sweep.
@@ -39,7 +43,7 @@ class LabelledRows(ABC, Generic[Network]):
         self, groups: Sequence[RowGroup], robust: Huber | None, more: Sequence[RowGroup] = ()
     ) -> None:
         self.groups, self.robust, self.more = tuple(groups), robust, tuple(more)
-        self._bounds = self.more
+        self.bounds = self.more
         self.offset = 0.0
         # The square root of what multiplies the squared residual of each row, group by group.
         self.row_weights = [group.weights for group in self.groups]
@@ -59,13 +63,13 @@ class LabelledRows(ABC, Generic[Network]):
         """Prediction minus target of every row of the data, group by group."""
 
     def errors_of_more(self, network: Network) -> list[Array]:
-        """The same of the rows that are no data."""
+        """Prediction minus bound of every row that is no data."""
         return []
 
-    def retarget(self, network: Network, share: float = 1.0) -> None:
+    def retarget(self, network: Network, error: float | None = None) -> None:
         """Ask of the rows that are no data for their bound, or for more where they give more.
 
-        `share` is that of the weights that they had at first.
+        `error` is the mean one of the forces, which has a say in their weights.
 
         What they should cost is max(b - p, 0)^2 of bound b and prediction p, not a square.  A row
         whose present prediction p is beyond its bound asks for no more than p, and weighs as b / p:
@@ -75,10 +79,9 @@ class LabelledRows(ABC, Generic[Network]):
         sweeps the loss may rise by what now misses its bound.  The same with signs turned where b
         is negative.
         """
-        moved = []
-        errors = self.errors_of_more(network)
-        for group, bound, error in zip(self.more, self._bounds, errors, strict=True):
-            found = group.targets + error
+        moved, share = [], 1.0 if error is None else min(error / CLOSE, 1.0)
+        for bound, missed in zip(self.bounds, self.errors_of_more(network), strict=True):
+            found = bound.targets + missed
             beyond = np.sign(bound.targets) * (found - bound.targets) > 0
             targets = np.where(beyond, found, bound.targets)
             weights = (
@@ -86,7 +89,7 @@ class LabelledRows(ABC, Generic[Network]):
                 * bound.weights
                 * np.abs(np.where(beyond, bound.targets / np.where(beyond, found, 1.0), 1.0))
             )
-            moved.append(replace(group, targets=targets, weights=weights))
+            moved.append(replace(bound, targets=targets, weights=weights))
         self.more = tuple(moved)
 
     def measure(self, network: Network, errors: list[Array] | None = None) -> dict[str, float]:

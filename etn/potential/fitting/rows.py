@@ -128,8 +128,8 @@ class Rows(LabelledRows[Chain]):
         return self._errors(network, self.groups)
 
     def errors_of_more(self, network: Chain) -> list[Array]:
-        """The same of the rows of dimers."""
-        return self._errors(network, self.more)
+        """The same of the rows of dimers, less their bounds."""
+        return self._errors(network, self.bounds)
 
     def _errors(self, network: Chain, groups: Sequence[RowGroup]) -> list[Array]:
         vacuum, kept = vacuum_energies(network, self.basis), groups is self.groups

@@ -13,10 +13,6 @@ from etn.sweep.regression.evidence import Evidence
 
 Network = TypeVar("Network")
 
-# Mean error of the forces, eV/Å, from which on what is no data has its full weight: where a network
-# follows its data more closely, less is enough to decide where they do not.
-CLOSE = 0.05
-
 
 class HasEvidence(Protocol):
     """A local problem that knows how likely a ridge makes its labels."""
@@ -67,7 +63,7 @@ class Supervision(Generic[Network]):
         if not measured:
             return
         self.ridge = measured[-1].get("ridge", self.ridge)
-        self._rows.retarget(network, _share(measured[-1].get("train F")))
+        self._rows.retarget(network, measured[-1].get("train F"))
         if self._rows.robust is None:
             return
         if self._checks is not None and self._checks.robust is not None:
@@ -79,7 +75,7 @@ class Supervision(Generic[Network]):
         """Errors on training and validation data; robust weights and bounds are taken anew."""
         errors = self._rows.errors(network)
         measured = self._rows.measure(network, errors)
-        self._rows.retarget(network, _share(measured.get("F")))
+        self._rows.retarget(network, measured.get("F"))
         found = {f"train {name}": value for name, value in measured.items() if name != "loss"}
         if self._rows.robust is not None:
             found |= self._rows.reweigh(network, errors)
@@ -102,8 +98,3 @@ class Supervision(Generic[Network]):
         best = problem.evidence(chain, self._n_rows)
         self.ridge = problem.ridge = problem.ridge if best is None else best.ridge
         return {"ridge": self.ridge}
-
-
-def _share(error: float | None) -> float:
-    """Weight of what is no data beside data that a network follows with this error of forces."""
-    return 1.0 if error is None else min(error / CLOSE, 1.0)

@@ -152,8 +152,8 @@ class LayerRows(LabelledRows[Layers]):
         return self._errors(network, self.groups)
 
     def errors_of_more(self, network: Layers) -> list[Array]:
-        """The same of the rows of dimers."""
-        return self._errors(network, self.more)
+        """The same of the rows of dimers, less their bounds."""
+        return self._errors(network, self.bounds)
 
     def _errors(self, network: Layers, groups: Sequence[RowGroup]) -> list[Array]:
         vacuum = vacuum_energies(network, self.coupling, self.basis)

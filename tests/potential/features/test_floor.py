@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.optimize import FIRE
 
 from etn.data import Dataset, Frame
-from etn.errors import ModelFileError
+from etn.errors import ModelFileError, SettingsError
 from etn.potential import (
     Baseline,
     Basis,
@@ -106,7 +106,7 @@ def test_forces_and_stress_are_derivatives_where_the_floor_bends(
 ):
     model, frame = (crystal_model, crystals[0]) if which == "crystal" else (two_layers, alloy[0])
     found = answers(model, [frame])
-    lowest = np.array([np.median(found[s] or [0.0]) + 0.9 for s in model.elements])
+    lowest = np.array([np.median(found[s]) + 0.9 if found[s] else 0.0 for s in model.elements])
     floor = Floor(lowest, np.full(len(lowest), 0.6))
     model = (
         model.with_chain(model.chain, floor=floor)
@@ -159,6 +159,9 @@ def test_it_is_kept_in_the_file_and_checked(tmp_path, crystal_model, two_layers)
     with pytest.raises(ModelFileError, match=r"array floor\.margin"):
         Floor.from_arrays(("Mo",), {"floor.lowest": np.zeros(1)})
     assert Floor.from_arrays(("Mo",), {}) is None
+    for lowest, margin in ((-1.0, 0.0), (-1.0, -2.0), (0.5, 1.0)):
+        with pytest.raises(SettingsError, match="floor: expected lowest answers of zero or less"):
+            Floor(np.array([lowest]), np.array([margin]))
 
 
 def test_a_fit_of_error_bars_keeps_it(crystals, crystal_model):

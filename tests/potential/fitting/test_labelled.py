@@ -14,7 +14,7 @@ from etn.data.robust import Huber
 from etn.errors import SettingsError
 from etn.network import Chain
 from etn.potential import Dataset, Frame, PolynomialPotential, Rows, Weights
-from etn.potential.fitting.labelled import LabelledRows
+from etn.potential.fitting.labelled import CLOSE, LabelledRows
 from etn.potential.fitting.targets import RowGroup
 from etn.sweep import LeastSquares
 
@@ -134,7 +134,7 @@ class Pushed(Given):
         LabelledRows.__init__(self, [], None, [group])
 
     def errors_of_more(self, network):
-        return [np.array(network, float) - group.targets for group in self.more]
+        return [np.array(network, float) - group.targets for group in self.bounds]
 
 
 def test_a_bound_that_is_kept_pulls_on_nothing():
@@ -224,3 +224,13 @@ def test_reweighing_without_a_robust_function(mo, potential):
     rows = Rows(mo[:1], model.basis, model.baseline, Weights())
     with pytest.raises(SettingsError, match="reweigh: expected rows with a robust function"):
         rows.reweigh(model.initial_chain(seed=0))
+
+
+@pytest.mark.parametrize(
+    ("error", "share"), [(None, 1.0), (1.0, 1.0), (CLOSE, 1.0), (CLOSE / 4, 0.25)]
+)
+def test_bounds_weigh_less_where_the_data_are_followed_closely(error, share):
+    rows = Pushed([1.5, -1.5, 0.0, 1.5, -1.5, 1.5])
+    rows.retarget([1.0, -1.0, 0.0, 3.0, -6.0, -3.0], error)
+    expected = share * np.array([1.0, 1.0, 1.0, 0.5, 0.25, 1.0])
+    np.testing.assert_array_equal(rows.more[0].weights, expected)

@@ -12,7 +12,7 @@ from etn.data.robust import Huber
 from etn.potential import Frame
 from etn.potential.fitting.labelled import LabelledRows
 from etn.potential.fitting.objective import Objective
-from etn.potential.fitting.supervision import CLOSE, Supervision
+from etn.potential.fitting.supervision import Supervision
 from etn.potential.fitting.targets import RowGroup
 
 
@@ -124,7 +124,7 @@ class Watched(Energies):
 
     def __init__(self):
         super().__init__()
-        self.shares = []
+        self.asked = []
 
     def errors(self, network):
         return [np.zeros(10)]
@@ -132,17 +132,15 @@ class Watched(Energies):
     def measure(self, network, errors=None):
         return {"loss": 0.0, **({} if network is None else {"F": network})}
 
-    def retarget(self, network, share=1.0):
-        self.shares.append((network, share))
+    def retarget(self, network, error=None):
+        self.asked.append((network, error))
 
 
-def test_rows_without_data_weigh_less_where_the_data_are_followed_closely():
-    rows = Watched()
+def test_bounds_are_taken_anew_after_each_sweep_and_where_a_fit_goes_on():
+    rows, again = Watched(), Watched()
     watch = supervision(rows)
-    for error in (0.2, CLOSE, CLOSE / 4, None):
+    for error in (0.2, 0.01, None):
         watch.measure(error)
-    assert rows.shares == [(0.2, 1.0), (CLOSE, 1.0), (CLOSE / 4, 0.25), (None, 1.0)]
-    # An interrupted fit asks for the same.
-    again = Watched()
-    supervision(again).restore([SimpleNamespace(measures={"train F": CLOSE / 4})], CLOSE / 4)
-    assert again.shares == rows.shares[2:3]
+    assert rows.asked == [(0.2, 0.2), (0.01, 0.01), (None, None)]
+    supervision(again).restore([SimpleNamespace(measures={"train F": 0.01})], 0.01)
+    assert again.asked == rows.asked[1:2]

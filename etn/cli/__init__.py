@@ -55,10 +55,8 @@ class _Group(TyperGroup):
 
         Functions name their own arguments; a command hands most of them over as they are called.
         """
-        command, bare = (
-            self.commands.get(ctx.invoked_subcommand),
-            message.removeprefix("settings: "),
-        )
+        command = self.commands.get(ctx.invoked_subcommand)
+        bare = message.removeprefix("settings: ")
         for parameter in command.params if command is not None else ():
             flags = [flag for flag in parameter.opts if flag.startswith("--")]
             if flags and bare.startswith(f"{parameter.name}: "):

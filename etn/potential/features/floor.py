@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from etn.backend import FloatArray as Array
 from etn.errors import SettingsError
 from etn.potential.features.batching import frame_batches
+from etn.potential.features.pairs import element_indices
 from etn.potential.features.zbl import fall, settle
 from etn.stored import numbers
 
@@ -76,16 +77,16 @@ class Floor:
     def of(cls, potential: Potential, data: Dataset) -> Floor:
         """The floor of a potential that was fitted to these data and has none yet."""
         elements = potential.elements
-        answers: list[list[Array]] = [[] for _ in elements]
+        e0 = np.array([potential.baseline.e0[symbol] for symbol in elements])
+        answers, element = [np.empty(0)], [np.empty(0, dtype=np.int64)]
         for batch in frame_batches(data):  # of all data together forces would take much memory
             for frame, prediction in zip(batch, potential.predict(batch), strict=True):
-                symbols = np.array(frame.symbols)
-                for found, symbol in zip(answers, elements, strict=True):
-                    own = prediction.energies[symbols == symbol]
-                    found.append(own - potential.baseline.e0[symbol])
-        every = [np.concatenate([np.zeros(1), *found]) for found in answers]
-        lowest = np.array([found.min() for found in every])
-        tail = np.array([np.median(found) for found in every]) - lowest
+                element.append(element_indices(frame, elements))
+                answers.append(prediction.energies - e0[element[-1]])
+        found, owner = np.concatenate(answers), np.concatenate(element)
+        every = [np.append(found[owner == k], 0.0) for k in range(len(elements))]
+        lowest = np.array([own.min() for own in every])
+        tail = np.array([np.median(own) for own in every]) - lowest
         return cls(lowest, np.maximum(np.maximum(-DEPTH * lowest, TAIL * tail), LEAST))
 
     def lift(self, energies: Array, element: NDArray[np.int64]) -> tuple[Array, Array]:

@@ -30,8 +30,8 @@ class LabelledRows(ABC, Generic[Network]):
     robust : Huber, optional
         For :meth:`reweigh`.
     more : sequence of RowGroup
-        Rows that are fitted along, with weights that stay, but no data: nothing is measured on
-        them, and their targets are bounds, see :meth:`retarget`.
+        Rows that are fitted along but no data: nothing is measured on them, and their targets are
+        bounds, see :meth:`retarget`.
 
     Attributes
     ----------
@@ -84,12 +84,9 @@ class LabelledRows(ABC, Generic[Network]):
             found = bound.targets + missed
             beyond = np.sign(bound.targets) * (found - bound.targets) > 0
             targets = np.where(beyond, found, bound.targets)
-            weights = (
-                share
-                * bound.weights
-                * np.abs(np.where(beyond, bound.targets / np.where(beyond, found, 1.0), 1.0))
-            )
-            moved.append(replace(bound, targets=targets, weights=weights))
+            # A bound of zero is never beyond itself, and weighs as it did.
+            ratio = np.divide(bound.targets, targets, out=np.ones_like(targets), where=beyond)
+            moved.append(replace(bound, targets=targets, weights=share * ratio * bound.weights))
         self.more = tuple(moved)
 
     def measure(self, network: Network, errors: list[Array] | None = None) -> dict[str, float]:

@@ -125,26 +125,17 @@ class Rows(LabelledRows[Chain]):
     def errors(self, network: Chain) -> list[Array]:
         """Prediction minus target of every row of the data, group by group."""
         self._keep()
-        return self._errors(network, self.groups)
-
-    def errors_of_more(self, network: Chain) -> list[Array]:
-        """The same of the rows of dimers, less their bounds."""
-        return self._errors(network, self.bounds)
-
-    def _errors(self, network: Chain, groups: Sequence[RowGroup]) -> list[Array]:
-        vacuum, kept = vacuum_energies(network, self.basis), groups is self.groups
+        vacuum = vacuum_energies(network, self.basis)
         work = [
-            partial(
-                group_errors,
-                network,
-                self.basis,
-                group,
-                vacuum,
-                self._expansions.get(number) if kept else None,
-            )
-            for number, group in enumerate(groups)
+            partial(group_errors, network, self.basis, group, vacuum, self._expansions.get(number))
+            for number, group in enumerate(self.groups)
         ]
         return Batches[Array](work, threads=self.memory.threads).collect()
+
+    def errors_of_more(self, network: Chain) -> list[Array]:
+        """Prediction minus bound of every row of dimers, which are one small group."""
+        vacuum = vacuum_energies(network, self.basis)
+        return [group_errors(network, self.basis, group, vacuum, None) for group in self.bounds]
 
 
 def expand(basis: Basis, group: RowGroup) -> Expansion:

@@ -152,7 +152,7 @@ class LayerRows(LabelledRows[Layers]):
         return self._errors(network, self.groups)
 
     def errors_of_more(self, network: Layers) -> list[Array]:
-        """The same of the rows of dimers, less their bounds."""
+        """Prediction minus bound of every row of dimers."""
         return self._errors(network, self.bounds)
 
     def _errors(self, network: Layers, groups: Sequence[RowGroup]) -> list[Array]:

@@ -48,6 +48,10 @@ class RunFolderError(EtnError, ValueError):
     """A run folder that would be overwritten, or that cannot be resumed."""
 
 
+class DivergedError(EtnError, ArithmeticError):
+    """A training whose loss is no number any more."""
+
+
 class ExtrapolationError(EtnError, ValueError):
     """A structure too far from the training data for the potential to be relied on."""
 

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
     from etn.data.dataset import Dataset
     from etn.data.metrics import Prediction
+    from etn.nn.trainer import TrainingReport
 
-__all__ = ["convergence", "parity", "spectra"]
+__all__ = ["convergence", "parity", "spectra", "training"]
 
 
 # Colours of Okabe and Ito, told apart by all eyes; the fitted data stay in the background.
@@ -201,6 +202,62 @@ def convergence(report: Report) -> Figure:
         rows[-1].set_xlabel("local solves")
         rows[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
         rows[-1].set_xlim(0.5, len(losses) + 0.5)
+    return figure
+
+
+def training(report: TrainingReport) -> Figure:
+    """Loss, learning rate and errors of every epoch of a training.
+
+    A dotted line marks the epoch whose weights are kept.
+
+    Parameters
+    ----------
+    report : TrainingReport
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    DataError
+        If the report has no epoch.
+    """
+    from matplotlib.figure import Figure
+
+    epochs = report.epochs
+    if not epochs:
+        raise DataError("training: the report has no epoch")
+    number = np.array([epoch.number for epoch in epochs])
+    has_valid = epochs[-1].valid is not None
+    kind = "valid" if has_valid else "train"
+    panels = [
+        (label, factor * np.array([getattr(epoch, name) for epoch in epochs]))
+        for label, name, factor in (
+            ("force RMSE\n(eV/Å)", "forces", 1.0),
+            ("energy RMSE\n(meV/atom)", "energy", 1e3),
+        )
+        if math.isfinite(getattr(epochs[-1], name))
+    ]
+    panels.append(("learning rate", np.array([epoch.rate for epoch in epochs])))
+    with _style():
+        figure = Figure(figsize=(6.4, 2.6 + 1.4 * len(panels)), layout="constrained")
+        rows = figure.subplots(
+            1 + len(panels), 1, sharex=True, squeeze=False, height_ratios=[1.5] + [1] * len(panels)
+        )[:, 0]
+        rows[0].semilogy(number, [e.loss for e in epochs], color=_color("train", 0), label="train")
+        if has_valid:
+            valid = [epoch.valid for epoch in epochs]
+            rows[0].semilogy(number, valid, color=_color("valid", 1), label="valid")
+        rows[0].set_ylabel("loss")
+        rows[0].legend(loc="upper right")
+        for axes, (label, values) in zip(rows[1:], panels, strict=True):
+            color = "black" if label == "learning rate" else _color(kind, int(has_valid))
+            axes.semilogy(number, values, color=color)
+            axes.set_ylabel(label)
+        for axes in rows:
+            axes.axvline(report.best, color="0.6", lw=0.9, ls=":")
+        rows[-1].set_xlabel("epochs")
     return figure
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from etn.potential import PolynomialPotential
+from etn.run.settings import CommonSettings
 from etn.sweep import Callback, Schedule, State, Step, Sweepable, SweepRecord
 
 if TYPE_CHECKING:
@@ -76,19 +77,18 @@ def _mean(values: list[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-class Display(Callback):
-    """Prints one line a sweep and, on a terminal, a bar with the time left."""
+class Lines:
+    """Lines on the terminal and, where there is one, a bar with the time left below them."""
 
     def __init__(self) -> None:
         from rich.console import Console
 
         self._console = Console()
         self._bar: Any = None
-        self._left: TimeLeft | None = None
-        self._has_valid = False
-        self._start = self._last = time.perf_counter()
+        self._task: Any = None
 
-    def __enter__(self) -> Display:
+    def start(self, text: str) -> None:
+        """Show the bar."""
         if self._console.is_terminal and not self._console.is_dumb_terminal:
             from rich.progress import BarColumn, Progress, TextColumn
 
@@ -100,15 +100,10 @@ class Display(Callback):
                 transient=True,
             )
             self._bar.start()
-            self._task = self._bar.add_task("reading the data", total=None, left="")
-        return self
+            self._task = self._bar.add_task(text, total=None, left="")
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def stop(self) -> None:
+        """Take the bar away."""
         if self._bar is not None:
             self._bar.stop()
 
@@ -119,16 +114,16 @@ class Display(Callback):
         else:
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def announce(self, plan: Plan) -> None:
-        """Say what is about to be fitted."""
-        model = plan.model
-        if isinstance(model, PolynomialPotential):
-            chain = model.initial_chain(seed=0).insert(1)
-            end, inner = (chain[site].n_parameters + _OVERHEAD for site in (0, 1))
-            self._left = TimeLeft(
-                plan.settings.schedule(), model.body_order - 1, inner_cost=inner / end
-            )
-        self._has_valid = plan.valid is not None
+    def move(self, text: str, spent: float, left: float, told: str = "") -> None:
+        """Move the bar on; an infinite time left leaves it where it is."""
+        if self._bar is None:
+            return
+        if math.isfinite(left):
+            self._bar.update(self._task, total=spent + left, completed=spent)
+        self._bar.update(self._task, description=text, left=told)
+
+    def describe(self, plan: Plan) -> None:
+        """Say which data are fitted with which potential."""
         self.print(str(plan.train))
         for name, dataset in plan.datasets.items():
             if name != "train":
@@ -140,17 +135,57 @@ class Display(Callback):
         if left_out := plan.describe_left_out():
             self.print(_wrapped("max force", left_out))
         self.print(_wrapped("size", plan.size))
-        facts = model.describe()
+        facts = plan.model.describe()
         for title, name in (("model", "network"), ("basis", "basis"), ("messages", "messages")):
             if name in facts:
                 self.print(f"{title:<15}{facts[name].splitlines()[0]}")
+
+
+class Display(Callback):
+    """Prints one line a sweep and, on a terminal, a bar with the time left."""
+
+    def __init__(self) -> None:
+        self._lines = Lines()
+        self._left: TimeLeft | None = None
+        self._has_valid = False
+        self._start = self._last = time.perf_counter()
+
+    def __enter__(self) -> Display:
+        self._lines.start("reading the data")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._lines.stop()
+
+    def print(self, text: str) -> None:
+        """Print lines as they are, above the bar where there is one."""
+        self._lines.print(text)
+
+    def announce(self, plan: Plan) -> None:
+        """Say what is about to be fitted."""
+        model = plan.model
+        if isinstance(model, PolynomialPotential):
+            chain = model.initial_chain(seed=0).insert(1)
+            end, inner = (chain[site].n_parameters + _OVERHEAD for site in (0, 1))
+            assert isinstance(plan.settings, CommonSettings)
+            self._left = TimeLeft(
+                plan.settings.schedule(), model.body_order - 1, inner_cost=inner / end
+            )
+        self._has_valid = plan.valid is not None
+        self._lines.describe(plan)
         self.print("")
         for line in _head(self._has_valid):
             self.print(line)
         self._last = time.perf_counter()
-        self._update("2 sites, sweep 1")
-        if self._left is None and self._bar is not None:
-            self._bar.update(self._task, description="one layer")
+        if self._left is None:
+            self._lines.move("one layer", 0.0, math.inf)
+        else:
+            self._update("2 sites, sweep 1")
 
     def on_step(self, step: Step[Sweepable]) -> None:
         """Move the bar on."""
@@ -175,9 +210,9 @@ class Display(Callback):
         new = [r for r in state.records if r.chain and r.cycle == last.cycle] or [last]
         for record in new:
             self.print(_row(record, self._has_valid, self._time_left()))
-        if self._left is None and self._bar is not None:
+        if self._left is None:
             now = f"cycle {last.cycle + 1}" if last.chain else f"one layer, {last.n_sites} sites"
-            self._bar.update(self._task, description=now)
+            self._lines.move(now, 0.0, math.inf)
 
     def on_joint(self, record: SweepRecord) -> None:
         """Print the line of a joint step."""
@@ -188,13 +223,9 @@ class Display(Callback):
         return "" if not math.isfinite(seconds) else f"{duration(seconds)} left"
 
     def _update(self, text: str) -> None:
-        if self._bar is None or self._left is None:
-            return
-        left = self._left.seconds()
-        if math.isfinite(left):
+        if self._left is not None:
             spent = time.perf_counter() - self._start
-            self._bar.update(self._task, total=spent + left, completed=spent)
-        self._bar.update(self._task, description=text, left=self._time_left())
+            self._lines.move(text, spent, self._left.seconds(), self._time_left())
 
 
 def _wrapped(name: str, text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,31 +14,63 @@ import typer
 from etn.cli.options import INTERRUPTED, Debug
 
 if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
     from etn.run.folder import RunResult
 
 
-def with_settings(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command one option for each setting of a fit, in place of ``**settings``."""
+def fit_command() -> Callable[..., None]:
+    """The command with one option for each setting of a fit.
+
+    Some belong to the one kind of potential or the other, most to both.
+    """
     from etn.run.layered import all_fields
     from etn.run.options import SIZED
     from etn.run.settings import FitSettings
 
+    return with_settings(
+        fit,
+        {
+            name: (
+                field,
+                "Settings of the fit"
+                if name in FitSettings.model_fields
+                else "Settings of a second layer (--layers 2)",
+            )
+            for name, field in all_fields().items()
+        },
+        sized=SIZED,
+    )
+
+
+def with_settings(
+    function: Callable[..., None],
+    fields: Mapping[str, tuple[FieldInfo, str]],
+    *,
+    sized: Collection[str],
+) -> Callable[..., None]:
+    """Give a command one option for each setting, in place of ``**settings``.
+
+    Parameters
+    ----------
+    function : callable
+    fields : mapping of str to (FieldInfo, str)
+        The settings and the heading that they stand under.
+    sized : collection of str
+        Those whose defaults a size gives.
+    """
     signature = inspect.signature(function, eval_str=True)
     own = [p for p in signature.parameters.values() if p.kind != p.VAR_KEYWORD]
     added = []
-    # Some settings belong to the one kind of potential or the other, most to both.
-    for name, field in all_fields().items():
+    for name, (field, panel) in fields.items():
         if name == "train":
             continue
-        panel = "Settings of the fit"
-        if name not in FitSettings.model_fields:
-            panel = "Settings of a second layer (--layers 2)"
         flag = "--" + name.replace("_", "-")
         is_switch = field.annotation is bool
         extra: Any = field.json_schema_extra
         number = {float: "FLOAT", int: "INT"}.get(field.annotation, "TEXT")  # type: ignore[arg-type]
         unit = f" ({extra['unit']})" if extra["unit"] else ""
-        default = "of the size" if name in SIZED else _shown(field.default)
+        default = "of the size" if name in sized else _shown(field.default)
         option = typer.Option(
             f"{flag}/--no-{name.replace('_', '-')}" if is_switch else flag,
             metavar=None if is_switch else extra["form"] or number,
@@ -120,13 +152,13 @@ def fit(
         given = overlay(read_yaml(config), given)
     if train:
         given["train"] = train
-    folder = Path(out) if out is not None else _default_folder(given)
+    folder = Path(out) if out is not None else default_folder(given)
     if resume and given and (folder / SETTINGS).exists():
         # Needed to check the other settings only: the run knows what it was started with.
         stored = read_yaml(folder / SETTINGS)
         given = {key: stored[key] for key in ("train", "layers") if key in stored} | given
     chosen = settings_for(**given) if "train" in given or not resume else None
-    earlier = _modified(folder / CHECKPOINT)
+    earlier = modified(folder / CHECKPOINT)
     display = None if quiet else Display()
     try:
         with display or contextlib.nullcontext():
@@ -140,7 +172,7 @@ def fit(
             )
     except KeyboardInterrupt:
         # A checkpoint may also stem from a run that this one was about to replace.
-        now = _modified(folder / CHECKPOINT)
+        now = modified(folder / CHECKPOINT)
         hint = (
             "the last complete sweep is kept; continue with: "
             f"etn fit --resume --out {shlex.quote(str(folder))}"
@@ -150,10 +182,11 @@ def fit(
         typer.echo(f"etn: interrupted; {hint}", err=True)
         raise typer.Exit(INTERRUPTED) from None
     if not quiet:
-        _print_result(result)
+        print_result(result)
 
 
-def _default_folder(given: Mapping[str, Any]) -> Path:
+def default_folder(given: Mapping[str, Any], *, command: str = "etn fit") -> Path:
+    """The run folder where none is named: runs/ and the name of the training data."""
     from etn.data.formats import COMPRESSIONS
     from etn.errors import SettingsError
 
@@ -161,7 +194,8 @@ def _default_folder(given: Mapping[str, Any]) -> Path:
     first = train if isinstance(train, str) else train[0] if train else None
     if not isinstance(first, str):
         raise SettingsError(
-            "train: expected training data, such as etn fit train.xyz or etn fit etn:Mo, got none"
+            f"train: expected training data, such as {command} train.xyz or {command} etn:Mo, got "
+            "none"
         )
     if first.startswith("etn:"):
         return Path("runs", first.removeprefix("etn:").split("/")[0])
@@ -169,11 +203,13 @@ def _default_folder(given: Mapping[str, Any]) -> Path:
     return Path("runs", Path(path.stem if path.suffix in COMPRESSIONS else path.name).stem)
 
 
-def _modified(path: Path) -> int | None:
+def modified(path: Path) -> int | None:
+    """When a file was written last; None if there is none."""
     return path.stat().st_mtime_ns if path.exists() else None
 
 
-def _print_result(result: RunResult) -> None:
+def print_result(result: RunResult) -> None:
+    """Tell what a run ended with, and what to do next."""
     model = result.out / "model.etn"
     from etn.cli.display import duration
 

@@ -42,6 +42,7 @@ Arrays = Mapping[str, NDArray[Any]]
 HOMES = {
     "polynomial potential": "etn.potential.polynomial",
     "message passing potential": "etn.potential.message_passing.model",
+    "neural potential": "etn.nn.potential",
 }
 _CLASSES: dict[str, type[Potential]] = {}
 

@@ -8,10 +8,8 @@ A run folder holds ``model.etn``, ``settings.yaml`` (every value resolved), ``re
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,25 +23,27 @@ from etn.errors import RunFolderError, SettingsError
 from etn.io import atomic_path, write_atomic
 from etn.machine import peak_memory
 from etn.potential.base import Potential, load
-from etn.potential.fitting.fit import FitReport
-from etn.run.layered import load_settings
+from etn.run.data_settings import DataSettings
+from etn.run.kinds import load_settings
 from etn.run.plan import Plan
 from etn.run.provenance import jsonable, machine, versions
-from etn.run.settings import CommonSettings
+from etn.run.record import (
+    CHECKPOINT,
+    CONVERGENCE,
+    ERRORS,
+    MODEL,
+    OUTPUTS,
+    PARITY,
+    REPORT,
+    SETTINGS,
+    Record,
+)
 from etn.surface import name_of, option
-from etn.sweep import Callback, Checkpoint, State, Step, Sweepable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["RunResult", "run_fit"]
-
-MODEL, SETTINGS, REPORT, ERRORS = "model.etn", "settings.yaml", "report.json", "errors.txt"
-PARITY, CONVERGENCE, CHECKPOINT = "parity.png", "convergence.png", "checkpoint.etn"
-OUTPUTS = (MODEL, SETTINGS, REPORT, ERRORS, PARITY, CONVERGENCE)
-REPLACED = "replaced-run"
-# Half-written files of a process that was killed, by the name that io.atomic_path gives them.
-_HALF = re.compile(rf"\.[0-9a-f]{{8}}-({'|'.join(map(re.escape, (*OUTPUTS, CHECKPOINT)))})")
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class RunResult:
     out : Path
         The run folder.
     model : Potential
-    report : FitReport or None
+    report : FitReport, TrainingReport or None
         None if the run had been finished before.
     metrics : dict of str to Metrics
         Errors on "train", "valid" and "test", as far as there are such data; where ``max_force``
@@ -66,7 +66,7 @@ class RunResult:
 
     out: Path
     model: Potential
-    report: FitReport[Any] | None = None
+    report: Any = None
     metrics: Mapping[str, Metrics] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
 
@@ -81,23 +81,23 @@ class RunResult:
 
 
 def run_fit(
-    settings: CommonSettings | None,
+    settings: DataSettings | None,
     out: str | os.PathLike[str],
     *,
     resume: bool = False,
     force: bool = False,
-    callbacks: Sequence[Callback] = (),
+    callbacks: Sequence[Any] = (),
     announce: Callable[[Plan], None] | None = None,
 ) -> RunResult:
-    """Fit a potential as the settings say and write the run folder.
+    """Fit or train a potential as the settings say and write the run folder.
 
-    Nothing is written until the data are read and checked and the first core is solved. Ctrl-C
-    leaves the last complete sweep in the folder, and ``resume=True`` continues from there to the
-    result of the uninterrupted run.
+    Nothing is written until the data are read and checked and there is a first result. Ctrl-C
+    leaves the last complete sweep or epoch in the folder, and ``resume=True`` continues from there
+    to the result of the uninterrupted run.
 
     Parameters
     ----------
-    settings : FitSettings, LayersSettings or None
+    settings : FitSettings, LayersSettings, TrainingSettings or None
         None when resuming: those of the folder. Settings given explicitly must agree with them.
     out : path-like
         The run folder; it is made if it does not exist.
@@ -106,7 +106,8 @@ def run_fit(
     force : bool
         Replace the run in the folder; files that are not of a run stay. A finished run is moved
         to the folder ``replaced-run`` and removed at the end: a fit that fails loses nothing.
-    callbacks : sequence of Callback
+    callbacks : sequence
+        Those of the fit, :class:`etn.sweep.Callback`, or of the training.
     announce : callable, optional
         Called with the :class:`Plan` before the fit starts.
 
@@ -145,23 +146,13 @@ def run_fit(
     clock = _Clock()
     plan = Plan.read(settings)
     settings = plan.settings  # with the numbers that the size leaves to the data
-    fingerprint = plan.fingerprint()
-    state = _state(out, fingerprint) if resume else None
+    record = Record(out, settings, plan.fingerprint(), resume)
+    record.verify()
     if announce is not None:
         announce(plan)
     clock.lap("read")
-    stops = [settings.early_stop()] if plan.valid is not None else []
-    report = settings.fit_potential(
-        plan.model,
-        plan.train,
-        valid=plan.valid,
-        callbacks=[
-            *stops,
-            *([] if resume else [_Opening(out, settings)]),
-            Checkpoint(out / CHECKPOINT, note={"data": fingerprint}),
-            *callbacks,
-        ],
-        resume=state,
+    report = settings.run(
+        plan.model, plan.train, valid=plan.valid, record=record, callbacks=callbacks
     )
     clock.lap("fit")
     model = report.model
@@ -172,6 +163,7 @@ def run_fit(
     clock.lap("predict")
     result = RunResult(out, model, report, metrics, clock.seconds)
     _write(result, plan, predictions, clock)
+    record.close()
     return result
 
 
@@ -186,32 +178,7 @@ class _Clock:
         self._last = now
 
 
-class _Opening(Callback):
-    """Sets up the run folder once the first core is solved, so that all input has proved good."""
-
-    def __init__(self, out: Path, settings: CommonSettings) -> None:
-        self._out, self._settings = out, settings
-        self._done = False
-
-    def on_step(self, step: Step[Sweepable]) -> None:
-        if self._done:
-            return
-        self._done = True
-        self._out.mkdir(parents=True, exist_ok=True)
-        # What an earlier run left must not be taken for a result of this one.
-        if (self._out / MODEL).exists() and (self._out / REPORT).exists():
-            (self._out / REPLACED).mkdir(exist_ok=True)
-            for name in OUTPUTS:
-                if (self._out / name).exists():
-                    (self._out / name).replace(self._out / REPLACED / name)
-        for name in (CHECKPOINT, *OUTPUTS):
-            (self._out / name).unlink(missing_ok=True)
-        write_atomic(self._out / SETTINGS, self._settings.dump())
-
-
-def _open(
-    out: Path, settings: CommonSettings | None, *, resume: bool, force: bool
-) -> CommonSettings:
+def _open(out: Path, settings: DataSettings | None, *, resume: bool, force: bool) -> DataSettings:
     """Decide what may be done in the folder, and with which settings."""
     if resume and force:
         raise SettingsError("resume, force: expected at most one of them, got both")
@@ -250,19 +217,6 @@ def _open(
     return stored
 
 
-def _state(out: Path, fingerprint: str) -> State | None:
-    """Return the last complete sweep of the run in the folder, if there is one."""
-    if not (out / CHECKPOINT).exists():
-        return None
-    state = State.load(out / CHECKPOINT)
-    if state.note.get("data") != fingerprint:
-        raise RunFolderError(
-            f"{out}: the training or validation data have changed since this run was started, so "
-            "it cannot be continued; restore them, or start another run"
-        )
-    return state
-
-
 def _write(
     result: RunResult,
     plan: Plan,
@@ -270,7 +224,7 @@ def _write(
     clock: _Clock,
 ) -> None:
     """Write the results; the report comes last and marks the run as finished."""
-    from etn.plot import convergence, parity
+    from etn.plot import parity
 
     out, report = result.out, result.report
     assert report is not None
@@ -278,7 +232,7 @@ def _write(
         out / MODEL,
         note={
             "settings": plan.settings.model_dump(mode="json"),
-            "ridge": report.ridge,
+            **report.facts,
             "errors": {name: _brief(metrics) for name, metrics in result.metrics.items()},
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": versions(),
@@ -290,24 +244,10 @@ def _write(
         for name, dataset in plan.datasets.items()
     }
     _save_figure(parity(results), out / PARITY)
-    _save_figure(convergence(report), out / CONVERGENCE)
+    _save_figure(plan.settings.figure(report), out / CONVERGENCE)
     clock.lap("write")
     summary = json.dumps(jsonable(_summary(result, plan)), indent=1, ensure_ascii=False)
     write_atomic(out / REPORT, summary + "\n")
-    (out / CHECKPOINT).unlink(missing_ok=True)
-    _clear(out)
-
-
-def _clear(out: Path) -> None:
-    """Remove what a finished run has no more use for: half-written files, the run it replaced."""
-    for path in out.iterdir():
-        if _HALF.fullmatch(path.name):
-            path.unlink(missing_ok=True)
-    if (out / REPLACED).is_dir():
-        for name in OUTPUTS:
-            (out / REPLACED / name).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # it holds something else
-            (out / REPLACED).rmdir()
 
 
 def _summary(result: RunResult, plan: Plan) -> dict[str, Any]:
@@ -321,7 +261,7 @@ def _summary(result: RunResult, plan: Plan) -> dict[str, Any]:
         "left_out": {name: [f.name for f in frames] for name, frames in plan.left_out.items()},
         "warnings": [*plan.warnings, *result.report.warnings],
         "model": repr(result.model),
-        "ridge": result.report.ridge,
+        **result.report.facts,
         "fit": result.report.to_dict(),
         "metrics": {name: metrics.to_dict() for name, metrics in result.metrics.items()},
         "seconds": {**result.seconds, "total": sum(result.seconds.values())},

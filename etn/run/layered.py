@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, model_validator
@@ -19,11 +18,11 @@ from etn.potential.message_passing import (
     fit_layers,
 )
 from etn.run import parsing
-from etn.run.options import option, overlay
+from etn.run.options import option
 from etn.run.settings import CommonSettings, FitSettings
 from etn.run.sizes import default_of
 
-__all__ = ["LayersSettings", "all_fields", "load_settings", "settings_for"]
+__all__ = ["LayersSettings", "all_fields", "settings_for"]
 
 
 class LayersSettings(CommonSettings):
@@ -172,14 +171,3 @@ def settings_for(**given: Any) -> CommonSettings:
             )
         given = {name: value for name, value in given.items() if name not in foreign}
     return KINDS[number](**given)
-
-
-def load_settings(path: str | os.PathLike[str], **changes: Any) -> CommonSettings:
-    """Read a YAML file of settings of either kind; `changes` replace those of the file.
-
-    Raises
-    ------
-    SettingsError
-        As :func:`settings_for`, or if the file is missing or no YAML.
-    """
-    return settings_for(**overlay(parsing.read_yaml(path), changes))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 import os
 import textwrap
-from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, ClassVar, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -34,7 +34,7 @@ def option(default: Any, description: str, *, unit: str = "", form: str = "", **
 class Options(BaseModel):
     """Named values with ranges; immutable, and strict about names.
 
-    A `size` among them gives the values of the settings in :data:`SIZED` that are not given.
+    A `size` among them gives the values of the settings in :attr:`SIZES` that are not given.
 
     Raises
     ------
@@ -44,9 +44,15 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    SIZES: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        name: size.values() for name, size in SIZES.items()
+    }
+    """What each size stands for."""
+
     def __init__(self, **given: Any) -> None:
-        named = str(given.get("size"))
-        sized = SIZES[named].values() if named in SIZES else {}
+        fields = type(self).model_fields
+        named = str(given.get("size", fields["size"].default if "size" in fields else ""))
+        sized = type(self).SIZES.get(named, {})
         try:
             super().__init__(**{**sized, **given})
         except ValidationError as error:
@@ -99,7 +105,9 @@ class Options(BaseModel):
         return cls(**overlay(read_yaml(path), changes))
 
 
-def overlay(stored: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def overlay(
+    stored: Mapping[str, Any], changes: Mapping[str, Any], sized: Collection[str] = SIZED
+) -> dict[str, Any]:
     """Stored settings with changes on top; a new size replaces the numbers of the stored one.
 
     Examples
@@ -108,7 +116,7 @@ def overlay(stored: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
     {'train': 'a.xyz', 'size': 'small'}
     """
     kept = {
-        key: value for key, value in stored.items() if key not in SIZED or "size" not in changes
+        key: value for key, value in stored.items() if key not in sized or "size" not in changes
     }
     return {**kept, **changes}
 

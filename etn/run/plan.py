@@ -19,8 +19,7 @@ from etn.errors import SettingsError
 from etn.potential.base import Potential
 from etn.potential.baseline import Baseline
 from etn.potential.features.pairs import Pairs
-from etn.run.settings import CommonSettings
-from etn.run.sizes import count_unknowns
+from etn.run.data_settings import DataSettings
 from etn.surface import speaking
 
 __all__ = ["Plan", "check_reach"]
@@ -39,7 +38,7 @@ class Plan:
 
     Attributes
     ----------
-    settings : CommonSettings
+    settings : DataSettings
         With every number decided that the size leaves to the data.
     train : Dataset
         Without the frames that are held out, or left out for their forces.
@@ -54,7 +53,7 @@ class Plan:
         Frames of "train" and "valid" with forces above ``max_force``.
     """
 
-    settings: CommonSettings
+    settings: DataSettings
     train: Dataset
     valid: Dataset | None
     test: Dataset | None
@@ -64,7 +63,7 @@ class Plan:
     left_out: Mapping[str, Dataset] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, settings: CommonSettings) -> Plan:
+    def read(cls, settings: DataSettings) -> Plan:
         """Read the data of a fit, build what the fit starts from, and check all of it.
 
         Raises
@@ -86,7 +85,7 @@ class Plan:
             return cls._read(settings)
 
     @classmethod
-    def _read(cls, settings: CommonSettings) -> Plan:
+    def _read(cls, settings: DataSettings) -> Plan:
         everything = settings.read(settings.train)
         valid = settings.read(settings.valid) if isinstance(settings.valid, str) else None
         test = settings.read(settings.test) if settings.test else None
@@ -101,7 +100,7 @@ class Plan:
             valid, left_out["valid"] = split_by_force(valid, settings.max_force)
         check_reach(everything, settings.r_max)
         held_out = settings.valid if isinstance(settings.valid, float) else valid
-        train, valid = settings.objective().hold_out(everything, held_out, settings.seed)
+        train, valid = settings.hold_out(everything, held_out)
         n_rows = count_rows(train, settings.weights())
         if not n_rows:
             check_some_label(train, what="nothing to fit", then="or choose other data")
@@ -111,19 +110,18 @@ class Plan:
                 settings.weights().require(train, what="training set")
             e0 = dict.fromkeys(everything.elements, 0.0)  # forces say nothing about constants
         settings, size = settings.sized_for(train)
-        basis = settings.basis(everything)
+        found = AtomicEnergies.find(everything, e0, r_max=settings.r_max)
+        model = settings.start(everything, Baseline.fit(everything, e0=found, zbl=settings.zbl))
         for other in (valid, test, *left_out.values()):
             for frame in other or ():
-                Pairs.find([frame], basis.elements, basis.r_max)
-        found = AtomicEnergies.find(everything, e0, r_max=settings.r_max)
-        model = settings.potential(basis, Baseline.fit(everything, e0=found, zbl=settings.zbl))
+                Pairs.find([frame], model.elements, model.r_max)
         plan = cls(settings, train, valid, test, model, size)
-        n_unknowns = count_unknowns(len(basis.elements), dict(settings))
+        n_unknowns = settings.unknowns(len(model.elements))
         warnings = (
             *found.warnings,
             *check_data(plan.datasets),
             *check_constants(train, settings.energy_weight),
-            *check_unknowns(n_rows, n_unknowns),
+            *(() if n_unknowns is None else check_unknowns(n_rows, n_unknowns)),
         )
         capped = {name: frames for name, frames in left_out.items() if frames is not None}
         return replace(plan, warnings=warnings, left_out=capped)

@@ -7,17 +7,13 @@ no second set of numbers.
 
 from __future__ import annotations
 
-import os
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, model_validator
 
-from etn.data.atomic_energies import is_mode
 from etn.data.dataset import Dataset
-from etn.data.embedded import PREFIX
-from etn.data.labels import LabelKeys
-from etn.data.stress import STRESS_UNITS
-from etn.data.weights import Weights, count_rows
+from etn.data.weights import count_rows
 from etn.potential.base import Potential
 from etn.potential.baseline import Baseline
 from etn.potential.features.basis import Basis
@@ -25,84 +21,22 @@ from etn.potential.fitting.fit import FitReport, fit
 from etn.potential.fitting.objective import Objective
 from etn.potential.polynomial import PolynomialPotential
 from etn.run import parsing
-from etn.run.options import SIZED, Options, option
+from etn.run.data_settings import DataSettings
+from etn.run.options import SIZED, option
+from etn.run.record import Record
 from etn.run.sizes import SIZES, choose_size, count_unknowns, default_of
-from etn.sweep import EarlyStop, Schedule
+from etn.sweep import Callback, Checkpoint, EarlyStop, Schedule, State, Step, Sweepable
 from etn.sweep.schedule import FIT_DEFAULTS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["CommonSettings", "FitSettings"]
 
-WEIGHT_LIMIT = 1e9  # squares of labels times weights stay far from the largest numbers
-R_MAX_LIMIT = 20.0  # Å; beyond, a sum over neighbours is not a model of short-ranged bonding
 
+class CommonSettings(DataSettings):
+    """What can be set in the fit of any kind of polynomial potential."""
 
-Paths = Annotated[tuple[str, ...] | None, BeforeValidator(parsing.to_paths)]
-Key = Annotated[str | None, BeforeValidator(parsing.to_optional)]
-
-
-class CommonSettings(Options):
-    """What can be set in the fit of any kind of potential."""
-
-    train: Annotated[tuple[str, ...], BeforeValidator(parsing.to_train)] = option(
-        ..., "Training data: extended XYZ or other files of ASE, or an embedded set.", form="FILE"
-    )
-    test: Paths = option(None, "Data to test on after the fit; never fitted.", form="FILE")
-    valid: Annotated[float | str | None, BeforeValidator(parsing.to_valid)] = option(
-        default_of(fit, "valid"),
-        "Fraction of the training data to hold out, or a file: picks the best sweep and stops "
-        "stages early.",
-        form="FRACTION|FILE",
-    )
-    energy_key: Key = option(
-        default_of(Dataset.read, "energy"),
-        "Key of the total energy in the files; none leaves energies out.",
-        unit="eV",
-        form="NAME",
-    )
-    forces_key: Key = option(
-        default_of(Dataset.read, "forces"),
-        "Key of the forces in the files; none leaves forces out.",
-        unit="eV/Å",
-        form="NAME",
-    )
-    stress_key: Key = option(
-        default_of(Dataset.read, "stress"),
-        "Key of the stress in the files; none leaves stress out. It is read of frames that are "
-        "periodic in all three directions.",
-        form="NAME",
-    )
-    virial_key: Key = option(
-        default_of(Dataset.read, "virial"),
-        "Key of the virial, -V·stress, which is read as the stress.",
-        unit="eV",
-        form="NAME",
-    )
-    stress_unit: str = option(
-        default_of(Dataset.read, "stress_unit"),
-        f"Unit of the stress in the files: {', '.join(STRESS_UNITS)}.",
-        form="UNIT",
-    )
-    stress_convention: Annotated[str | None, BeforeValidator(parsing.to_optional)] = option(
-        default_of(Dataset.read, "stress_convention"),
-        "Sign of stresses and virials in the files: positive under tension or under compression, "
-        "or as VASP writes them: compression, six numbers in the order xx yy zz xy yz zx. none: "
-        "tension for a stress, compression for a virial.",
-        form="tension|compression|vasp",
-    )
-    missing: Literal["error", "skip"] = option(
-        default_of(fit, "missing"),
-        "Whether a frame that lacks a label with a weight is an error, or is fitted without it.",
-        form="error|skip",
-    )
-    max_force: Annotated[float | None, BeforeValidator(parsing.to_optional)] = option(
-        None,
-        "Frames in which a force is longer are not fitted; errors are shown with and without them. "
-        "none fits all.",
-        unit="eV/Å",
-        form="FLOAT",
-        gt=0,
-        allow_inf_nan=False,
-    )
     size: Literal["small", "medium", "wide", "large", "auto"] = option(
         "auto",
         f"What the settings {', '.join(SIZED)} are unless they are given. "
@@ -110,13 +44,6 @@ class CommonSettings(Options):
         + "; auto: medium, wide for three elements and more, or less where there are few data, or "
         "so many that it would be slow.",
         form="small|medium|wide|large|auto",
-    )
-    r_max: float = option(
-        default_of(Basis.for_dataset, "r_max"),
-        "Radius of the neighbourhood of an atom.",
-        unit="Å",
-        gt=0,
-        le=R_MAX_LIMIT,
     )
     n_max: int = option(
         default_of(Basis.for_dataset, "n_max"),
@@ -155,59 +82,11 @@ class CommonSettings(Options):
         "Multiplicities on the bonds of the chain: one for all l, one for each l, or irreps.",
         form="INT,...|IRREPS",
     )
-    e0: Annotated[str | dict[str, float], BeforeValidator(parsing.to_e0)] = option(
-        default_of(Baseline.fit, "e0"),
-        "Energies of isolated atoms: from frames whose atoms have no neighbours within r_max "
-        "(isolated), from single atoms of a config_type ('by-config NAME'), by least squares "
-        "(lstsq), by these plus cohesive energies (cohesive), isolated atoms and cohesive for "
-        "elements that have none (auto), as numbers (Mo=-4.2,Nb=-2.6), or from a file.",
-        unit="eV",
-        form="SPEC",
-    )
-    zbl: bool = option(
-        default_of(Baseline.fit, "zbl"),
-        "Whether the nuclei repel each other below the distances of the data, as Ziegler, Biersack "
-        "and Littmark have it.",
-    )
-    energy_weight: float = option(
-        default_of(Weights, "energy"),
-        "Weight of the energies over the square root of the number of atoms; zero leaves them out.",
-        unit="per eV",
-        ge=0,
-        le=WEIGHT_LIMIT,
-        allow_inf_nan=False,
-    )
-    forces_weight: float = option(
-        default_of(Weights, "forces"),
-        "Weight of the force components; zero leaves them out.",
-        unit="per eV/Å",
-        ge=0,
-        le=WEIGHT_LIMIT,
-        allow_inf_nan=False,
-    )
-    stress_weight: Annotated[float | None, BeforeValidator(parsing.to_optional)] = option(
-        default_of(Weights, "stress"),
-        f"Weight of stress times volume per atom; none means {Weights.DEFAULT_STRESS:g} where a "
-        "frame has a stress, a number demands one of every frame.",
-        unit="per eV/atom",
-        form="FLOAT",
-        ge=0,
-        le=WEIGHT_LIMIT,
-        allow_inf_nan=False,
-    )
     robust: Annotated[Literal["huber"] | None, BeforeValidator(parsing.to_optional)] = option(
         default_of(fit, "robust"),
         "With huber, labels that lie far from the fit, by the scale of all of them, pull on it "
         "less: for data with some wrong labels.",
         form="huber|none",
-    )
-    kind_weights: Annotated[dict[str, float] | None, BeforeValidator(parsing.to_kind_weights)] = (
-        option(
-            default_of(Weights, "kinds"),
-            "How many times frames of a config_type count (Surface=2,Elastic=0.5), 1 if not given; "
-            "config_weight in the file does the same for one frame.",
-            form="KIND=FLOAT,...",
-        )
     )
     ridge: Annotated[float | Literal["evidence"], BeforeValidator(parsing.to_ridge)] = option(
         default_of(fit, "ridge"),
@@ -265,37 +144,13 @@ class CommonSettings(Options):
         le=1e6,
         allow_inf_nan=False,
     )
-    seed: int = option(
-        default_of(fit, "seed"), "Seed of the random start and of the validation split.", ge=0
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _expand_names(cls, given: Any) -> Any:
-        """Turn the name of an embedded set into those of its two parts."""
-        try:
-            train = parsing.to_train(given["train"])
-        except (KeyError, TypeError, ValueError):
-            return given  # the field itself says what is wrong with it
-        names = [path for path in train if path.startswith(PREFIX) and "/" not in path]
-        if not names:
-            return given
-        parts = tuple(f"{path}/train" if path in names else path for path in train)
-        return {"test": tuple(f"{name}/test" for name in names), **given, "train": parts}
 
     @model_validator(mode="after")
     def _build(self) -> Self:
         """Let the objects that the settings are for check what they check together."""
         self.objective()
         self.schedule()
-        LabelKeys(**self._label_keys())
         return self
-
-    def weights(self) -> Weights:
-        """Weights of the labels."""
-        return Weights(
-            self.energy_weight, self.forces_weight, self.stress_weight, self.kind_weights
-        )
 
     def objective(self) -> Objective:
         """What the fit minimises."""
@@ -317,25 +172,19 @@ class CommonSettings(Options):
         """The callback that watches the validation data."""
         return EarlyStop(rel_tol=self.early_stop_rel_tol, patience=self.early_stop_patience)
 
-    @property
-    def e0_path(self) -> str | None:
-        """The data set with the isolated atoms, if `e0` names one."""
-        return self.e0 if isinstance(self.e0, str) and not is_mode(self.e0) else None
+    def hold_out(
+        self, data: Dataset, valid: float | Dataset | None
+    ) -> tuple[Dataset, Dataset | None]:
+        """Training and validation data, checked for the labels that have a weight."""
+        return self.objective().hold_out(data, valid, self.seed)
 
-    def read(self, source: str | tuple[str, ...]) -> Dataset:
-        """Read data with the label keys of these settings."""
-        return Dataset.read(source, **self._label_keys())
+    def start(self, data: Dataset, baseline: Baseline) -> Potential:
+        """The potential of some data that a fit starts from."""
+        return self.potential(self.basis(data), baseline)
 
-    def _label_keys(self) -> dict[str, Any]:
-        """Where the labels stand, and how stresses are written: arguments of ``Dataset.read``."""
-        return {
-            "energy": self.energy_key,
-            "forces": self.forces_key,
-            "stress": self.stress_key,
-            "virial": self.virial_key,
-            "stress_unit": self.stress_unit,
-            "stress_convention": self.stress_convention,
-        }
+    def unknowns(self, n_elements: int) -> int:
+        """Unknowns of the largest core."""
+        return count_unknowns(n_elements, dict(self))
 
     def basis(self, dataset: Dataset) -> Basis:
         """Features of the data."""
@@ -356,6 +205,29 @@ class CommonSettings(Options):
         """Fit it; `options` are `valid`, `callbacks` and `resume`."""
         raise NotImplementedError
 
+    def run(
+        self,
+        model: Any,
+        train: Dataset,
+        *,
+        valid: Dataset | None,
+        record: Record,
+        callbacks: Sequence[Callback] = (),
+    ) -> FitReport[Any]:
+        """Fit it on the record of a run folder."""
+        state = State.load(record.path) if record.has_state else None
+        stops = [self.early_stop()] if valid is not None else []
+        keep = [_Opening(record), Checkpoint(record.path, note=record.note)]
+        return self.fit_potential(
+            model, train, valid=valid, callbacks=[*stops, *keep, *callbacks], resume=state
+        )
+
+    def figure(self, report: FitReport[Any]) -> Figure:
+        """The course of a fit."""
+        from etn.plot import convergence
+
+        return convergence(report)
+
     def _arguments(self) -> dict[str, Any]:
         """What the fits of all kinds of potential take."""
         return {
@@ -367,24 +239,6 @@ class CommonSettings(Options):
             "memory": self.memory,
             "seed": self.seed,
         }
-
-    def resolved(self) -> Self:
-        """The same settings with absolute paths, which hold in any working folder.
-
-        Examples
-        --------
-        >>> FitSettings(train="etn:Mo").resolved() == FitSettings(train="etn:Mo")
-        True
-        """
-        changes: dict[str, Any] = {"train": tuple(_absolute(path) for path in self.train)}
-        if self.test is not None:
-            changes["test"] = tuple(_absolute(path) for path in self.test)
-        if isinstance(self.valid, str):
-            changes["valid"] = _absolute(self.valid)
-        if self.e0_path is not None:
-            changes["e0"] = _absolute(self.e0_path)
-        # A copy keeps which settings were given, and so what a size is free to choose.
-        return self.model_copy(update=changes)
 
     def sized_for(self, train: Dataset) -> tuple[Self, str]:
         """The same settings with every number decided, and why they are what they are.
@@ -422,6 +276,16 @@ class CommonSettings(Options):
         unknowns = count_unknowns(n_elements, dict(self))
         name = self.size if self.size != "auto" else "as given"
         return self, f"{name}: {n_rows} data rows for {unknowns} unknowns in one core{suffix}"
+
+
+class _Opening(Callback):
+    """Sets up the run folder once the first core is solved."""
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+
+    def on_step(self, step: Step[Sweepable]) -> None:
+        self._record.open()
 
 
 class FitSettings(CommonSettings):
@@ -480,7 +344,3 @@ class FitSettings(CommonSettings):
     ) -> FitReport[PolynomialPotential]:
         """Fit it; `options` are `valid`, `callbacks` and `resume`."""
         return fit(model, train, refine=self.refine, **self._arguments(), **options)
-
-
-def _absolute(path: str) -> str:
-    return path if path.startswith(PREFIX) else os.path.abspath(os.path.expanduser(path))

@@ -148,7 +148,7 @@ def _core(order: int) -> Any:
 
 def check_yaml(data: bytes) -> bool:
     """A settings file; accepted settings are written and read again as they are."""
-    from etn.run.layered import load_settings
+    from etn.run.kinds import load_settings
 
     with Folder({"settings.yaml": data}) as folder:
         try:

@@ -13,7 +13,8 @@ import etn
 from etn.errors import SettingsError
 from etn.potential import Dataset, MessagePassingPotential, Messages, fit_layers
 from etn.run.folder import OUTPUTS, run_fit
-from etn.run.layered import LayersSettings, all_fields, load_settings, settings_for
+from etn.run.kinds import load_settings
+from etn.run.layered import LayersSettings, all_fields, settings_for
 from etn.run.settings import FitSettings
 
 SMALL = {

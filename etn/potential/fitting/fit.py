@@ -47,6 +47,11 @@ class FitReport(Report, Generic[Model]):
     doubts: tuple[Doubt, ...] = ()
     ridge: float = FIRST_RIDGE
 
+    @property
+    def facts(self) -> dict[str, float]:
+        """What a model file and a report keep of it."""
+        return {"ridge": self.ridge}
+
     @cached_property
     def warnings(self) -> list[str]:
         """What the fit says of the labels, and where its potential attracts below the data."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +14,28 @@ from etn.data.frame import Frame
 from etn.data.stress import voigt
 from etn.data.weights import Weights
 from etn.potential.baseline import Baseline
-from etn.potential.features.basis import Basis
+from etn.potential.features.inner import Inner
 from etn.potential.features.pairs import Pairs
 from etn.potential.response import Response
+
+
+class Domain(Protocol):
+    """Where a potential is defined: a basis or a potential."""
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Chemical symbols."""
+        ...
+
+    @property
+    def r_max(self) -> float:
+        """Å."""
+        ...
+
+    @property
+    def inner(self) -> Inner | None:
+        """Where the data end."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,11 +69,11 @@ class Targets:
         pairs: Pairs,
         baseline: Baseline,
         weights: Weights,
-        basis: Basis,
+        domain: Domain,
     ) -> Targets:
         """Targets of frames with their pairs; see :class:`Weights` for the loss."""
         base_energies, base_forces, base_strain = baseline.evaluate(
-            pairs, basis.elements, basis.r_max, basis.inner
+            pairs, domain.elements, domain.r_max, domain.inner
         )
         n = np.array([frame.n_atoms for frame in frames])
         factors = np.sqrt([weights.count(frame) for frame in frames])

@@ -1,0 +1,1 @@
+"""Neural potentials: networks of equivariant messages, trained by gradients."""

@@ -1,0 +1,243 @@
+r"""Neural potentials: a network with units, on top of a baseline.
+
+.. math:: E = \sum_i \bigl[ E^{baseline}_i + s_{Z_i} (N_i - N^{alone}_{Z_i})
+    + m_{Z_i} (1 - e^{-5 q_i}) \bigr], \qquad q_i = \sum_j \phi(r_{ij})
+
+N are the answers of the network, of which those of lone atoms are taken away, so that an atom alone
+has its E0.  The scale s and the mean m of each element come from the data before training: m is
+what a bound atom has on average, switched on by its first neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from etn.nn.graph import Batch, Graph
+from etn.nn.network import Network, network_class
+from etn.nn.radial import polynomial_cutoff
+from etn.potential.base import Arrays, Potential
+from etn.potential.baseline import Baseline
+from etn.potential.features.inner import REST, Inner
+from etn.potential.features.pairs import Pairs
+from etn.potential.response import Response
+from etn.stored import conform, numbers
+
+__all__ = ["AtomicModel", "NeuralPotential", "Outcome"]
+
+# How fast the mean energy of a bound atom comes with its neighbours.
+PRESENCE = 5.0
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+class Outcome(NamedTuple):
+    """What a model answers to a batch.
+
+    Attributes
+    ----------
+    energies : (atoms,), eV
+    forces : (atoms, 3), eV/Å
+    strain : (frames, 3, 3), eV
+        dE/d epsilon.
+    """
+
+    energies: torch.Tensor
+    forces: torch.Tensor
+    strain: torch.Tensor
+
+
+class AtomicModel(nn.Module):
+    """Energies of atoms in eV by a network, and their derivatives.
+
+    Parameters
+    ----------
+    network : Network
+    inner : Inner, optional
+        Where the data end: functions of distances rest below.
+    scale, mean : (elements,) array, optional
+        eV; one and zero by default.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        inner: Inner | None = None,
+        *,
+        scale: NDArray[np.float64] | None = None,
+        mean: NDArray[np.float64] | None = None,
+    ) -> None:
+        super().__init__()
+        self.network, self.inner = network, inner
+        n = len(network.elements)
+        self.scale: torch.Tensor
+        self.mean: torch.Tensor
+        self.register_buffer("scale", torch.as_tensor(np.ones(n) if scale is None else scale))
+        self.register_buffer("mean", torch.as_tensor(np.zeros(n) if mean is None else mean))
+        onset, length = np.zeros((n, n)), np.ones((n, n))
+        if inner is not None:
+            met = np.isfinite(inner.closest)
+            onset[met], length[met] = inner.onset[met], REST * inner.closest[met]
+        self._onset: torch.Tensor
+        self._length: torch.Tensor
+        self.register_buffer("_onset", torch.as_tensor(onset), persistent=False)
+        self.register_buffer("_length", torch.as_tensor(length), persistent=False)
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """Energies of the atoms beyond the baseline, (atoms,), eV."""
+        graph = self._graph(batch)
+        n, last = batch.n_atoms, len(self.scale)
+        lone = torch.arange(last, device=graph.element.device)
+        extended = graph._replace(
+            element=torch.cat([graph.element, lone]),
+            charge=torch.cat([graph.charge, graph.charge.new_zeros(last)]),
+        )
+        answers = self.network(extended)
+        own = answers[:n] - answers[n:][graph.element]
+        near = polynomial_cutoff(graph.distance, self.network.r_max)
+        count = near.new_zeros(n).index_add(0, graph.first, near).index_add(0, graph.second, near)
+        bound = -torch.expm1(-PRESENCE * count)
+        return self.scale[graph.element] * own + self.mean[graph.element] * bound
+
+    def _graph(self, batch: Batch) -> Graph:
+        distance = torch.linalg.vector_norm(batch.vector, dim=1)
+        direction = batch.vector / distance[:, None]
+        if self.inner is not None:
+            pair = batch.element[batch.first], batch.element[batch.second]
+            length = self._length[pair]
+            # s(r) of etn.potential.features.inner.
+            u = torch.clamp((self._onset[pair] - distance) / length, min=0.0)
+            v = torch.clamp(u, max=1.0)
+            distance = distance + length * (u - v + v**4 * (2.5 - 3.0 * v + v * v))
+        return Graph(
+            batch.first, batch.second, distance, direction, batch.element, batch.charge[batch.frame]
+        )
+
+    def outcome(self, batch: Batch, *, training: bool = False) -> Outcome:
+        """Energies, forces and strain derivatives; with a graph of their own in training."""
+        vector = batch.vector.detach().requires_grad_(True)
+        with torch.enable_grad():
+            energies = self(batch._replace(vector=vector))
+            (gradient,) = torch.autograd.grad(energies.sum(), vector, create_graph=training)
+        if not training:
+            energies = energies.detach()
+        return Outcome(energies, batch.forces(gradient), batch.strain(gradient))
+
+
+class NeuralPotential(Potential):
+    """A trained network as a potential.
+
+    Parameters
+    ----------
+    model : AtomicModel
+        In float64 or float32, in which it computes; on the CPU or a GPU.
+    baseline : Baseline, optional
+        Zero by default.
+
+    Examples
+    --------
+    >>> from etn.nn.tensornet import TensorNet
+    >>> from etn.data import Dataset
+    >>> network = TensorNet(("Mo",), r_max=4.0, channels=8, layers=1).double()
+    >>> potential = NeuralPotential(AtomicModel(network).double(), Baseline({"Mo": -10.9}))
+    >>> potential
+    NeuralPotential(tensornet, Mo, r_max 4, 2257 parameters, float64)
+    >>> potential.predict(Dataset.read("etn:Mo/test")[:1])[0].forces.shape
+    (53, 3)
+    """
+
+    KIND = "neural potential"
+    is_local = False
+
+    def __init__(self, model: AtomicModel, baseline: Baseline | None = None) -> None:
+        super().__init__(baseline or Baseline(dict.fromkeys(model.network.elements, 0.0)))
+        self.model = model.eval()
+
+    @property
+    def network(self) -> Network:
+        """The network."""
+        return self.model.network
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Chemical symbols that the potential knows."""
+        return self.network.elements
+
+    @property
+    def r_max(self) -> float:
+        """Radius within which an atom hears its neighbours, Å."""
+        return self.network.r_max
+
+    @property
+    def inner(self) -> Inner | None:
+        """Where the data end."""
+        return self.model.inner
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision that the network computes in."""
+        return self.model.scale.dtype
+
+    def _respond(self, pairs: Pairs) -> Response:
+        batch = Batch.of(pairs, dtype=self.dtype, device=self.model.scale.device)
+        found = (tensor.double().cpu().numpy() for tensor in self.model.outcome(batch))
+        return Response(*found)
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of weights."""
+        return sum(weight.numel() for weight in self.network.parameters())
+
+    def to_arrays(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Header and arrays for a model file; :meth:`from_arrays` is the inverse."""
+        header = {
+            "network": self.network.NAME,
+            "elements": list(self.elements),
+            "r_max": self.r_max,
+            "settings": dict(self.network.settings),
+            "dtype": str(self.dtype).removeprefix("torch."),
+        }
+        state = self.model.state_dict()
+        arrays = {f"model.{name}": value.cpu().numpy() for name, value in state.items()}
+        if self.inner is not None:
+            arrays |= self.inner.to_arrays()
+        return header, arrays
+
+    @classmethod
+    def from_arrays(
+        cls, header: Mapping[str, Any], arrays: Arrays, baseline: Baseline
+    ) -> NeuralPotential:
+        """What :meth:`to_arrays` described; arrays of other names are ignored."""
+        elements = conform(header["elements"], tuple[str, ...], "elements")
+        r_max = conform(header["r_max"], float, "r_max")
+        settings = conform(header["settings"], dict[str, Any], "settings")
+        network = network_class(conform(header["network"], str, "network"))(
+            elements, r_max, **settings
+        )
+        inner = Inner.from_arrays(elements, r_max, arrays) if "inner.onset" in arrays else None
+        model = AtomicModel(network, inner).to(DTYPES[conform(header["dtype"], str, "dtype")])
+        known = model.state_dict()
+        model.load_state_dict(
+            {
+                name: torch.as_tensor(numbers(arrays, f"model.{name}", tuple(value.shape)))
+                for name, value in known.items()
+            }
+        )
+        return cls(model, baseline)
+
+    def describe(self) -> dict[str, str]:
+        """Facts about the network."""
+        dtype = str(self.dtype).removeprefix("torch.")
+        weights = f"{self.n_parameters} parameters, {dtype}"
+        return {**self.network.describe(), "weights": weights, "uncertainty": "none"}
+
+    def __repr__(self) -> str:
+        dtype = str(self.dtype).removeprefix("torch.")
+        return (
+            f"NeuralPotential({self.network.NAME}, {' '.join(self.elements)}, r_max "
+            f"{self.r_max:g}, {self.n_parameters} parameters, {dtype})"
+        )

@@ -1,0 +1,150 @@
+"""Frames and their labels as tensors, joined to batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from etn.data.frame import Frame
+from etn.data.weights import Weights
+from etn.nn.graph import Batch
+from etn.nn.potential import NeuralPotential, Outcome
+from etn.potential.features.pairs import Pairs
+from etn.potential.fitting.targets import Targets
+
+__all__ = ["Errors", "Goal", "Sample", "Samples"]
+
+# Voigt components xx, yy, zz, yz, xz, xy of a symmetric matrix.
+_ROWS, _COLUMNS = [0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]
+
+
+class Errors(NamedTuple):
+    """Errors of a batch.
+
+    Attributes
+    ----------
+    energy : (frames,), eV
+    forces : (atoms, 3), eV/Å
+    strain : (frames, 6), eV
+    """
+
+    energy: torch.Tensor
+    forces: torch.Tensor
+    strain: torch.Tensor
+
+
+class Goal(NamedTuple):
+    """What a network should answer to a batch: labels less the baseline, and their weights.
+
+    Weights are zero, and targets too, where a label is missing.  See
+    :class:`etn.potential.fitting.targets.Targets`.
+
+    Attributes
+    ----------
+    energy, energy_weight : (frames,)
+    forces : (atoms, 3)
+    force_weight : (atoms,)
+    strain : (frames, 6)
+    strain_weight : (frames,)
+    """
+
+    energy: torch.Tensor
+    energy_weight: torch.Tensor
+    forces: torch.Tensor
+    force_weight: torch.Tensor
+    strain: torch.Tensor
+    strain_weight: torch.Tensor
+
+    def errors(self, outcome: Outcome, batch: Batch) -> Errors:
+        """What a network answers less what it should, also where there is no label."""
+        zero = self.energy.new_zeros(batch.n_frames)
+        energy = zero.index_add(0, batch.frame, outcome.energies) - self.energy
+        strain = 0.5 * (outcome.strain + outcome.strain.transpose(1, 2))[:, _ROWS, _COLUMNS]
+        return Errors(energy, outcome.forces - self.forces, strain - self.strain)
+
+    def residuals(self, errors: Errors) -> torch.Tensor:
+        """Weighted errors of all labels, flat; zero where there is none."""
+        parts = (
+            self.energy_weight * errors.energy,
+            self.force_weight[:, None] * errors.forces,
+            self.strain_weight[:, None] * errors.strain,
+        )
+        return torch.cat([part.flatten() for part in parts])
+
+    def to(self, device: torch.device | str) -> Goal:
+        """The same on another device."""
+        return Goal(*(tensor.to(device, non_blocking=True) for tensor in self))
+
+
+class Sample(NamedTuple):
+    """One frame, or several joined."""
+
+    batch: Batch
+    goal: Goal
+
+    @classmethod
+    def join(cls, samples: Sequence[Sample]) -> Sample:
+        """Several frames as one batch."""
+        if len(samples) == 1:
+            return samples[0]
+        batches = [sample.batch for sample in samples]
+        atoms = np.cumsum([0] + [batch.n_atoms for batch in batches])
+        frames = np.cumsum([0] + [batch.n_frames for batch in batches])
+        columns = [list(column) for column in zip(*batches, strict=True)]
+        for k, name in enumerate(Batch._fields):
+            offsets = {"first": atoms, "second": atoms, "frame": frames}.get(name)
+            if offsets is not None:
+                pairs = zip(columns[k], offsets, strict=False)
+                columns[k] = [tensor + int(at) for tensor, at in pairs]
+        goals = zip(*(sample.goal for sample in samples), strict=True)
+        return cls(Batch(*map(torch.cat, columns)), Goal(*map(torch.cat, goals)))
+
+    def to(self, device: torch.device | str) -> Sample:
+        """The same on another device."""
+        return Sample(self.batch.to(device), self.goal.to(device))
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """The frames of a data set with their pairs and targets, in memory.
+
+    Parameters
+    ----------
+    frames : sequence of Frame
+    items : list of Sample
+    """
+
+    frames: Sequence[Frame]
+    items: list[Sample]
+
+    @classmethod
+    def of(cls, frames: Sequence[Frame], potential: NeuralPotential, weights: Weights) -> Samples:
+        """Frames for the network of a potential, less its baseline."""
+        items = []
+        for frame in frames:
+            pairs = Pairs.find([frame], potential.elements, potential.r_max)
+            targets = Targets.of([frame], pairs, potential.baseline, weights, potential)
+            goal = Goal(
+                *(
+                    torch.as_tensor(values, dtype=potential.dtype)
+                    for values in (
+                        targets.energy, targets.energy_weights, targets.forces,
+                        targets.force_weights, targets.strain, targets.strain_weights,
+                    )
+                )
+            )  # fmt: skip
+            items.append(Sample(Batch.of(pairs, dtype=potential.dtype), goal))
+        return cls(frames, items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def batches(self, size: int, order: Sequence[int] | None = None) -> Iterator[Sample]:
+        """Batches of up to `size` frames, in their order or another."""
+        numbers = range(len(self)) if order is None else order
+        for first in range(0, len(numbers), size):
+            yield Sample.join([self.items[k] for k in numbers[first : first + size]])

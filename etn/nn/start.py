@@ -1,0 +1,101 @@
+"""What a training starts from: random weights, and the scales of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from etn.data.dataset import Dataset
+from etn.nn.network import network_class
+from etn.nn.potential import DTYPES, AtomicModel, NeuralPotential
+from etn.potential.baseline import Baseline
+from etn.potential.features.inner import Inner
+from etn.potential.features.pairs import Pairs
+
+__all__ = ["untrained"]
+
+
+def untrained(
+    name: str,
+    data: Dataset,
+    *,
+    r_max: float,
+    settings: Mapping[str, Any] | None = None,
+    baseline: Baseline | None = None,
+    dtype: str = "float32",
+    seed: int = 0,
+) -> NeuralPotential:
+    r"""A potential with random weights and the scales of a data set.
+
+    The scale of all elements is the root mean square of the force components, times 1 Å, or the
+    spread of the energies per atom where there are no forces; the means of bound atoms are those
+    whose sums are nearest to the energies, all less the baseline.
+
+    Parameters
+    ----------
+    name : str
+        Of the network, such as "tensornet".
+    data : Dataset
+    r_max : float
+        Å.
+    settings : mapping, optional
+        Other arguments of the network.
+    baseline : Baseline, optional
+        Fitted to the data by default.
+    dtype : {"float32", "float64"}
+    seed : int
+        Of the weights.
+
+    Raises
+    ------
+    DataError, SettingsError
+        If the data or a setting cannot be used.
+
+    Examples
+    --------
+    >>> data = Dataset.read("etn:Mo/train", index="::40")
+    >>> potential = untrained("tensornet", data, r_max=4.0, settings={"channels": 8})
+    >>> potential.model.scale.round(decimals=3), potential.model.mean.round(decimals=1)
+    (tensor([0.8580]), tensor([-6.3000]))
+    """
+    baseline = baseline or Baseline.fit(data, r_max=r_max)
+    elements = tuple(data.elements)
+    # Modules draw their weights from the generator of torch, which stays as it was.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        network = network_class(name)(elements, r_max, **(settings or {}))
+    inner = Inner.of(data, elements, r_max)
+    scale, mean = _scales(data, elements, baseline, inner)
+    model = AtomicModel(network, inner, scale=scale, mean=mean)
+    return NeuralPotential(model.to(DTYPES[dtype]), baseline)
+
+
+def _scales(
+    data: Dataset, elements: tuple[str, ...], baseline: Baseline, inner: Inner
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Scale and mean of every element, eV."""
+    counts, energies = [], []
+    squares = components = 0.0
+    for frame in data:
+        pairs = Pairs.find([frame], elements, inner.r_max)
+        base, forces, _ = baseline.evaluate(pairs, elements, inner.r_max, inner)
+        if frame.forces is not None:
+            squares += float(np.sum((frame.forces - forces) ** 2))
+            components += forces.size
+        if frame.energy is not None:
+            bound = np.unique(pairs.center)
+            counts.append(np.bincount(pairs.element[bound], minlength=len(elements)))
+            energies.append(frame.energy - base.sum())
+    mean = np.zeros(len(elements))
+    spread = 0.0
+    if energies:
+        table, target = np.array(counts, float), np.array(energies)
+        mean = np.linalg.lstsq(table, target, rcond=1e-8)[0]
+        atoms = np.maximum(table.sum(1), 1.0)
+        spread = float(np.sqrt(np.mean(((target - table @ mean) / atoms) ** 2)))
+    size = np.sqrt(squares / components) if squares else spread
+    return np.full(len(elements), size or 1.0), mean

@@ -1,0 +1,258 @@
+"""The settings of a training: of the network, of the optimizer, and of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args
+
+from pydantic import BeforeValidator, model_validator
+
+from etn.data.dataset import Dataset
+from etn.data.weights import count_rows
+from etn.errors import SettingsError
+from etn.nn.potential import NeuralPotential
+from etn.nn.radial import CutoffName, RadialName
+from etn.nn.recipe import OptimizerName, Recipe, ScheduleName
+from etn.nn.start import untrained
+from etn.nn.tensornet import TensorNet
+from etn.nn.trainer import Epoch, Progress, TrainingReport, train
+from etn.o3.cartesian.rank2 import Group
+from etn.potential.baseline import Baseline
+from etn.run import parsing
+from etn.run.data_settings import DataSettings
+from etn.run.options import option
+from etn.run.record import Record
+from etn.run.sizes import default_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["KINDS", "TensorNetSettings", "TrainingSettings", "training_settings"]
+
+
+class TrainingSettings(DataSettings):
+    """What can be set in the training of any network."""
+
+    valid: Annotated[float | str | None, BeforeValidator(parsing.to_valid)] = option(
+        0.1,
+        "Fraction of the training data to hold out, or a file: it picks the best epoch. none "
+        "trains on all and keeps the last.",
+        form="FRACTION|FILE",
+    )
+    size: Literal["small", "medium", "large"] = option(
+        "small", "What the settings of the network are unless they are given.",
+        form="small|medium|large",
+    )  # fmt: skip
+    dtype: Literal["float32", "float64"] = option(
+        default_of(untrained, "dtype"), "Precision of the network.", form="float32|float64"
+    )
+    optimizer: OptimizerName = option(
+        default_of(Recipe, "optimizer"),
+        "Rule of the steps.",
+        form="|".join(get_args(OptimizerName)),
+    )
+    learning_rate: float = option(
+        default_of(Recipe, "learning_rate"), "Largest learning rate.", gt=0, le=10
+    )
+    batch_size: int = option(default_of(Recipe, "batch_size"), "Frames in a step.", ge=1)
+    max_epochs: int = option(
+        default_of(Recipe, "max_epochs"), "Most passes over the training data.", ge=1
+    )
+    schedule: ScheduleName = option(
+        default_of(Recipe, "schedule"),
+        "How the learning rate falls: along a cosine to a hundredth over max_epochs, by a factor "
+        "on plateaus of the validation loss, or not.",
+        form="|".join(get_args(ScheduleName)),
+    )
+    warmup: int = option(
+        default_of(Recipe, "warmup"), "Steps in which the learning rate rises from zero.", ge=0
+    )
+    factor: float = option(
+        default_of(Recipe, "factor"), "Of the learning rate on a plateau.", gt=0, lt=1
+    )
+    plateau: int = option(
+        default_of(Recipe, "plateau"), "Epochs without a lower validation loss that are one.", ge=1
+    )
+    weight_decay: float = option(
+        default_of(Recipe, "weight_decay"), "Of matrices.", ge=0, allow_inf_nan=False
+    )
+    average: float = option(
+        default_of(Recipe, "average"),
+        "Decay of the moving average of the weights, which is what is kept; 0: the weights.",
+        ge=0,
+        lt=1,
+    )
+    clip: float = option(
+        default_of(Recipe, "clip"), "Largest norm of a gradient; 0: any.", ge=0, allow_inf_nan=False
+    )
+    huber: float = option(
+        default_of(Recipe, "huber"),
+        "Weighted errors beyond it count with their size, not their square; 0: all squares.",
+        ge=0,
+        allow_inf_nan=False,
+    )
+    patience: int = option(
+        default_of(Recipe, "patience"),
+        "Epochs without a lower validation loss after which training ends; 0: never.",
+        ge=0,
+    )
+    max_hours: float = option(
+        default_of(Recipe, "max_hours"),
+        "Wall time after which training ends with an epoch; 0: never.",
+        unit="h",
+        ge=0,
+        allow_inf_nan=False,
+    )
+    device: str = option("cpu", "Device of torch to train on.", form="cpu|cuda")
+
+    NETWORK: ClassVar[tuple[str, ...]] = ()
+    """Settings that are arguments of the network."""
+
+    @model_validator(mode="after")
+    def _build_recipe(self) -> Self:
+        self.recipe()
+        return self
+
+    def recipe(self) -> Recipe:
+        """How the network is trained."""
+        names = Recipe.__dataclass_fields__.keys() - {"weights"}
+        return Recipe(weights=self.weights(), **{name: getattr(self, name) for name in names})
+
+    def hold_out(
+        self, data: Dataset, valid: float | Dataset | None
+    ) -> tuple[Dataset, Dataset | None]:
+        """Training and validation data, checked for the labels that have a weight."""
+        train, held_out = data, valid if isinstance(valid, Dataset) else None
+        if valid and held_out is None:
+            train, held_out = data.split(float(valid), self.seed)  # type: ignore[arg-type]
+        weights = self.weights()
+        if self.missing == "error":
+            weights.require(train, what="training set")
+            if held_out is not None:
+                weights.require(held_out, what="validation set")
+        weights.check_kinds(train, *(() if held_out is None else (held_out,)))
+        return train, held_out
+
+    def start(self, data: Dataset, baseline: Baseline) -> NeuralPotential:
+        """An untrained potential with the scales of the data."""
+        potential = untrained(
+            self.network,  # type: ignore[attr-defined]
+            data,
+            r_max=self.r_max,
+            settings={name: getattr(self, name) for name in self.NETWORK},
+            baseline=baseline,
+            dtype=self.dtype,
+            seed=self.seed,
+        )
+        try:
+            potential.model.to(self.device)
+        except (RuntimeError, AssertionError) as error:
+            raise SettingsError(
+                f"device: {self.device!r} cannot be used here ({str(error).splitlines()[0]}); "
+                "choose cpu"
+            ) from None
+        return potential
+
+    def sized_for(self, train: Dataset) -> tuple[Self, str]:
+        """These settings, and what they are up against."""
+        given = sorted(set(self.NETWORK) & self.model_fields_set)
+        suffix = f" (given: {', '.join(given)})" if given else ""
+        return self, f"{self.size}: {count_rows(train, self.weights())} data rows{suffix}"
+
+    def unknowns(self, n_elements: int) -> None:
+        """None: gradients solve for nothing."""
+        return
+
+    def run(
+        self,
+        model: NeuralPotential,
+        train_set: Dataset,
+        *,
+        valid: Dataset | None,
+        record: Record,
+        callbacks: Sequence[Callable[[Epoch, Callable[[], Progress]], None]] = (),
+    ) -> TrainingReport:
+        """Train it on the record of a run folder."""
+
+        def keep(epoch: Epoch, progress: Callable[[], Progress]) -> None:
+            record.open()
+            progress().save(record.path, note=record.note)
+
+        return train(
+            model,
+            train_set,
+            valid=valid,
+            recipe=self.recipe(),
+            callbacks=[keep, *callbacks],
+            resume=Progress.load(record.path) if record.has_state else None,
+        )
+
+    def figure(self, report: TrainingReport) -> Figure:
+        """The course of a training."""
+        from etn.plot import training
+
+        return training(report)
+
+
+class TensorNetSettings(TrainingSettings):
+    """Everything that can be set in the training of :class:`~etn.nn.tensornet.TensorNet`.
+
+    Raises
+    ------
+    SettingsError
+        If a name is unknown or a value out of range; the message names all of them.
+
+    Examples
+    --------
+    >>> settings = TensorNetSettings(train="etn:Mo", size="medium", layers=1)
+    >>> settings.channels, settings.layers
+    (64, 1)
+    """
+
+    network: Literal["tensornet"] = option("tensornet", "Architecture.", form="tensornet")
+    channels: int = option(
+        default_of(TensorNet, "channels"), "Matrices of every atom.", ge=2, le=4096
+    )
+    layers: int = option(default_of(TensorNet, "layers"), "Interactions.", ge=0, le=20)
+    n_max: int = option(default_of(TensorNet, "n_max"), "Radial functions.", ge=1, le=500)
+    radial: RadialName = option(
+        default_of(TensorNet, "radial"), "Radial functions.", form="|".join(get_args(RadialName))
+    )
+    cutoff_name: CutoffName = option(
+        default_of(TensorNet, "cutoff_name"),
+        "How functions end at r_max; with cosine forces have a kink there.",
+        form="|".join(get_args(CutoffName)),
+    )
+    group: Group = option(
+        default_of(TensorNet, "group"), "With SO(3) mirror images differ.", form="O(3)|SO(3)"
+    )
+
+    NETWORK = ("channels", "layers", "n_max", "radial", "cutoff_name", "group")
+    SIZES: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "small": {"channels": 32, "layers": 1, "n_max": 16},
+        "medium": {"channels": 64, "layers": 2, "n_max": 32},
+        "large": {"channels": 128, "layers": 2, "n_max": 32},
+    }
+
+
+KINDS: dict[str, type[TrainingSettings]] = {"tensornet": TensorNetSettings}
+"""Settings of the training of each network, by its name."""
+
+
+def training_settings(**given: Any) -> TrainingSettings:
+    """Settings of the training of the network that `network` names.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such network, or a setting is unknown or out of range.
+
+    Examples
+    --------
+    >>> type(training_settings(train="etn:Mo", network="tensornet")).__name__
+    'TensorNetSettings'
+    """
+    name = given.get("network")
+    if name not in KINDS:
+        raise SettingsError(f"settings: network: expected one of {', '.join(KINDS)}, got {name!r}")
+    return KINDS[name](**given)

@@ -16,7 +16,7 @@ from etn.nn.graph import Graph
 __all__ = ["Network", "network_class"]
 
 # Where the networks that ship with etn are defined; each is imported when it is asked for.
-HOMES = {"tensornet": "etn.nn.tensornet"}
+HOMES = {"ictp": "etn.nn.ictp", "tdn": "etn.nn.tdn", "tensornet": "etn.nn.tensornet"}
 _CLASSES: dict[str, type[Network]] = {}
 
 
@@ -50,6 +50,9 @@ class Network(nn.Module, ABC):
     has_charge: ClassVar[bool] = False
     """Whether the answer depends on the total charge of the frame."""
 
+    has_forces: bool = False
+    """Whether :meth:`answers` predicts forces beside the energies, which conserve no energy."""
+
     def __init__(self, elements: Sequence[str], r_max: float, **settings: Any) -> None:
         super().__init__()
         self.elements = tuple(elements)
@@ -63,6 +66,10 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def forward(self, graph: Graph) -> torch.Tensor:
         """The answer of every atom, (atoms,)."""
+
+    def answers(self, graph: Graph) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Answers (atoms,) and forces (atoms, 3) in the same scale, None where they are not."""
+        return self(graph), None
 
     def describe(self) -> dict[str, str]:
         """Facts about the network by name, for people."""

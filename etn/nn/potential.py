@@ -89,6 +89,10 @@ class AtomicModel(nn.Module):
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Energies of the atoms beyond the baseline, (atoms,), eV."""
+        return self.answers(batch)[0]
+
+    def answers(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Energies of the atoms and, of a network that predicts them, forces."""
         graph = self._graph(batch)
         n, last = batch.n_atoms, len(self.scale)
         lone = torch.arange(last, device=graph.element.device)
@@ -96,12 +100,15 @@ class AtomicModel(nn.Module):
             element=torch.cat([graph.element, lone]),
             charge=torch.cat([graph.charge, graph.charge.new_zeros(last)]),
         )
-        answers = self.network(extended)
+        answers, forces = self.network.answers(extended)
         own = answers[:n] - answers[n:][graph.element]
         near = polynomial_cutoff(graph.distance, self.network.r_max)
         count = near.new_zeros(n).index_add(0, graph.first, near).index_add(0, graph.second, near)
         bound = -torch.expm1(-PRESENCE * count)
-        return self.scale[graph.element] * own + self.mean[graph.element] * bound
+        scale = self.scale[graph.element]
+        if forces is not None:
+            forces = scale[:, None] * forces[:n]
+        return scale * own + self.mean[graph.element] * bound, forces
 
     def _graph(self, batch: Batch) -> Graph:
         distance = torch.linalg.vector_norm(batch.vector, dim=1)
@@ -119,6 +126,11 @@ class AtomicModel(nn.Module):
 
     def outcome(self, batch: Batch, *, training: bool = False) -> Outcome:
         """Energies, forces and strain derivatives; with a graph of their own in training."""
+        if self.network.has_forces:
+            with torch.set_grad_enabled(training):
+                energies, forces = self.answers(batch)
+            assert forces is not None
+            return Outcome(energies, forces, forces.new_zeros((batch.n_frames, 3, 3)))
         vector = batch.vector.detach().requires_grad_(True)
         with torch.enable_grad():
             energies = self(batch._replace(vector=vector))

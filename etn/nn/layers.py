@@ -1,0 +1,150 @@
+r"""Layers that networks of irreps share.
+
+Features of an atom are ``(dim, channels)`` numbers, flat: the components of all irreps one after
+the other, each with the same number of channels, channels last (the layout ``"ir_mul"`` of
+:mod:`etn.product`).  Products and linear maps come from there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.functional import silu
+
+from etn.o3 import Irreps
+from etn.product import SharedLinear
+
+__all__ = ["Gate", "PartNorm", "RadialWeights", "channels_of", "equivariant_linear", "scatter_sum"]
+
+# Of SiLU for normal numbers: what comes out has variance one.
+SILU = 1.6765324703310907
+
+
+def scatter_sum(values: torch.Tensor, index: torch.Tensor, size: int) -> torch.Tensor:
+    """Sums of the rows of `values` that belong to each of `size` places."""
+    return values.new_zeros((size, *values.shape[1:])).index_add(0, index, values)
+
+
+def channels_of(irreps: Irreps) -> int:
+    """The number of channels of features, which all irreps share."""
+    (channels,) = {term.mul for term in irreps}
+    return channels
+
+
+def equivariant_linear(
+    irreps_in: Irreps, irreps_out: Irreps, *, weights: str = "per_irrep", bias: bool = False
+) -> nn.Module:
+    """A linear map, its weights drawn from the generator of torch.
+
+    See :class:`etn.product.SharedLinear`.
+    """
+    seed = int(torch.randint(2**31 - 1, ()))
+    linear = SharedLinear(irreps_in, irreps_out, weights=weights, bias=bias)  # type: ignore[arg-type]
+    module: nn.Module = linear.module(seed=seed)
+    return module
+
+
+class RadialWeights(nn.Module):
+    """Weights of products from radial functions: a network of some layers without biases.
+
+    What vanishes at ``r_max`` with its derivatives goes in, and so what comes out does.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Of its layers, input and output included.
+    """
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        super().__init__()
+        self.layers = nn.ParameterList(
+            nn.Parameter(torch.randn(a, b, dtype=torch.float64))
+            for a, b in zip(sizes, sizes[1:], strict=False)
+        )
+
+    def forward(self, radial: torch.Tensor) -> torch.Tensor:
+        """Numbers (pairs, last) of functions (pairs, first)."""
+        for k, matrix in enumerate(self.layers):
+            radial = radial @ (matrix * (1.0 / math.sqrt(len(matrix))))
+            if k + 1 < len(self.layers):
+                radial = silu(radial) * SILU
+        return radial
+
+
+class PartNorm(nn.Module):
+    r"""Normalization of each degree of the features of an atom.
+
+    .. math:: x_{lmc} \to \gamma_{lc}\, \frac{x_{lmc}}{\sqrt{\langle x_{lmc}^2 \rangle_{mc} + \epsilon}}
+
+    with the mean taken away first and a bias added where l = 0.  Smooth, as epsilon is no small
+    number.
+
+    Parameters
+    ----------
+    irreps : Irreps
+    epsilon : float
+    """
+
+    def __init__(self, irreps: Irreps, epsilon: float = 1e-2) -> None:
+        super().__init__()
+        self.irreps, self.epsilon = irreps, epsilon
+        self.channels = channels_of(irreps)
+        shape = (len(irreps), self.channels)
+        self.scale = nn.Parameter(torch.ones(shape, dtype=torch.float64))
+        self.bias = nn.Parameter(torch.zeros(self.channels, dtype=torch.float64))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalized features."""
+        parts = x.unflatten(-1, (-1, self.channels)).split([t.ir.dim for t in self.irreps], dim=-2)
+        found = []
+        for k, (term, part) in enumerate(zip(self.irreps, parts, strict=True)):
+            if term.ir.l == 0 and term.ir.p == 1:
+                part = part - part.mean(-1, keepdim=True)
+            size = (part * part).mean((-2, -1), keepdim=True)
+            part = part * torch.rsqrt(size + self.epsilon) * self.scale[k]
+            if term.ir.l == 0 and term.ir.p == 1:
+                part = part + self.bias
+            found.append(part)
+        return torch.cat(found, -2).flatten(-2)
+
+
+class Gate(nn.Module):
+    """Scalars through SiLU; everything else times the sigmoid of scalars of its own.
+
+    Takes features of ``irreps`` behind the gates, one scalar for each channel of each irrep but
+    the scalars.
+
+    Parameters
+    ----------
+    irreps : Irreps
+        Of the output, the scalars 0e first.
+    """
+
+    def __init__(self, irreps: Irreps) -> None:
+        super().__init__()
+        self.irreps = irreps
+        self.channels = channels_of(irreps)
+        self.n_gates = (len(irreps) - 1) * self.channels
+        counts = [term.ir.dim for term in irreps][1:]
+        repeat = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+        self.register_buffer("_repeat", repeat, persistent=False)
+
+    def forward(self, gates: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """Gated features (..., irreps.dim).
+
+        Parameters
+        ----------
+        gates : (..., n_gates)
+        x : (..., irreps.dim)
+        """
+        scalars = silu(x[..., : self.channels]) * SILU
+        if not self.n_gates:
+            return scalars
+        rest = x[..., self.channels :].unflatten(-1, (-1, self.channels))
+        opened = torch.sigmoid(gates.unflatten(-1, (-1, self.channels)))
+        index: Any = self._repeat
+        return torch.cat([scalars, (rest * opened[..., index, :]).flatten(-2)], -1)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 

@@ -18,6 +18,7 @@ class Speaking(TyperGroup):
     """Turns the errors of etn into one message on stderr and exit code 2."""
 
     def invoke(self, ctx: Any) -> Any:
+        """Run the command that was called."""
         try:
             with speaking("command"):
                 return super().invoke(ctx)

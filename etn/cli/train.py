@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["NETWORKS", "Networks", "networks"]
 
-NETWORKS = {"tensornet": "TensorNet: 3x3 matrices, multiplied as matrices."}
+NETWORKS = {
+    "tensornet": "TensorNet: 3x3 matrices, multiplied as matrices.",
+    "ictp": "ICTP: irreducible Cartesian tensors, many-body products.",
+    "tdn": "TDN: attention, products with shared path weights, exact or in CP form.",
+}
 """What can be trained, in a line each."""
 
 # Seconds between two lines of a training.
@@ -74,7 +78,7 @@ def _nothing() -> None:
 
 def _command(name: str) -> Callable[..., None]:
     """The command of a network."""
-    from etn.run.training import KINDS
+    from etn.run.networks import KINDS
 
     kind = KINDS[name]
     fields = {}
@@ -141,10 +145,10 @@ def _train(
     from pathlib import Path
 
     from etn.run.folder import run_fit
+    from etn.run.networks import KINDS
     from etn.run.options import overlay
     from etn.run.parsing import read_yaml
     from etn.run.record import CHECKPOINT, SETTINGS
-    from etn.run.training import KINDS
 
     kind = KINDS[name]
     given = {key: value for key, value in settings.items() if value is not None}

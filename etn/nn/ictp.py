@@ -54,7 +54,7 @@ class ICTP(Network):
         Of every irrep.
     l_max : int
         Degree of the tensors of directions, and of the sums A.
-    L : int
+    l_hidden : int
         Degree of what atoms tell each other.
     order : int
         Most factors A in a product.
@@ -71,7 +71,7 @@ class ICTP(Network):
         "full" both parities and all paths.
     products : {"cartesian", "spherical", "cp"}
         How the products of messages are computed; with "cp" weights are shared.
-    weights : {"per_path", "shared"}
+    sharing : {"per_path", "shared"}
         Radial weights of each path of a message, or of all.
     n_max, radial, cutoff_name
         Radial functions.
@@ -88,7 +88,7 @@ class ICTP(Network):
     Examples
     --------
     >>> ICTP(("C", "H", "O"), channels=8).describe()["network"]
-    'ICTP, 8 channels, 2 interactions, l_max 2, L 1, order 3, sym'
+    'ICTP, 8 channels, 2 interactions, l_max 2, l_hidden 1, order 3, sym'
     """
 
     NAME = "ictp"
@@ -100,14 +100,14 @@ class ICTP(Network):
         *,
         channels: int = 32,
         l_max: int = 2,
-        L: int = 1,
+        l_hidden: int = 1,
         order: int = 3,
         layers: int = 2,
         variant: Variant = "sym",
         latent: int | None = None,
         parity: Literal["even", "full"] = "even",
         products: Products = "cartesian",
-        weights: SharingName = "per_path",
+        sharing: SharingName = "per_path",
         n_max: int = 8,
         radial: RadialName = "bessel",
         cutoff_name: CutoffName = "polynomial",
@@ -115,27 +115,28 @@ class ICTP(Network):
         n_neighbors: float = 10.0,
     ) -> None:
         super().__init__(
-            elements, r_max, channels=channels, l_max=l_max, L=L, order=order, layers=layers,
-            variant=variant, latent=latent, parity=parity, products=products, weights=weights,
+            elements, r_max, channels=channels, l_max=l_max, l_hidden=l_hidden, order=order, layers=layers,
+            variant=variant, latent=latent, parity=parity, products=products, sharing=sharing,
             n_max=n_max, radial=radial, cutoff_name=cutoff_name, hidden=hidden,
             n_neighbors=n_neighbors,
         )  # fmt: skip
         for name, value, least in (
-            ("channels", channels, 1), ("l_max", l_max, 0), ("L", L, 0), ("order", order, 1),
+            ("channels", channels, 1), ("l_max", l_max, 0), ("l_hidden", l_hidden, 0),
+            ("order", order, 1),
             ("layers", layers, 1), ("hidden", hidden, 1),
         ):  # fmt: skip
             if value < least:
                 raise SettingsError(f"{name}: expected at least {least}, got {value}")
-        if L > l_max:
-            raise SettingsError(f"L: expected at most l_max = {l_max}, got {L}")
+        if l_max < l_hidden:
+            raise SettingsError(f"l_hidden: expected at most l_max = {l_max}, got {l_hidden}")
         if variant not in ("sym", "full", "sym+lt"):
             raise SettingsError(f"variant: expected sym, full or sym+lt, got {variant!r}")
         if parity not in ("even", "full"):
             raise SettingsError(f"parity: expected even or full, got {parity!r}")
-        if products == "cp" and weights != "shared":
+        if products == "cp" and sharing != "shared":
             raise SettingsError(
-                f"weights: products in CP form share them between paths, got {weights!r}; choose "
-                "shared"
+                f"sharing: products in CP form share weights between paths, got {sharing!r}; "
+                "choose shared"
             )
         self.l_max = l_max
         self.radial = radial_basis(radial, n_max, self.r_max, cutoff_name)
@@ -146,11 +147,11 @@ class ICTP(Network):
         self.interactions = nn.ModuleList()
         for k in range(layers):
             # The last interaction has nothing to tell but scalars.
-            out = _irreps(channels, L, parity) if k + 1 < layers else scalars
+            out = _irreps(channels, l_hidden, parity) if k + 1 < layers else scalars
             self.interactions.append(
                 Interaction(
                     n, told, out, l_max=l_max, order=order, parity=parity, products=products,
-                    weights=weights, reduced=variant != "full", sizes=[n_max, hidden, hidden],
+                    sharing=sharing, reduced=variant != "full", sizes=[n_max, hidden, hidden],
                     latent=(latent or max(1, channels // 2)) if variant == "sym+lt" else None,
                     n_neighbors=n_neighbors,
                 )
@@ -183,13 +184,12 @@ class ICTP(Network):
     def describe(self) -> dict[str, str]:
         """Facts about the network."""
         s = self.settings
-        facts = {
+        return {
             "network": f"ICTP, {s['channels']} channels, {s['layers']} interactions, l_max "
-            f"{s['l_max']}, L {s['L']}, order {s['order']}, {s['variant']}",
+            f"{s['l_max']}, l_hidden {s['l_hidden']}, order {s['order']}, {s['variant']}",
             "basis": f"{s['n_max']} radial functions ({s['radial']}), {s['cutoff_name']} cutoff",
-            "products": f"{s['products']}, weights {s['weights']}, {s['parity']} paths",
+            "products": f"{s['products']}, weights {s['sharing']}, {s['parity']} paths",
         }
-        return facts
 
 
 class Interaction(nn.Module):
@@ -205,7 +205,7 @@ class Interaction(nn.Module):
         order: int,
         parity: str,
         products: Products,
-        weights: SharingName,
+        sharing: SharingName,
         reduced: bool,
         sizes: Sequence[int],
         latent: int | None,
@@ -215,7 +215,7 @@ class Interaction(nn.Module):
         channels = told[0].mul
         summed = _irreps(channels, l_max, parity)
         directions = Irreps.spherical_harmonics(l_max)
-        product = _product(products, told, directions, summed, weights)
+        product = _product(products, told, directions, summed, sharing)
         self.told = equivariant_linear(told, told)
         self.message = product.module()
         self.weights = RadialWeights([*sizes, product.weight_numel])
@@ -292,10 +292,10 @@ def _irreps(channels: int, l_max: int, parity: str) -> Irreps:
 
 
 def _product(
-    products: Products, one: Irreps, two: Irreps, out: Irreps, weights: SharingName
+    products: Products, one: Irreps, two: Irreps, out: Irreps, sharing: SharingName
 ) -> TensorProduct:
-    options: dict[str, Any] = {"mode": "uvu", "weights": weights}
-    if weights == "shared":
+    options: dict[str, Any] = {"mode": "uvu", "weights": sharing}
+    if sharing == "shared":
         # All ways take the coefficients of the exact CP table, and so compute one function.
         decomposed = DecomposedProduct(one, two, out, **options)
         if products == "cp":

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.functional import silu
 
-from etn.o3 import Irreps
+from etn.o3 import Irrep, Irreps
 from etn.product import SharedLinear
 
 __all__ = ["Gate", "PartNorm", "RadialWeights", "channels_of", "equivariant_linear", "scatter_sum"]
@@ -62,8 +63,7 @@ class RadialWeights(nn.Module):
     def __init__(self, sizes: Sequence[int]) -> None:
         super().__init__()
         self.layers = nn.ParameterList(
-            nn.Parameter(torch.randn(a, b, dtype=torch.float64))
-            for a, b in zip(sizes, sizes[1:], strict=False)
+            nn.Parameter(torch.randn(a, b, dtype=torch.float64)) for a, b in pairwise(sizes)
         )
 
     def forward(self, radial: torch.Tensor) -> torch.Tensor:
@@ -78,7 +78,8 @@ class RadialWeights(nn.Module):
 class PartNorm(nn.Module):
     r"""Normalization of each degree of the features of an atom.
 
-    .. math:: x_{lmc} \to \gamma_{lc}\, \frac{x_{lmc}}{\sqrt{\langle x_{lmc}^2 \rangle_{mc} + \epsilon}}
+    .. math:: x_{lmc} \to
+        \gamma_{lc}\, x_{lmc} / \sqrt{\langle x_{lmc}^2 \rangle_{mc} + \epsilon}
 
     with the mean taken away first and a bias added where l = 0.  Smooth, as epsilon is no small
     number.
@@ -100,16 +101,17 @@ class PartNorm(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Normalized features."""
         parts = x.unflatten(-1, (-1, self.channels)).split([t.ir.dim for t in self.irreps], dim=-2)
-        found = []
-        for k, (term, part) in enumerate(zip(self.irreps, parts, strict=True)):
-            if term.ir.l == 0 and term.ir.p == 1:
-                part = part - part.mean(-1, keepdim=True)
-            size = (part * part).mean((-2, -1), keepdim=True)
-            part = part * torch.rsqrt(size + self.epsilon) * self.scale[k]
-            if term.ir.l == 0 and term.ir.p == 1:
-                part = part + self.bias
-            found.append(part)
+        found = [
+            self._normalized(k, part, term.ir == Irrep("0e"))
+            for k, (term, part) in enumerate(zip(self.irreps, parts, strict=True))
+        ]
         return torch.cat(found, -2).flatten(-2)
+
+    def _normalized(self, k: int, part: torch.Tensor, is_scalar: bool) -> torch.Tensor:
+        centred = part - part.mean(-1, keepdim=True) if is_scalar else part
+        size = (centred * centred).mean((-2, -1), keepdim=True)
+        part = centred * torch.rsqrt(size + self.epsilon) * self.scale[k]
+        return part + self.bias if is_scalar else part
 
 
 class Gate(nn.Module):

@@ -204,9 +204,7 @@ class Product(nn.Module):
             best = decompose(fused_cg(irreps.l_max), cp_rank=int(rank[1]))
             self.decomposed = DecomposedProduct(*legs, cp=best, mode="uvu")
         else:
-            raise SettingsError(
-                f"products: expected exact, cp, cp:RANK or even, got {products!r}"
-            )
+            raise SettingsError(f"products: expected exact, cp, cp:RANK or even, got {products!r}")
         self.module = self.decomposed.module()
 
     def fold(self, y: torch.Tensor) -> torch.Tensor:
@@ -226,7 +224,9 @@ class Product(nn.Module):
             return "exact"
         found = self.decomposed.certificate()
         kind = "exact" if found.is_exact else "not equivariant"
-        return f"CP of rank {self.decomposed.cp_rank}, {kind}: relative error {found.mean_error:.1e}"
+        return (
+            f"CP of rank {self.decomposed.cp_rank}, {kind}: relative error {found.mean_error:.1e}"
+        )
 
 
 class Surroundings:
@@ -241,17 +241,13 @@ class Surroundings:
 class Attention(nn.Module):
     """Messages, weighed against each other by what they say in scalars."""
 
-    def __init__(
-        self, irreps: Irreps, product: Product, sizes: Sequence[int], heads: int
-    ) -> None:
+    def __init__(self, irreps: Irreps, product: Product, sizes: Sequence[int], heads: int) -> None:
         super().__init__()
         self.product, self.heads, self.channels = product, heads, irreps[0].mul
         self.source = equivariant_linear(irreps, irreps, weights="shared")
         self.target = equivariant_linear(irreps, irreps, weights="shared")
         self.weights = RadialWeights(sizes)
-        self.query = nn.Parameter(
-            torch.randn(heads, self.channels // heads, dtype=torch.float64)
-        )
+        self.query = nn.Parameter(torch.randn(heads, self.channels // heads, dtype=torch.float64))
         self.look = nn.Linear(self.channels, self.channels)
         self.gate = Gate(irreps)
         self.gates = nn.Linear(self.channels, self.gate.n_gates)
@@ -280,9 +276,7 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """Attention and a network of each atom by itself, each on top of what was there."""
 
-    def __init__(
-        self, irreps: Irreps, product: Product, sizes: Sequence[int], heads: int
-    ) -> None:
+    def __init__(self, irreps: Irreps, product: Product, sizes: Sequence[int], heads: int) -> None:
         super().__init__()
         self.channels = irreps[0].mul
         self.before = PartNorm(irreps)

@@ -326,8 +326,8 @@ class _Training:
         device = self.model.scale.device
         tally, rate = _Tally(recipe), 0.0
         self.model.train()
-        for k, sample in enumerate(self.samples.batches(recipe.batch_size, order.tolist())):
-            sample = sample.to(device)
+        for k, joined in enumerate(self.samples.batches(recipe.batch_size, order.tolist())):
+            sample = joined.to(device)
             step = (number - 1) * self.per_epoch + k
             rate = recipe.rate(step, steps=self.per_epoch * recipe.max_epochs, factor=self.factor)
             for group in self.optimizer.param_groups:
@@ -345,8 +345,8 @@ class _Training:
         measured = tally
         if self.valid is not None:
             measured = _Tally(recipe)
-            for sample in self.valid.batches(VALID_BATCH * recipe.batch_size):
-                sample = sample.to(device)
+            for joined in self.valid.batches(VALID_BATCH * recipe.batch_size):
+                sample = joined.to(device)
                 measured.add(sample, self.averaged.outcome(sample.batch))
         return Epoch(
             number, rate, tally.loss, None if self.valid is None else measured.loss,

@@ -25,7 +25,7 @@ def load_settings(path: str | os.PathLike[str], **changes: Any) -> DataSettings:
     """
     stored = read_yaml(path)
     if "network" in stored:
-        from etn.run.training import training_settings
+        from etn.run.networks import training_settings
 
         return training_settings(**overlay(stored, changes))
     return settings_for(**overlay(stored, changes))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import BeforeValidator, model_validator
 
@@ -11,12 +11,9 @@ from etn.data.dataset import Dataset
 from etn.data.weights import count_rows
 from etn.errors import SettingsError
 from etn.nn.potential import NeuralPotential
-from etn.nn.radial import CutoffName, RadialName
 from etn.nn.recipe import OptimizerName, Recipe, ScheduleName
 from etn.nn.start import untrained
-from etn.nn.tensornet import TensorNet
 from etn.nn.trainer import Epoch, Progress, TrainingReport, train
-from etn.o3.cartesian.rank2 import Group
 from etn.potential.baseline import Baseline
 from etn.run import parsing
 from etn.run.data_settings import DataSettings
@@ -27,7 +24,7 @@ from etn.run.sizes import default_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["KINDS", "TensorNetSettings", "TrainingSettings", "training_settings"]
+__all__ = ["TrainingSettings"]
 
 
 class TrainingSettings(DataSettings):
@@ -192,67 +189,3 @@ class TrainingSettings(DataSettings):
         from etn.plot import training
 
         return training(report)
-
-
-class TensorNetSettings(TrainingSettings):
-    """Everything that can be set in the training of :class:`~etn.nn.tensornet.TensorNet`.
-
-    Raises
-    ------
-    SettingsError
-        If a name is unknown or a value out of range; the message names all of them.
-
-    Examples
-    --------
-    >>> settings = TensorNetSettings(train="etn:Mo", size="medium", layers=1)
-    >>> settings.channels, settings.layers
-    (64, 1)
-    """
-
-    network: Literal["tensornet"] = option("tensornet", "Architecture.", form="tensornet")
-    channels: int = option(
-        default_of(TensorNet, "channels"), "Matrices of every atom.", ge=2, le=4096
-    )
-    layers: int = option(default_of(TensorNet, "layers"), "Interactions.", ge=0, le=20)
-    n_max: int = option(default_of(TensorNet, "n_max"), "Radial functions.", ge=1, le=500)
-    radial: RadialName = option(
-        default_of(TensorNet, "radial"), "Radial functions.", form="|".join(get_args(RadialName))
-    )
-    cutoff_name: CutoffName = option(
-        default_of(TensorNet, "cutoff_name"),
-        "How functions end at r_max; with cosine forces have a kink there.",
-        form="|".join(get_args(CutoffName)),
-    )
-    group: Group = option(
-        default_of(TensorNet, "group"), "With SO(3) mirror images differ.", form="O(3)|SO(3)"
-    )
-
-    NETWORK = ("channels", "layers", "n_max", "radial", "cutoff_name", "group")
-    SIZES: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "small": {"channels": 32, "layers": 1, "n_max": 16},
-        "medium": {"channels": 64, "layers": 2, "n_max": 32},
-        "large": {"channels": 128, "layers": 2, "n_max": 32},
-    }
-
-
-KINDS: dict[str, type[TrainingSettings]] = {"tensornet": TensorNetSettings}
-"""Settings of the training of each network, by its name."""
-
-
-def training_settings(**given: Any) -> TrainingSettings:
-    """Settings of the training of the network that `network` names.
-
-    Raises
-    ------
-    SettingsError
-        If there is no such network, or a setting is unknown or out of range.
-
-    Examples
-    --------
-    >>> type(training_settings(train="etn:Mo", network="tensornet")).__name__
-    'TensorNetSettings'
-    """
-    name = given.get("network")
-    if name not in KINDS:
-        raise SettingsError(f"settings: network: expected one of {', '.join(KINDS)}, got {name!r}")
-    return KINDS[name](**given)

@@ -142,10 +142,11 @@ def fit(
 ) -> None:
     """Fit a potential to energies, forces and stress, and write a run folder."""
     from etn.cli.display import Display
-    from etn.run.folder import CHECKPOINT, SETTINGS, run_fit
+    from etn.run.folder import run_fit
     from etn.run.layered import settings_for
     from etn.run.options import overlay
     from etn.run.parsing import read_yaml
+    from etn.run.record import CHECKPOINT, SETTINGS
 
     given = {name: value for name, value in settings.items() if value is not None}
     if config is not None:

@@ -115,8 +115,8 @@ class ICTP(Network):
         n_neighbors: float = 10.0,
     ) -> None:
         super().__init__(
-            elements, r_max, channels=channels, l_max=l_max, l_hidden=l_hidden, order=order, layers=layers,
-            variant=variant, latent=latent, parity=parity, products=products, sharing=sharing,
+            elements, r_max, channels=channels, l_max=l_max, l_hidden=l_hidden, order=order,
+            layers=layers, variant=variant, latent=latent, parity=parity, products=products, sharing=sharing,
             n_max=n_max, radial=radial, cutoff_name=cutoff_name, hidden=hidden,
             n_neighbors=n_neighbors,
         )  # fmt: skip

@@ -95,6 +95,7 @@ class Bessel(nn.Module):
         super().__init__()
         self.n_max, self.r_max, self.cutoff = n_max, r_max, cutoff(cutoff_name)
         waves = torch.arange(1, n_max + 1, dtype=torch.float64) * (math.pi / r_max)
+        self.waves: torch.Tensor
         self.register_buffer("waves", waves, persistent=False)
 
     def forward(self, r: torch.Tensor) -> torch.Tensor:
@@ -128,6 +129,8 @@ class ExpNormal(nn.Module):
         last = math.exp(-r_max)
         means = torch.linspace(last, 1.0, n_max, dtype=torch.float64)
         widths = torch.full((n_max,), (2.0 / n_max * (1.0 - last)) ** -2, dtype=torch.float64)
+        self.means: torch.Tensor
+        self.widths: torch.Tensor
         self.register_buffer("means", means, persistent=False)
         self.register_buffer("widths", widths, persistent=False)
 

@@ -111,11 +111,10 @@ class Progress:
             for name, array in stored.arrays.items():
                 group, _, rest = name.partition(".")
                 groups.setdefault(group, {})[rest] = array
-            epochs = [
-                {key: math.nan if value is None and key != "valid" else value
-                 for key, value in epoch.items()}
+            epochs: list[dict[str, Any]] = [
+                {k: math.nan if v is None and k != "valid" else v for k, v in epoch.items()}
                 for epoch in conform(stored.header["epochs"], list[Any], "epochs")
-            ]  # fmt: skip
+            ]
             return cls(
                 epochs=tuple(Epoch(**epoch) for epoch in epochs),
                 factor=conform(stored.header["factor"], float, "factor"),

@@ -128,8 +128,8 @@ class ICTPSettings(TrainingSettings):
     hidden: int = option(default_of(ICTP, "hidden"), "Width of the radial network.", ge=1, le=4096)
 
     NETWORK = (
-        "channels", "l_max", "l_hidden", "order", "layers", "variant", "latent", "parity", "products",
-        "sharing", "n_max", "radial", "cutoff_name", "hidden",
+        "channels", "l_max", "l_hidden", "order", "layers", "variant", "latent", "parity",
+        "products", "sharing", "n_max", "radial", "cutoff_name", "hidden",
     )  # fmt: skip
     SIZES: ClassVar[Sizes] = {
         "small": {"channels": 16, "l_max": 2, "l_hidden": 1, "hidden": 32},

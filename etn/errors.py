@@ -48,7 +48,7 @@ class RunFolderError(EtnError, ValueError):
     """A run folder that would be overwritten, or that cannot be resumed."""
 
 
-class DivergedError(EtnError, ArithmeticError):
+class DivergedError(EtnError, ValueError):
     """A training whose loss is no number any more."""
 
 

@@ -1,1 +1,44 @@
-"""Neural potentials: networks of equivariant messages, trained by gradients."""
+"""Neural potentials: networks of equivariant messages, trained by gradients.
+
+- :class:`TensorNet`, :class:`ICTP` and :class:`TDN`: three published architectures, over the
+  products and Cartesian tensors of etn; each a :class:`Network`, the class of your own as well.
+- :class:`NeuralPotential`: a network with units, baseline, forces and stress, a
+  :class:`~etn.potential.Potential` like any other; its torch part is an :class:`AtomicModel`.
+- :func:`untrained` makes one with the scales of a data set, :func:`train` trains it by a
+  :class:`Recipe`; ``etn train`` is the same from the command.
+
+torch is loaded with this package and by nothing else in etn.
+"""
+
+from etn.backend import Kind
+
+Kind("torch").zeros((0,))  # says what to install where there is no torch
+
+from etn.nn.graph import Batch, Edges, Graph  # noqa: E402
+from etn.nn.ictp import ICTP  # noqa: E402
+from etn.nn.network import Network  # noqa: E402
+from etn.nn.potential import AtomicModel, NeuralPotential, Outcome  # noqa: E402
+from etn.nn.recipe import Recipe  # noqa: E402
+from etn.nn.start import untrained  # noqa: E402
+from etn.nn.tdn import TDN  # noqa: E402
+from etn.nn.tensornet import TensorNet  # noqa: E402
+from etn.nn.trainer import Epoch, Progress, TrainingReport, train  # noqa: E402
+
+__all__ = [
+    "ICTP",
+    "TDN",
+    "AtomicModel",
+    "Batch",
+    "Edges",
+    "Epoch",
+    "Graph",
+    "Network",
+    "NeuralPotential",
+    "Outcome",
+    "Progress",
+    "Recipe",
+    "TensorNet",
+    "TrainingReport",
+    "train",
+    "untrained",
+]

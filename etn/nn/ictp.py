@@ -116,8 +116,8 @@ class ICTP(Network):
     ) -> None:
         super().__init__(
             elements, r_max, channels=channels, l_max=l_max, l_hidden=l_hidden, order=order,
-            layers=layers, variant=variant, latent=latent, parity=parity, products=products, sharing=sharing,
-            n_max=n_max, radial=radial, cutoff_name=cutoff_name, hidden=hidden,
+            layers=layers, variant=variant, latent=latent, parity=parity, products=products,
+            sharing=sharing, n_max=n_max, radial=radial, cutoff_name=cutoff_name, hidden=hidden,
             n_neighbors=n_neighbors,
         )  # fmt: skip
         for name, value, least in (

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import nn
@@ -35,6 +35,9 @@ from etn.product import DecomposedProduct, SphericalProduct, decompose, fused_cg
 __all__ = ["TDN", "ForcesName"]
 
 ForcesName: TypeAlias = Literal["conservative", "direct"]
+
+# Highest degree of the CP tables that are shipped.
+MAX_TABLE = 6
 
 
 class TDN(Network):
@@ -62,7 +65,7 @@ class TDN(Network):
         "direct" predicts forces beside the energy; they conserve no energy, and there is no
         stress.
     n_max, radial, cutoff_name
-        Radial functions.
+        Radial functions; as published, "gaussian".
     hidden : int
         Width of the radial network.
     n_neighbors : float
@@ -93,8 +96,8 @@ class TDN(Network):
         products: str = "exact",
         group: Group = "O(3)",
         forces: ForcesName = "conservative",
-        n_max: int = 32,
-        radial: RadialName = "gaussian",
+        n_max: int = 8,
+        radial: RadialName = "bessel",
         cutoff_name: CutoffName = "polynomial",
         hidden: int = 64,
         n_neighbors: float = 10.0,
@@ -195,7 +198,12 @@ class Product(nn.Module):
         rank = re.fullmatch(r"cp:([1-9][0-9]*)", products)
         legs = (irreps, directions, irreps)
         if products == "exact":
-            self.exact = SphericalProduct(*legs, mode="uvu", scheme="y_first")
+            # With the coefficients of the CP table of the same paths it is the same function.
+            same = "even" if irreps[1].ir.p == -1 else "exact"
+            options: dict[str, Any] = {}
+            if irreps.l_max <= MAX_TABLE:
+                options["coefficients"] = DecomposedProduct(*legs, cp=same, mode="uvu").coefficients
+            self.exact = SphericalProduct(*legs, mode="uvu", scheme="y_first", **options)
             return
         if products in ("cp", "even"):
             table = {"cp": "exact", "even": "even"}[products]

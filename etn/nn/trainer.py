@@ -15,7 +15,7 @@ import torch
 
 from etn import io
 from etn.data.dataset import Dataset
-from etn.errors import DivergedError, RunFolderError, SettingsError
+from etn.errors import DivergedError, RunFolderError
 from etn.nn.potential import NeuralPotential, Outcome
 from etn.nn.recipe import Recipe
 from etn.nn.samples import Sample, Samples
@@ -213,8 +213,6 @@ def train(
     ------
     DataError
         If a label with a weight is missing, or elements are unknown.
-    SettingsError
-        If there is no frame left to train on.
     DivergedError
         If the loss is no number; the message names the frames of the batch.
     RunFolderError
@@ -239,8 +237,6 @@ def train(
     for what, frames in (("training set", data), ("validation set", held_out)):
         if frames is not None:
             recipe.weights.require(frames, what=what)
-    if not len(data):
-        raise SettingsError("train: expected at least one frame, got none")
     return _Training(potential, data, held_out, recipe, resume).run(callbacks)
 
 

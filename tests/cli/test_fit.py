@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from etn.potential import Dataset, Frame, load
-from etn.run.folder import OUTPUTS
 from etn.run.options import SIZED
+from etn.run.record import OUTPUTS
 from etn.run.settings import FitSettings
 
 

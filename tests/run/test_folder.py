@@ -12,7 +12,8 @@ import pytest
 import etn
 from etn.errors import DataError, EtnError, RunFolderError, SettingsError
 from etn.potential import Baseline, Basis, Dataset, PolynomialPotential, fit
-from etn.run.folder import OUTPUTS, REPLACED, run_fit
+from etn.run.folder import run_fit
+from etn.run.record import OUTPUTS, REPLACED
 from etn.run.settings import FitSettings
 from etn.sweep import EarlyStop
 

@@ -12,9 +12,10 @@ import pytest
 import etn
 from etn.errors import SettingsError
 from etn.potential import Dataset, MessagePassingPotential, Messages, fit_layers
-from etn.run.folder import OUTPUTS, run_fit
+from etn.run.folder import run_fit
 from etn.run.kinds import load_settings
 from etn.run.layered import LayersSettings, all_fields, settings_for
+from etn.run.record import OUTPUTS
 from etn.run.settings import FitSettings
 
 SMALL = {

@@ -19,7 +19,8 @@ import pytest
 
 from etn import io
 from etn.errors import RunFolderError
-from etn.run.folder import OUTPUTS, REPLACED, run_fit
+from etn.run.folder import run_fit
+from etn.run.record import OUTPUTS, REPLACED
 from etn.run.settings import FitSettings
 
 # Forks a child for every fit.  The child counts the operations on files below the run folder, each

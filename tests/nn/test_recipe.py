@@ -1,0 +1,63 @@
+"""Recipes: learning rates, optimizers, losses, and what is out of range."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.special
+import torch
+
+from etn.errors import SettingsError
+from etn.nn.recipe import Recipe
+
+
+def test_the_learning_rate_rises_and_falls():
+    recipe = Recipe(learning_rate=1.0, warmup=9, schedule="cosine")
+    rates = np.array([recipe.rate(step, steps=1000) for step in range(1000)])
+    np.testing.assert_allclose(rates[:10], np.arange(1, 11) / 10, rtol=1e-3)
+    assert (np.diff(rates[10:]) < 0).all()
+    np.testing.assert_allclose(rates[500], 0.505, rtol=1e-3)
+    np.testing.assert_allclose(rates[-1], 0.01, rtol=1e-2)
+    flat = Recipe(learning_rate=1.0, warmup=0, schedule="plateau")
+    assert flat.rate(5, steps=10, factor=0.25) == 0.25
+
+
+def test_matrices_alone_decay():
+    weights = [torch.nn.Parameter(torch.ones(2, 2)), torch.nn.Parameter(torch.ones(2))]
+    optimizer = Recipe(optimizer="adamw", weight_decay=0.1, learning_rate=0.5).make_optimizer(
+        weights
+    )
+    for weight in weights:
+        weight.grad = torch.zeros_like(weight)
+    optimizer.step()
+    torch.testing.assert_close(weights[0].detach(), torch.full((2, 2), 0.95))
+    torch.testing.assert_close(weights[1].detach(), torch.ones(2))
+    kinds = {name: type(Recipe(optimizer=name).make_optimizer(weights)) for name in
+             ("adam", "amsgrad", "adamw")}  # fmt: skip
+    assert kinds["adamw"] is torch.optim.AdamW
+    assert kinds["adam"] is torch.optim.Adam
+    assert Recipe().make_optimizer(weights).defaults["amsgrad"]
+
+
+def test_huber_is_that_of_scipy(rng):
+    residuals = torch.as_tensor(rng.normal(size=50) * 3)
+    expected = 2 * scipy.special.huber(1.5, residuals.numpy()).sum()
+    np.testing.assert_allclose(Recipe(huber=1.5).loss(residuals), expected, rtol=1e-12)
+    np.testing.assert_allclose(Recipe().loss(residuals), residuals.square().sum(), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch_size": 0}, "batch_size: expected at least 1"),
+        ({"learning_rate": 0.0}, "learning_rate: expected a number above zero"),
+        ({"learning_rate": float("nan")}, "learning_rate: expected a number above zero"),
+        ({"average": 1.0}, "average: expected 0 to below 1"),
+        ({"clip": -1.0}, "clip: expected zero or more"),
+        ({"optimizer": "sgd"}, "optimizer: expected one of amsgrad, adam, adamw"),
+        ({"schedule": "step"}, "schedule: expected one of cosine"),
+    ],
+)
+def test_what_is_out_of_range(change, message):
+    with pytest.raises(SettingsError, match=message):
+        Recipe(**change)

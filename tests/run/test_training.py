@@ -1,0 +1,75 @@
+"""Trainings from settings to a run folder: as fits, with the same files and the same rules."""
+
+from __future__ import annotations
+
+import json
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+
+from etn.errors import RunFolderError, SettingsError
+from etn.potential import Dataset, load
+from etn.run.folder import run_fit
+from etn.run.networks import TensorNetSettings
+from etn.run.record import CHECKPOINT, OUTPUTS
+
+TINY = MappingProxyType({"channels": 4, "layers": 1, "n_max": 6, "r_max": 3.6, "max_epochs": 4})
+
+
+@pytest.fixture
+def settings(mo_data):
+    return TensorNetSettings(
+        train=mo_data / "train.xyz", test=mo_data / "test.xyz", valid=0.3, **TINY
+    )
+
+
+def stop_after(number):
+    def stop(epoch, progress):
+        if epoch.number == number:
+            raise KeyboardInterrupt
+
+    return stop
+
+
+def test_a_run_folder_with_all_files(settings, tmp_path, mo_data):
+    result = run_fit(settings, tmp_path / "run")
+    assert sorted(p.name for p in result.out.iterdir()) == sorted(OUTPUTS)
+    report = json.loads((result.out / "report.json").read_text())
+    assert len(report["fit"]["epochs"]) == 4
+    assert report["epoch"] == result.report.best
+    assert report["metrics"].keys() == {"train", "valid", "test"}
+    model = load(result.out / "model.etn")
+    test = Dataset.read(mo_data / "test.xyz")
+    for one, two in zip(model.predict(test), result.model.predict(test), strict=True):
+        np.testing.assert_array_equal(one.forces, two.forces)
+    assert run_fit(None, result.out, resume=True).finished_before
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_an_interrupted_training_ends_in_the_same_bits(settings, tmp_path, number):
+    whole = run_fit(settings, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run_fit(settings, tmp_path / "cut", callbacks=[stop_after(number)])
+    assert (tmp_path / "cut" / CHECKPOINT).exists()
+    resumed = run_fit(None, tmp_path / "cut", resume=True)
+    assert not (tmp_path / "cut" / CHECKPOINT).exists()
+    for name, value in whole.model.model.state_dict().items():
+        assert (value == resumed.model.model.state_dict()[name]).all(), name
+
+
+def test_other_settings_do_not_continue_a_run(settings, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run_fit(settings, tmp_path, callbacks=[stop_after(1)])
+    other = TensorNetSettings(**{**dict(settings), "channels": 8})
+    with pytest.raises(SettingsError, match=r"channels: the run in .* was started with 4, got 8"):
+        run_fit(other, tmp_path, resume=True)
+    with pytest.raises(RunFolderError, match="already holds a run"):
+        run_fit(settings, tmp_path)
+
+
+def test_a_device_that_there_is_not(mo_data, tmp_path):
+    settings = TensorNetSettings(train=mo_data / "train.xyz", device="quantum", **TINY)
+    with pytest.raises(SettingsError, match="device: 'quantum' cannot be used here"):
+        run_fit(settings, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -61,6 +61,8 @@ class AtomicModel(nn.Module):
         Where the data end: functions of distances rest below.
     scale, mean : (elements,) array, optional
         eV; one and zero by default.
+    dtype : torch.dtype
+        The precision that all of it gets; ``model.to(dtype)`` gives it another.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class AtomicModel(nn.Module):
         *,
         scale: NDArray[np.float64] | None = None,
         mean: NDArray[np.float64] | None = None,
+        dtype: torch.dtype = torch.float64,
     ) -> None:
         super().__init__()
         self.network, self.inner = network, inner
@@ -86,6 +89,7 @@ class AtomicModel(nn.Module):
         self._length: torch.Tensor
         self.register_buffer("_onset", torch.as_tensor(onset), persistent=False)
         self.register_buffer("_length", torch.as_tensor(length), persistent=False)
+        self.to(dtype)
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Energies of the atoms beyond the baseline, (atoms,), eV."""
@@ -154,10 +158,10 @@ class NeuralPotential(Potential):
     --------
     >>> from etn.nn.tensornet import TensorNet
     >>> from etn.data import Dataset
-    >>> network = TensorNet(("Mo",), r_max=4.0, channels=8, layers=1).double()
-    >>> potential = NeuralPotential(AtomicModel(network).double(), Baseline({"Mo": -10.9}))
+    >>> network = TensorNet(("Mo",), r_max=4.0, channels=8, layers=1)
+    >>> potential = NeuralPotential(AtomicModel(network), Baseline({"Mo": -10.9}))
     >>> potential
-    NeuralPotential(tensornet, Mo, r_max 4, 2257 parameters, float64)
+    NeuralPotential(tensornet, Mo, r_max 4, 3185 parameters, float64)
     >>> potential.predict(Dataset.read("etn:Mo/test")[:1])[0].forces.shape
     (53, 3)
     """
@@ -231,7 +235,8 @@ class NeuralPotential(Potential):
             elements, r_max, **settings
         )
         inner = Inner.from_arrays(elements, r_max, arrays) if "inner.onset" in arrays else None
-        model = AtomicModel(network, inner).to(DTYPES[conform(header["dtype"], str, "dtype")])
+        dtype = DTYPES[conform(header["dtype"], str, "dtype")]
+        model = AtomicModel(network, inner, dtype=dtype)
         known = model.state_dict()
         model.load_state_dict(
             {

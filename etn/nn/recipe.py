@@ -67,7 +67,7 @@ class Recipe:
     --------
     >>> recipe = Recipe(max_epochs=10, warmup=5)
     >>> [round(recipe.rate(step, steps=100), 6) for step in (0, 4, 99)]
-    [0.000333, 0.001667, 1.7e-05]
+    [0.000333, 0.00166, 2e-05]
     """
 
     weights: Weights = field(default_factory=Weights)

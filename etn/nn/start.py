@@ -60,7 +60,7 @@ def untrained(
     >>> data = Dataset.read("etn:Mo/train", index="::40")
     >>> potential = untrained("tensornet", data, r_max=4.0, settings={"channels": 8})
     >>> potential.model.scale.round(decimals=3), potential.model.mean.round(decimals=1)
-    (tensor([0.8580]), tensor([-6.3000]))
+    (tensor([1.5020]), tensor([-6.8000]))
     """
     baseline = baseline or Baseline.fit(data, r_max=r_max)
     elements = tuple(data.elements)
@@ -70,8 +70,8 @@ def untrained(
         network = network_class(name)(elements, r_max, **(settings or {}))
     inner = Inner.of(data, elements, r_max)
     scale, mean = _scales(data, elements, baseline, inner)
-    model = AtomicModel(network, inner, scale=scale, mean=mean)
-    return NeuralPotential(model.to(DTYPES[dtype]), baseline)
+    model = AtomicModel(network, inner, scale=scale, mean=mean, dtype=DTYPES[dtype])
+    return NeuralPotential(model, baseline)
 
 
 def _scales(

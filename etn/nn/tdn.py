@@ -78,8 +78,8 @@ class TDN(Network):
 
     Examples
     --------
-    >>> TDN(("C", "H"), channels=8, heads=2, products="cp").describe()["products"]
-    'CP of rank 7, exact: relative error 1.1e-15'
+    >>> TDN(("C", "H"), channels=8, heads=2).describe()["network"]
+    'TDN, 8 channels, 3 blocks, l_max 1, 2 heads, O(3), conservative forces'
     """
 
     NAME = "tdn"

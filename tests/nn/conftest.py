@@ -56,7 +56,7 @@ def make_potential(name, rng, *, elements=("Nb", "Mo"), r_max=3.4, zbl=False, **
         network, scale=rng.uniform(0.5, 2.0, size=n), mean=rng.uniform(-4.0, -1.0, size=n)
     )
     e0 = dict(zip(elements, (-10.5, 3.0, -0.7), strict=False))
-    return NeuralPotential(model.double(), Baseline(e0, zbl=zbl))
+    return NeuralPotential(model, Baseline(e0, zbl=zbl))
 
 
 @pytest.fixture(name="frames")

@@ -27,7 +27,7 @@ class Springs(Network):
 
 
 def test_a_network_of_ones_own_is_a_potential_with_files(rng, frames, tmp_path):
-    potential = NeuralPotential(AtomicModel(Springs(("Nb", "Mo"), stiffness=2.0).double()).double())
+    potential = NeuralPotential(AtomicModel(Springs(("Nb", "Mo"), stiffness=2.0)))
     potential.save(tmp_path / "springs.etn")
     loaded = load(tmp_path / "springs.etn")
     assert loaded.network.settings == {"stiffness": 2.0}

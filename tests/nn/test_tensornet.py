@@ -91,12 +91,12 @@ def test_it_is_that_of_torchmd_net(group):
     elements[:3] = elements[[1, 6, 8]].clone()
     network = TensorNet(
         ("H", "C", "O"), 4.5, channels=16, cutoff_name="cosine", group=group, n_embeddings=128
-    ).double()
+    )
     network.load_state_dict({name: state[name] for name in network.state_dict()})
     atoms = molecule("CH3CH2OH")
     frame = Frame(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
     batch = Batch.of(Pairs.find([frame], network.elements, 4.5))
-    model = AtomicModel(network).double()
+    model = AtomicModel(network)
     lone = model(batch._replace(first=batch.first[:0], second=batch.second[:0],
                                 vector=batch.vector[:0]))  # fmt: skip
     assert lone.abs().max() == 0  # alone, every atom has nothing beyond its E0

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from etn.nn.bounded import Bounded
 from etn.nn.graph import Batch, Graph
 from etn.nn.network import Network, network_class
 from etn.nn.radial import polynomial_cutoff
@@ -32,6 +33,8 @@ __all__ = ["AtomicModel", "NeuralPotential", "Outcome"]
 
 # How fast the mean energy of a bound atom comes with its neighbours.
 PRESENCE = 5.0
+# Numbers that a network may hold beside four times its weights: constants of its products.
+SPARE = 10_000_000
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -231,9 +234,11 @@ class NeuralPotential(Potential):
         elements = conform(header["elements"], tuple[str, ...], "elements")
         r_max = conform(header["r_max"], float, "r_max")
         settings = conform(header["settings"], dict[str, Any], "settings")
-        network = network_class(conform(header["network"], str, "network"))(
-            elements, r_max, **settings
-        )
+        made = network_class(conform(header["network"], str, "network"))
+        # What a file says must not fill the memory before it is found to be another network.
+        weights = sum(array.size for name, array in arrays.items() if name.startswith("model."))
+        with Bounded(4 * weights + SPARE):
+            network = made(elements, r_max, **settings)
         inner = Inner.from_arrays(elements, r_max, arrays) if "inner.onset" in arrays else None
         dtype = DTYPES[conform(header["dtype"], str, "dtype")]
         model = AtomicModel(network, inner, dtype=dtype)

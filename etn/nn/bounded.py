@@ -38,7 +38,7 @@ class Bounded(TorchDispatchMode):
     """
 
     def __init__(self, limit: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.limit, self.made = limit, 0
 
     def __torch_dispatch__(

@@ -19,12 +19,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from etn.nn.bounded import Bounded
+from etn.nn.bounds import InnerEnd, Rest
 from etn.nn.graph import Batch, Graph
 from etn.nn.network import Network, network_class
 from etn.nn.radial import polynomial_cutoff
 from etn.potential.base import Arrays, Potential
 from etn.potential.baseline import Baseline
-from etn.potential.features.inner import REST, Inner
+from etn.potential.features.floor import Floor
+from etn.potential.features.inner import Inner
 from etn.potential.features.pairs import Pairs
 from etn.potential.response import Response
 from etn.stored import conform, numbers
@@ -61,7 +63,9 @@ class AtomicModel(nn.Module):
     ----------
     network : Network
     inner : Inner, optional
-        Where the data end: functions of distances rest below.
+        Where the data end: functions of distances rest below, and crowded atoms meet a wall.
+    floor : Floor, optional
+        Where answers come to rest.
     scale, mean : (elements,) array, optional
         eV; one and zero by default.
     dtype : torch.dtype
@@ -73,25 +77,20 @@ class AtomicModel(nn.Module):
         network: Network,
         inner: Inner | None = None,
         *,
+        floor: Floor | None = None,
         scale: NDArray[np.float64] | None = None,
         mean: NDArray[np.float64] | None = None,
         dtype: torch.dtype = torch.float64,
     ) -> None:
         super().__init__()
-        self.network, self.inner = network, inner
+        self.network = network
         n = len(network.elements)
         self.scale: torch.Tensor
         self.mean: torch.Tensor
         self.register_buffer("scale", torch.as_tensor(np.ones(n) if scale is None else scale))
         self.register_buffer("mean", torch.as_tensor(np.zeros(n) if mean is None else mean))
-        onset, length = np.zeros((n, n)), np.ones((n, n))
-        if inner is not None:
-            met = np.isfinite(inner.closest)
-            onset[met], length[met] = inner.onset[met], REST * inner.closest[met]
-        self._onset: torch.Tensor
-        self._length: torch.Tensor
-        self.register_buffer("_onset", torch.as_tensor(onset), persistent=False)
-        self.register_buffer("_length", torch.as_tensor(length), persistent=False)
+        self.end = None if inner is None else InnerEnd(inner)
+        self.rest = None if floor is None else Rest(floor)
         self.to(dtype)
 
     def forward(self, batch: Batch) -> torch.Tensor:
@@ -100,7 +99,8 @@ class AtomicModel(nn.Module):
 
     def answers(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Energies of the atoms and, of a network that predicts them, forces."""
-        graph = self._graph(batch)
+        known = batch if self.end is None else self.end.acquainted(batch)
+        graph = self._graph(known)
         n, last = batch.n_atoms, len(self.scale)
         lone = torch.arange(last, device=graph.element.device)
         extended = graph._replace(
@@ -113,20 +113,18 @@ class AtomicModel(nn.Module):
         count = near.new_zeros(n).index_add(0, graph.first, near).index_add(0, graph.second, near)
         bound = -torch.expm1(-PRESENCE * count)
         scale = self.scale[graph.element]
-        if forces is not None:
-            forces = scale[:, None] * forces[:n]
-        return scale * own + self.mean[graph.element] * bound, forces
+        energies = scale * own + self.mean[graph.element] * bound
+        if self.rest is not None:
+            energies = self.rest(energies, graph.element)
+        if self.end is not None:
+            energies = self.end.blend(energies, batch, _lengths(batch.vector))
+        return energies, None if forces is None else scale[:, None] * forces[:n]
 
     def _graph(self, batch: Batch) -> Graph:
-        distance = torch.linalg.vector_norm(batch.vector, dim=1)
+        distance = _lengths(batch.vector)
         direction = batch.vector / distance[:, None]
-        if self.inner is not None:
-            pair = batch.element[batch.first], batch.element[batch.second]
-            length = self._length[pair]
-            # s(r) of etn.potential.features.inner.
-            u = torch.clamp((self._onset[pair] - distance) / length, min=0.0)
-            v = torch.clamp(u, max=1.0)
-            distance = distance + length * (u - v + v**4 * (2.5 - 3.0 * v + v * v))
+        if self.end is not None:
+            distance = self.end.rest(batch, distance)
         return Graph(
             batch.first, batch.second, distance, direction, batch.element, batch.charge[batch.frame]
         )
@@ -145,6 +143,11 @@ class AtomicModel(nn.Module):
         if not training:
             energies = energies.detach()
         return Outcome(energies, batch.forces(gradient), batch.strain(gradient))
+
+
+def _lengths(vectors: torch.Tensor) -> torch.Tensor:
+    lengths: torch.Tensor = torch.linalg.vector_norm(vectors, dim=1)
+    return lengths
 
 
 class NeuralPotential(Potential):
@@ -194,7 +197,7 @@ class NeuralPotential(Potential):
     @property
     def inner(self) -> Inner | None:
         """Where the data end."""
-        return self.model.inner
+        return None if self.model.end is None else self.model.end.inner
 
     @property
     def dtype(self) -> torch.dtype:
@@ -224,6 +227,8 @@ class NeuralPotential(Potential):
         arrays = {f"model.{name}": value.cpu().numpy() for name, value in state.items()}
         if self.inner is not None:
             arrays |= self.inner.to_arrays()
+        if self.model.rest is not None:
+            arrays |= self.model.rest.floor.to_arrays()
         return header, arrays
 
     @classmethod
@@ -241,7 +246,7 @@ class NeuralPotential(Potential):
             network = made(elements, r_max, **settings)
         inner = Inner.from_arrays(elements, r_max, arrays) if "inner.onset" in arrays else None
         dtype = DTYPES[conform(header["dtype"], str, "dtype")]
-        model = AtomicModel(network, inner, dtype=dtype)
+        model = AtomicModel(network, inner, floor=Floor.from_arrays(elements, arrays), dtype=dtype)
         known = model.state_dict()
         model.load_state_dict(
             {

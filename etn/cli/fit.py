@@ -65,7 +65,7 @@ def with_settings(
     for name, (field, panel) in fields.items():
         if name == "train":
             continue
-        flag = "--" + name.replace("_", "-")
+        flag = "--" + name.rstrip("_").replace("_", "-")
         is_switch = field.annotation is bool
         extra: Any = field.json_schema_extra
         number = {float: "FLOAT", int: "INT"}.get(field.annotation, "TEXT")  # type: ignore[arg-type]

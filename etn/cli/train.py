@@ -25,6 +25,7 @@ NETWORKS = {
     "tensornet": "TensorNet: 3x3 matrices, multiplied as matrices.",
     "ictp": "ICTP: irreducible Cartesian tensors, many-body products.",
     "tdn": "TDN: attention, products with shared path weights, exact or in CP form.",
+    "polynomial": "Polish a fitted polynomial potential: all cores and channels by gradients.",
 }
 """What can be trained, in a line each."""
 
@@ -83,7 +84,7 @@ def _command(name: str) -> Callable[..., None]:
     kind = KINDS[name]
     fields = {}
     for field, info in kind.model_fields.items():
-        if field == "network":
+        if field == "network" or (field == "size" and not kind.NETWORK):
             continue
         panel = "Settings of the training"
         if field in kind.NETWORK or field in ("size", "r_max"):
@@ -129,7 +130,7 @@ def _command(name: str) -> Callable[..., None]:
         _train(name, train, out, config, resume, force, quiet, settings)
 
     run.__doc__ = NETWORKS[name]
-    return with_settings(run, fields, sized=kind.SIZES["small"])
+    return with_settings(run, fields, sized=kind.SIZES.get("small", ()))
 
 
 def _train(
@@ -153,14 +154,14 @@ def _train(
     kind = KINDS[name]
     given = {key: value for key, value in settings.items() if value is not None}
     if config is not None:
-        given = overlay(read_yaml(config), given, kind.SIZES["small"])
+        given = overlay(read_yaml(config), given, kind.SIZES.get("small", ()))
     if train:
         given["train"] = train
     command = f"etn train {name}"
     folder = Path(out) if out is not None else default_folder(given, command=command)
     if resume and given and (folder / SETTINGS).exists():
         stored = read_yaml(folder / SETTINGS)
-        given = {key: stored[key] for key in ("train",) if key in stored} | given
+        given = {key: stored[key] for key in ("train", "from_") if key in stored} | given
     chosen = kind(**{**given, "network": name}) if "train" in given or not resume else None
     earlier = modified(folder / CHECKPOINT)
     display = None if quiet else _Display()

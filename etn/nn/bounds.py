@@ -25,8 +25,10 @@ def fall(t: torch.Tensor) -> torch.Tensor:
 
 def settle(t: torch.Tensor) -> torch.Tensor:
     """The integral of :func:`fall`."""
-    v = torch.clamp(t, 0.0, 1.0)
-    return torch.clamp(t, max=0.0) + v - v**4 * (2.5 - 3.0 * v + v * v)
+    # Written so that slopes are right also at t = 0, where one of two clamps must not count twice.
+    above = torch.clamp(t, min=0.0)
+    v = torch.clamp(above, max=1.0)
+    return t - above + v - v**4 * (2.5 - 3.0 * v + v * v)
 
 
 class InnerEnd(nn.Module):
@@ -73,9 +75,7 @@ class InnerEnd(nn.Module):
         u = torch.clamp((self.onset[pair] - distance) / length, min=0.0)
         return distance + length * (u - settle(u))
 
-    def blend(
-        self, energies: torch.Tensor, batch: Batch, distance: torch.Tensor
-    ) -> torch.Tensor:
+    def blend(self, energies: torch.Tensor, batch: Batch, distance: torch.Tensor) -> torch.Tensor:
         """Energies of the atoms, those of crowded ones led over to the wall."""
         n = len(self.onset)
         edge = torch.clamp(1.0 - distance / self.inner.r_max, min=0.0)

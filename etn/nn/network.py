@@ -16,7 +16,12 @@ from etn.nn.graph import Graph
 __all__ = ["Network", "network_class"]
 
 # Where the networks that ship with etn are defined; each is imported when it is asked for.
-HOMES = {"ictp": "etn.nn.ictp", "tdn": "etn.nn.tdn", "tensornet": "etn.nn.tensornet"}
+HOMES = {
+    "ictp": "etn.nn.ictp",
+    "polynomial": "etn.nn.polynomial",
+    "tdn": "etn.nn.tdn",
+    "tensornet": "etn.nn.tensornet",
+}
 _CLASSES: dict[str, type[Network]] = {}
 
 

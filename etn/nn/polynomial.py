@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -63,7 +64,7 @@ class PolynomialNetwork(Network):
 
     Examples
     --------
-    >>> network = PolynomialNetwork(("Mo",), 4.0, n_max=4, channels=[4, 3], bonds=["2x0e+1x1o", "0e"])
+    >>> network = PolynomialNetwork(("Mo",), 4.0, channels=[4, 3], bonds=["2x0e+1x1o", "0e"])
     >>> network.describe()["network"]
     'chain of 2 cores, bonds 2x0e+1x1o  1x0e'
     """
@@ -98,7 +99,7 @@ class PolynomialNetwork(Network):
         )
         leg = Irreps([(count + (l == 0), natural(l)) for l, count in enumerate(channels)])
         ends = [Irreps([(n, SCALAR)]), *map(Irreps, bonds)]
-        self.legs = [(one, leg, two) for one, two in zip(ends, ends[1:], strict=False)]
+        self.legs = [(one, leg, two) for one, two in pairwise(ends)]
         self.paths: list[list[Path]] = [list(allowed_paths(legs)) for legs in self.legs]
         self.cores = nn.ModuleList(
             nn.ParameterList(

@@ -1,16 +1,18 @@
 r"""Neural potentials: a network with units, on top of a baseline.
 
-.. math:: E = \sum_i \bigl[ E^{baseline}_i + s_{Z_i} (N_i - N^{alone}_{Z_i})
+.. math:: E = \sum_i \bigl[ E^{baseline}_i + E^{below}_i + s_{Z_i} (N_i - N^{alone}_{Z_i})
     + m_{Z_i} (1 - e^{-5 q_i}) \bigr], \qquad q_i = \sum_j \phi(r_{ij})
 
 N are the answers of the network, of which those of lone atoms are taken away, so that an atom alone
 has its E0.  The scale s and the mean m of each element come from the data before training: m is
-what a bound atom has on average, switched on by its first neighbours.
+what a bound atom has on average, switched on by its first neighbours.  Below the network there may
+be another potential, such as a polynomial one: then the network learns what that leaves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,12 +20,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from etn.errors import SettingsError
 from etn.nn.bounded import Bounded
 from etn.nn.bounds import InnerEnd, Rest
 from etn.nn.graph import Batch, Graph
 from etn.nn.network import Network, network_class
 from etn.nn.radial import polynomial_cutoff
-from etn.potential.base import Arrays, Potential
+from etn.potential.base import Arrays, Potential, potential_class
 from etn.potential.baseline import Baseline
 from etn.potential.features.floor import Floor
 from etn.potential.features.inner import Inner
@@ -145,6 +148,20 @@ class AtomicModel(nn.Module):
         return Outcome(energies, batch.forces(gradient), batch.strain(gradient))
 
 
+def within(pairs: Pairs, r_max: float) -> Pairs:
+    """The pairs within a radius."""
+    near = pairs.distance < r_max
+    if near.all():
+        return pairs
+    return replace(
+        pairs,
+        center=pairs.center[near],
+        neighbor=pairs.neighbor[near],
+        vector=pairs.vector[near],
+        distance=pairs.distance[near],
+    )
+
+
 def _lengths(vectors: torch.Tensor) -> torch.Tensor:
     lengths: torch.Tensor = torch.linalg.vector_norm(vectors, dim=1)
     return lengths
@@ -158,7 +175,14 @@ class NeuralPotential(Potential):
     model : AtomicModel
         In float64 or float32, in which it computes; on the CPU or a GPU.
     baseline : Baseline, optional
-        Zero by default.
+        Zero by default, or that of the potential below.
+    below : Potential, optional
+        A potential whose energies are added, of the same elements.
+
+    Raises
+    ------
+    SettingsError
+        If the potential below has other elements or another baseline.
 
     Examples
     --------
@@ -175,9 +199,29 @@ class NeuralPotential(Potential):
     KIND = "neural potential"
     is_local = False
 
-    def __init__(self, model: AtomicModel, baseline: Baseline | None = None) -> None:
-        super().__init__(baseline or Baseline(dict.fromkeys(model.network.elements, 0.0)))
-        self.model = model.eval()
+    def __init__(
+        self,
+        model: AtomicModel,
+        baseline: Baseline | None = None,
+        *,
+        below: Potential | None = None,
+    ) -> None:
+        elements = model.network.elements
+        if baseline is None:
+            baseline = Baseline(dict.fromkeys(elements, 0.0)) if below is None else below.baseline
+        super().__init__(baseline)
+        self.model, self.below = model.eval(), below
+        if below is not None and below.elements != elements:
+            raise SettingsError(
+                f"below: expected a potential of {', '.join(elements)} in this order, got one of "
+                f"{', '.join(below.elements)}"
+            )
+        if below is not None and below.baseline != baseline:
+            raise SettingsError("below: expected a potential with the same baseline")
+
+    def with_model(self, model: AtomicModel) -> NeuralPotential:
+        """The same with another model."""
+        return NeuralPotential(model, self.baseline, below=self.below)
 
     @property
     def network(self) -> Network:
@@ -192,11 +236,14 @@ class NeuralPotential(Potential):
     @property
     def r_max(self) -> float:
         """Radius within which an atom hears its neighbours, Å."""
-        return self.network.r_max
+        below = 0.0 if self.below is None else self.below.r_max
+        return max(self.network.r_max, below)
 
     @property
     def inner(self) -> Inner | None:
         """Where the data end."""
+        if self.below is not None:
+            return self.below.inner
         return None if self.model.end is None else self.model.end.inner
 
     @property
@@ -205,9 +252,18 @@ class NeuralPotential(Potential):
         return self.model.scale.dtype
 
     def _respond(self, pairs: Pairs) -> Response:
-        batch = Batch.of(pairs, dtype=self.dtype, device=self.model.scale.device)
-        found = (tensor.double().cpu().numpy() for tensor in self.model.outcome(batch))
-        return Response(*found)
+        batch = Batch.of(
+            within(pairs, self.network.r_max), dtype=self.dtype, device=self.model.scale.device
+        )
+        found = Response(*(part.double().cpu().numpy() for part in self.model.outcome(batch)))
+        if self.below is None:
+            return found
+        return Response(*map(np.add, found, self.respond_below(pairs)))
+
+    def respond_below(self, pairs: Pairs) -> Response:
+        """What the potential below answers; the one that there must be."""
+        assert self.below is not None
+        return self.below._respond(within(pairs, self.below.r_max))
 
     @property
     def n_parameters(self) -> int:
@@ -219,16 +275,20 @@ class NeuralPotential(Potential):
         header = {
             "network": self.network.NAME,
             "elements": list(self.elements),
-            "r_max": self.r_max,
+            "r_max": self.network.r_max,
             "settings": dict(self.network.settings),
             "dtype": str(self.dtype).removeprefix("torch."),
         }
         state = self.model.state_dict()
         arrays = {f"model.{name}": value.cpu().numpy() for name, value in state.items()}
-        if self.inner is not None:
-            arrays |= self.inner.to_arrays()
+        if self.model.end is not None:
+            arrays |= self.model.end.inner.to_arrays()
         if self.model.rest is not None:
             arrays |= self.model.rest.floor.to_arrays()
+        if self.below is not None:
+            below, more = self.below.to_arrays()
+            header["below"] = {"kind": self.below.KIND, "header": below}
+            arrays |= {f"below.{name}": array for name, array in more.items()}
         return header, arrays
 
     @classmethod
@@ -254,13 +314,19 @@ class NeuralPotential(Potential):
                 for name, value in known.items()
             }
         )
-        return cls(model, baseline)
+        below = None
+        if "below" in header:
+            kind = potential_class(conform(header["below"]["kind"], str, "below.kind"))
+            own = {k.removeprefix("below."): a for k, a in arrays.items() if k.startswith("below.")}
+            below = kind.from_arrays(header["below"]["header"], own, baseline)
+        return cls(model, baseline, below=below)
 
     def describe(self) -> dict[str, str]:
         """Facts about the network."""
         dtype = str(self.dtype).removeprefix("torch.")
         weights = f"{self.n_parameters} parameters, {dtype}"
-        return {**self.network.describe(), "weights": weights, "uncertainty": "none"}
+        facts = {**self.network.describe(), "weights": weights, "uncertainty": "none"}
+        return facts if self.below is None else {**facts, "below": repr(self.below)}
 
     def __repr__(self) -> str:
         dtype = str(self.dtype).removeprefix("torch.")

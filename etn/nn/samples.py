@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from etn.data.frame import Frame
+from etn.data.stress import voigt
 from etn.data.weights import Weights
 from etn.nn.graph import Batch
-from etn.nn.potential import NeuralPotential, Outcome
+from etn.nn.potential import NeuralPotential, Outcome, within
 from etn.potential.features.pairs import Pairs
 from etn.potential.fitting.targets import Targets
+from etn.potential.response import Response
 
 __all__ = ["Errors", "Goal", "Sample", "Samples"]
 
@@ -128,6 +130,8 @@ class Samples:
         for frame in frames:
             pairs = Pairs.find([frame], potential.elements, potential.r_max)
             targets = Targets.of([frame], pairs, potential.baseline, weights, potential)
+            if potential.below is not None:
+                targets = _less(targets, potential.respond_below(pairs))
             goal = Goal(
                 *(
                     torch.as_tensor(values, dtype=potential.dtype)
@@ -137,7 +141,8 @@ class Samples:
                     )
                 )
             )  # fmt: skip
-            items.append(Sample(Batch.of(pairs, dtype=potential.dtype), goal))
+            near = within(pairs, potential.network.r_max)
+            items.append(Sample(Batch.of(near, dtype=potential.dtype), goal))
         return cls(frames, items)
 
     def __len__(self) -> int:
@@ -148,3 +153,15 @@ class Samples:
         numbers = range(len(self)) if order is None else order
         for first in range(0, len(numbers), size):
             yield Sample.join([self.items[k] for k in numbers[first : first + size]])
+
+
+def _less(targets: Targets, response: Response) -> Targets:
+    """Targets of one frame less what another potential answers; those without weight stay zero."""
+    energy = np.array([response.energies.sum()])
+    return replace(
+        targets,
+        energy=targets.energy - np.where(targets.energy_weights > 0, energy, 0.0),
+        forces=targets.forces - np.where(targets.force_weights[:, None] > 0, response.forces, 0.0),
+        strain=targets.strain
+        - np.where(targets.strain_weights[:, None] > 0, voigt(response.strain), 0.0),
+    )

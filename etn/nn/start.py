@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from etn.data.dataset import Dataset
 from etn.nn.network import network_class
 from etn.nn.potential import DTYPES, AtomicModel, NeuralPotential
+from etn.potential.base import Potential
 from etn.potential.baseline import Baseline
 from etn.potential.features.inner import Inner
-from etn.potential.features.pairs import Pairs
 
 __all__ = ["untrained"]
 
@@ -26,6 +26,7 @@ def untrained(
     r_max: float,
     settings: Mapping[str, Any] | None = None,
     baseline: Baseline | None = None,
+    below: Potential | None = None,
     dtype: str = "float32",
     seed: int = 0,
 ) -> NeuralPotential:
@@ -46,6 +47,8 @@ def untrained(
         Other arguments of the network.
     baseline : Baseline, optional
         Fitted to the data by default.
+    below : Potential, optional
+        A potential, such as that of a fit, that stands below the network, with its baseline.
     dtype : {"float32", "float64"}
     seed : int
         Of the weights.
@@ -62,40 +65,42 @@ def untrained(
     >>> potential.model.scale.round(decimals=3), potential.model.mean.round(decimals=1)
     (tensor([1.5020]), tensor([-6.8000]))
     """
+    if below is not None:
+        baseline = below.baseline
     baseline = baseline or Baseline.fit(data, r_max=r_max)
-    elements = tuple(data.elements)
+    elements = tuple(data.elements) if below is None else below.elements
     # Modules draw their weights from the generator of torch, which stays as it was.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         network = network_class(name)(elements, r_max, **(settings or {}))
     inner = Inner.of(data, elements, r_max)
-    scale, mean = _scales(data, elements, baseline, inner)
-    model = AtomicModel(network, inner, scale=scale, mean=mean, dtype=DTYPES[dtype])
-    return NeuralPotential(model, baseline)
+    model = AtomicModel(network, inner, scale=np.zeros(len(elements)), dtype=DTYPES[dtype])
+    start = NeuralPotential(model, baseline, below=below)
+    # With no scale the network says nothing yet: what is predicted is all else.
+    for buffer, values in zip((model.scale, model.mean), _scales(data, start), strict=True):
+        buffer.copy_(torch.as_tensor(values))
+    return start
 
 
-def _scales(
-    data: Dataset, elements: tuple[str, ...], baseline: Baseline, inner: Inner
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Scale and mean of every element, eV."""
+def _scales(data: Dataset, known: Potential) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Scale and mean of every element, eV, of what a known potential leaves."""
+    elements = known.elements
     counts, energies = [], []
     squares = components = 0.0
     for frame in data:
-        pairs = Pairs.find([frame], elements, inner.r_max)
-        base, forces, _ = baseline.evaluate(pairs, elements, inner.r_max, inner)
+        (base,) = known.predict([frame])
         if frame.forces is not None:
-            squares += float(np.sum((frame.forces - forces) ** 2))
-            components += forces.size
-        if frame.energy is not None:
-            bound = np.unique(pairs.center)
-            counts.append(np.bincount(pairs.element[bound], minlength=len(elements)))
-            energies.append(frame.energy - base.sum())
+            squares += float(np.sum((frame.forces - base.forces) ** 2))
+            components += base.forces.size
+        if frame.energy is not None and frame.n_atoms > 1:
+            counts.append([frame.symbols.count(symbol) for symbol in elements])
+            energies.append(frame.energy - base.energy)
     mean = np.zeros(len(elements))
     spread = 0.0
     if energies:
         table, target = np.array(counts, float), np.array(energies)
         mean = np.linalg.lstsq(table, target, rcond=1e-8)[0]
-        atoms = np.maximum(table.sum(1), 1.0)
-        spread = float(np.sqrt(np.mean(((target - table @ mean) / atoms) ** 2)))
+        away = (target - table @ mean) / table.sum(1)
+        spread = float(np.sqrt(np.mean(away**2)))
     size = np.sqrt(squares / components) if squares else spread
     return np.full(len(elements), size or 1.0), mean

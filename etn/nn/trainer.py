@@ -252,7 +252,7 @@ class _Training:
         resume: Progress | None,
     ) -> None:
         self.recipe = recipe
-        self.potential = NeuralPotential(copy.deepcopy(potential.model), potential.baseline)
+        self.potential = potential.with_model(copy.deepcopy(potential.model))
         self.model = self.potential.model.train()
         self.samples = Samples.of(data, self.potential, recipe.weights)
         self.valid = None if valid is None else Samples.of(valid, self.potential, recipe.weights)
@@ -278,7 +278,7 @@ class _Training:
                 callback(epoch, self.progress)
             reason = self._reason(time.perf_counter() - began)
         self.averaged.load_state_dict(_tensors(self.best))
-        model = NeuralPotential(copy.deepcopy(self.averaged), self.potential.baseline)
+        model = self.potential.with_model(copy.deepcopy(self.averaged))
         return TrainingReport(model, tuple(self.epochs), reason, self._best_epoch())
 
     def progress(self) -> Progress:

@@ -289,17 +289,37 @@ def load(path: str | os.PathLike[str]) -> Potential:
     >>> load(path)
     PolynomialPotential(Mo, body order 4, bonds up to 2x0e+2x1o, not fitted)
     """
-    kind = (stored := io.load(path)).kind
+    stored = io.load(path)
+    try:
+        found = potential_class(stored.kind)
+    except ModelFileError as error:
+        raise ModelFileError(f"{path}: {error}") from None
+    return found._restore(stored, path)
+
+
+def potential_class(kind: str) -> type[Potential]:
+    """The class whose files are of a kind.
+
+    Raises
+    ------
+    ModelFileError
+        If none is known.
+
+    Examples
+    --------
+    >>> potential_class("polynomial potential").__name__
+    'PolynomialPotential'
+    """
     if kind in HOMES:
         import_module(HOMES[kind])
     if kind not in _CLASSES:
         known = ", ".join(repr(name) for name in sorted({*HOMES, *_CLASSES}))
         other = "pass another file, or import the module that defines this kind"
         raise ModelFileError(
-            f"{path}: expected the file of a potential ({known}), this one is of kind {kind!r}; "
+            f"expected the file of a potential ({known}), this one is of kind {kind!r}; "
             f"{'read it with etn.network.load' if kind in KINDS else other}"
         )
-    return _CLASSES[kind]._restore(stored, path)
+    return _CLASSES[kind]
 
 
 def no_response(pairs: Pairs) -> Response:

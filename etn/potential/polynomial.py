@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from etn.potential.features.pairs import Pairs
 from etn.potential.response import Response, respond, vacuum_energies
 from etn.potential.uncertainty import Uncertainty
 from etn.stored import conform
+
+if TYPE_CHECKING:
+    from etn.nn.potential import AtomicModel
 
 
 class PolynomialPotential(Potential):
@@ -114,6 +117,15 @@ class PolynomialPotential(Potential):
             uncertainty=uncertainty,
             floor=floor,
         )
+
+    def module(self, **options: Any) -> AtomicModel:
+        """The potential without its baseline as a torch module, see :mod:`etn.nn.polynomial`.
+
+        Differentiable in its cores and radial channels; on any device that torch has.
+        """
+        from etn.nn.polynomial import to_module
+
+        return to_module(self, **options)
 
     def initial_chain(self, *, seed: int) -> Chain:
         """Random chain of two sites, from which a fit grows."""

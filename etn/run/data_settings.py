@@ -26,7 +26,7 @@ from etn.run.sizes import default_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["DataSettings"]
+__all__ = ["DataSettings", "absolute"]
 
 WEIGHT_LIMIT = 1e9  # squares of labels times weights stay far from the largest numbers
 R_MAX_LIMIT = 20.0  # Å; beyond, a sum over neighbours is not a model of short-ranged bonding
@@ -214,13 +214,13 @@ class DataSettings(Options):
         >>> FitSettings(train="etn:Mo").resolved() == FitSettings(train="etn:Mo")
         True
         """
-        changes: dict[str, Any] = {"train": tuple(_absolute(path) for path in self.train)}
+        changes: dict[str, Any] = {"train": tuple(absolute(path) for path in self.train)}
         if self.test is not None:
-            changes["test"] = tuple(_absolute(path) for path in self.test)
+            changes["test"] = tuple(absolute(path) for path in self.test)
         if isinstance(self.valid, str):
-            changes["valid"] = _absolute(self.valid)
+            changes["valid"] = absolute(self.valid)
         if self.e0_path is not None:
-            changes["e0"] = _absolute(self.e0_path)
+            changes["e0"] = absolute(self.e0_path)
         # A copy keeps which settings were given, and so what a size is free to choose.
         return self.model_copy(update=changes)
 
@@ -259,5 +259,6 @@ class DataSettings(Options):
         raise NotImplementedError
 
 
-def _absolute(path: str) -> str:
+def absolute(path: str) -> str:
+    """The path of a file in any working folder; the name of an embedded set as it is."""
     return path if path.startswith(PREFIX) else os.path.abspath(os.path.expanduser(path))

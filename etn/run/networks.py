@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, model_validator
 
+from etn.data.dataset import Dataset
 from etn.errors import SettingsError
 from etn.nn.ictp import ICTP, Products, SharingName, Variant
+from etn.nn.polynomial import from_module, to_module
+from etn.nn.potential import DTYPES, NeuralPotential
 from etn.nn.radial import CutoffName, RadialName
 from etn.nn.tdn import TDN, ForcesName
 from etn.nn.tensornet import TensorNet
+from etn.nn.trainer import TrainingReport
 from etn.o3.cartesian.rank2 import Group
+from etn.potential.base import load
+from etn.potential.baseline import Baseline
+from etn.potential.fitting.calibration import with_uncertainty
+from etn.potential.polynomial import PolynomialPotential
 from etn.run import parsing
 from etn.run.options import option
 from etn.run.sizes import default_of
 from etn.run.training import TrainingSettings
 
-__all__ = ["KINDS", "ICTPSettings", "TDNSettings", "TensorNetSettings", "training_settings"]
+__all__ = [
+    "KINDS",
+    "ICTPSettings",
+    "PolynomialSettings",
+    "TDNSettings",
+    "TensorNetSettings",
+    "training_settings",
+]
 
 Sizes = Mapping[str, Mapping[str, Any]]
 
@@ -191,10 +207,69 @@ class TDNSettings(TrainingSettings):
     }
 
 
+class PolynomialSettings(TrainingSettings):
+    """Everything that can be set when gradients polish a fitted polynomial potential.
+
+    All cores and the radial channels move together, in float64, by small steps; radius, baseline
+    and the end of the data stay those of the fit.  The result is a polynomial potential again.
+
+    Raises
+    ------
+    SettingsError
+        If a name is unknown or a value out of range; the message names all of them.
+
+    Examples
+    --------
+    >>> PolynomialSettings(train="etn:Mo", from_="model.etn").learning_rate
+    0.0001
+    """
+
+    network: Literal["polynomial"] = option("polynomial", "Architecture.", form="polynomial")
+    from_: Annotated[str, BeforeValidator(parsing.to_file)] = option(
+        ..., "Model file of the polynomial potential to begin with.", form="FILE", min_length=1
+    )
+    dtype: Literal["float32", "float64"] = option(
+        "float64", "Precision of the training.", form="float32|float64"
+    )
+    learning_rate: float = option(1e-4, "Largest learning rate.", gt=0, le=10)
+
+    FILES = ("below", "from_")
+
+    @model_validator(mode="after")
+    def _check_below(self) -> Self:
+        if self.below is not None:
+            raise ValueError("below: a polynomial potential is polished by itself, got a file")
+        return self
+
+    def make(self, data: Dataset, baseline: Baseline) -> NeuralPotential:
+        """The potential as a network, with the baseline of its own."""
+        potential = self._fitted()
+        return NeuralPotential(to_module(potential, DTYPES[self.dtype]), potential.baseline)
+
+    def run(self, model: NeuralPotential, train: Dataset, **options: Any) -> TrainingReport:
+        """Polish it, and give it the error bars of its new cores."""
+        report = super().run(model, train, **options)
+        polished = from_module(report.model, self._fitted())
+        known = with_uncertainty(
+            polished, train, valid=options.get("valid"), weights=self.weights()
+        )
+        return replace(report, model=known)
+
+    def _fitted(self) -> PolynomialPotential:
+        potential = load(self.from_)
+        if not isinstance(potential, PolynomialPotential) or potential.chain is None:
+            raise SettingsError(
+                f"from_: expected the file of a fitted polynomial potential, {self.from_} holds "
+                f"{potential!r}"
+            )
+        return potential
+
+
 KINDS: dict[str, type[TrainingSettings]] = {
     "tensornet": TensorNetSettings,
     "ictp": ICTPSettings,
     "tdn": TDNSettings,
+    "polynomial": PolynomialSettings,
 }
 """Settings of the training of each network, by its name."""
 

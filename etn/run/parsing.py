@@ -25,6 +25,11 @@ def to_optional(value: Any) -> Any:
     return None if isinstance(value, str) and value.lower() in ("none", "null", "") else value
 
 
+def to_file(value: Any) -> Any:
+    """One path, or "none"."""
+    return os.fspath(value) if isinstance(value, os.PathLike) else to_optional(value)
+
+
 def to_paths(value: Any) -> tuple[str, ...] | None:
     """Read a path or a list of them."""
     if (value := to_optional(value)) is None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, get_args
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BeforeValidator, model_validator
 
@@ -14,9 +14,10 @@ from etn.nn.potential import NeuralPotential
 from etn.nn.recipe import OptimizerName, Recipe, ScheduleName
 from etn.nn.start import untrained
 from etn.nn.trainer import Epoch, Progress, TrainingReport, train
+from etn.potential.base import load
 from etn.potential.baseline import Baseline
 from etn.run import parsing
-from etn.run.data_settings import DataSettings
+from etn.run.data_settings import DataSettings, absolute
 from etn.run.options import option
 from etn.run.record import Record
 from etn.run.sizes import default_of
@@ -36,6 +37,8 @@ class TrainingSettings(DataSettings):
         "trains on all and keeps the last.",
         form="FRACTION|FILE",
     )
+    SIZES: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
     size: Literal["small", "medium", "large"] = option(
         "small", "What the settings of the network are unless they are given.",
         form="small|medium|large",
@@ -100,10 +103,19 @@ class TrainingSettings(DataSettings):
         ge=0,
         allow_inf_nan=False,
     )
+    below: Annotated[str | None, BeforeValidator(parsing.to_file)] = option(
+        None,
+        "Model file of a potential, such as that of a fit, that stands below the network, which "
+        "then learns what it leaves.",
+        form="FILE",
+    )
     device: str = option("cpu", "Device of torch to train on.", form="cpu|cuda")
 
     NETWORK: ClassVar[tuple[str, ...]] = ()
     """Settings that are arguments of the network."""
+
+    FILES: ClassVar[tuple[str, ...]] = ("below",)
+    """Settings that name a model file."""
 
     @model_validator(mode="after")
     def _build_recipe(self) -> Self:
@@ -131,16 +143,8 @@ class TrainingSettings(DataSettings):
         return train, held_out
 
     def start(self, data: Dataset, baseline: Baseline) -> NeuralPotential:
-        """An untrained potential with the scales of the data."""
-        potential = untrained(
-            self.network,  # type: ignore[attr-defined]
-            data,
-            r_max=self.r_max,
-            settings={name: getattr(self, name) for name in self.NETWORK},
-            baseline=baseline,
-            dtype=self.dtype,
-            seed=self.seed,
-        )
+        """What training starts from, on the device that it is trained on."""
+        potential = self.make(data, baseline)
         try:
             potential.model.to(self.device)
         except (RuntimeError, AssertionError) as error:
@@ -149,6 +153,25 @@ class TrainingSettings(DataSettings):
                 "choose cpu"
             ) from None
         return potential
+
+    def make(self, data: Dataset, baseline: Baseline) -> NeuralPotential:
+        """An untrained potential with the scales of the data."""
+        return untrained(
+            self.network,  # type: ignore[attr-defined]
+            data,
+            r_max=self.r_max,
+            settings={name: getattr(self, name) for name in self.NETWORK},
+            baseline=baseline,
+            below=None if self.below is None else load(self.below),
+            dtype=self.dtype,
+            seed=self.seed,
+        )
+
+    def resolved(self) -> Self:
+        """The same settings with absolute paths, which hold in any working folder."""
+        own = super().resolved()
+        changes = {name: absolute(path) for name in self.FILES if (path := getattr(self, name))}
+        return own.model_copy(update=changes)
 
     def sized_for(self, train: Dataset) -> tuple[Self, str]:
         """These settings, and what they are up against."""

@@ -79,7 +79,7 @@ class TestTDNOfRotations(OfRotations):
 @pytest.mark.parametrize("name", ["tensornet", "ictp", "tdn"])
 def test_below_the_data_functions_rest_and_nuclei_repel(name, potential, rng):
     start = potential(name, rng, elements=("Mo",), zbl=True)
-    inner = Inner(("Mo",), start.r_max, *np.array([1.9, 1.8, 0.5]).reshape(3, 1, 1))
+    inner = Inner(("Mo",), start.r_max, *np.array([1.9, 1.8, 1e9]).reshape(3, 1, 1))
     model = AtomicModel(start.network, inner)
     resting = NeuralPotential(model, Baseline({"Mo": 0.0}, zbl=True))
 

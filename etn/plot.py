@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from etn.data.dataset import Dataset
     from etn.data.metrics import Prediction
-    from etn.nn.trainer import TrainingReport
+    from etn.nn.progress import TrainingReport
 
 __all__ = ["convergence", "parity", "spectra", "training"]
 

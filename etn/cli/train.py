@@ -16,7 +16,7 @@ from etn.cli.group import Speaking
 from etn.cli.options import INTERRUPTED, Debug
 
 if TYPE_CHECKING:
-    from etn.nn.trainer import Epoch, Progress
+    from etn.nn.progress import Epoch, Progress
     from etn.run.plan import Plan
 
 __all__ = ["NETWORKS", "Networks", "networks"]
@@ -214,7 +214,7 @@ class _Display:
 
     def announce(self, plan: Plan) -> None:
         """Say what is about to be trained."""
-        from etn.nn.trainer import HEAD
+        from etn.nn.progress import HEAD
 
         self._lines.describe(plan)
         self._lines.print("")
@@ -225,7 +225,7 @@ class _Display:
     def __call__(self, epoch: Epoch, progress: Callable[[], Progress]) -> None:
         """Print the line of an epoch."""
         from etn.cli.display import duration
-        from etn.nn.trainer import line
+        from etn.nn.progress import line
 
         self._done += 1
         now = time.perf_counter()

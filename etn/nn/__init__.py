@@ -18,11 +18,12 @@ from etn.nn.graph import Batch, Edges, Graph  # noqa: E402
 from etn.nn.ictp import ICTP  # noqa: E402
 from etn.nn.network import Network  # noqa: E402
 from etn.nn.potential import AtomicModel, NeuralPotential, Outcome  # noqa: E402
+from etn.nn.progress import Epoch, Progress, TrainingReport  # noqa: E402
 from etn.nn.recipe import Recipe  # noqa: E402
 from etn.nn.start import untrained  # noqa: E402
 from etn.nn.tdn import TDN  # noqa: E402
 from etn.nn.tensornet import TensorNet  # noqa: E402
-from etn.nn.trainer import Epoch, Progress, TrainingReport, train  # noqa: E402
+from etn.nn.trainer import train  # noqa: E402
 
 __all__ = [
     "ICTP",

@@ -114,7 +114,8 @@ class PolynomialNetwork(Network):
         eye = torch.eye(len(self.elements), dtype=self.table.dtype, device=self.table.device)
         start = {SCALAR: eye[:, None, graph.element]}
         site = self._features(graph)
-        chain = Chain([self._core(k, kind) for k in range(len(self.cores))])
+        cores = enumerate(self.legs)
+        chain = Chain([Core.trusted(legs, {**self.blocks(k)}, kind) for k, legs in cores])
         values: torch.Tensor = left_values(chain, start, [site] * len(chain))[-1][SCALAR][0, 0]
         return values.reshape(n)
 
@@ -146,9 +147,9 @@ class PolynomialNetwork(Network):
         inside = torch.clamp(1.0 - r / self.r_max, min=0.0) ** 3
         return inside[:, None] * (torch.stack(polynomials[: self.n_max], -1) @ self.table)
 
-    def _core(self, k: int, kind: Kind) -> Core:
-        blocks = dict(zip(self.paths[k], self.cores[k], strict=True))  # type: ignore[call-overload]
-        return Core.trusted(self.legs[k], blocks, kind)
+    def blocks(self, k: int) -> dict[Path, nn.Parameter]:
+        """The weights of a core by their paths."""
+        return dict(zip(self.paths[k], self.cores[k].parameters(), strict=True))
 
     def describe(self) -> dict[str, str]:
         """Facts about the network."""
@@ -184,7 +185,7 @@ def to_module(potential: PolynomialPotential, dtype: torch.dtype = torch.float64
         for weight, matrix in zip(network.channels, matrices, strict=True):
             weight.copy_(torch.as_tensor(np.asarray(matrix)))
         for k, core in enumerate(chain):
-            for path, weight in zip(network.paths[k], network.cores[k], strict=True):  # type: ignore[call-overload]
+            for path, weight in network.blocks(k).items():
                 weight.copy_(torch.as_tensor(np.asarray(core.blocks[path])))
     return AtomicModel(network, basis.inner, floor=potential.floor, dtype=dtype)
 
@@ -211,11 +212,10 @@ def from_module(potential: NeuralPotential, like: PolynomialPotential) -> Polyno
     if not isinstance(network, PolynomialNetwork):
         raise SettingsError(f"expected the network of a polynomial potential, got {network.NAME}")
     cores = [
-        Core(legs, {path: weight.detach().double().cpu().numpy() for path, weight in
-                    zip(paths, weights, strict=True)})
-        for legs, paths, weights in zip(network.legs, network.paths, network.cores, strict=True)
-    ]  # fmt: skip
-    channels = Channels(tuple(w.detach().double().cpu().numpy() for w in network.channels))
+        Core(legs, {path: _array(weight) for path, weight in network.blocks(k).items()})
+        for k, legs in enumerate(network.legs)
+    ]
+    channels = Channels(tuple(map(_array, network.channels)))
     basis = replace(like.basis, channels=channels)
     rest = potential.model.rest
     return like.with_chain(Chain(cores), basis=basis, floor=None if rest is None else rest.floor)
@@ -223,6 +223,10 @@ def from_module(potential: NeuralPotential, like: PolynomialPotential) -> Polyno
 
 def _shape(legs: tuple[Irreps, Irreps, Irreps], path: Path) -> tuple[int, ...]:
     return tuple(leg.count(ir) for leg, ir in zip(legs, path, strict=True))
+
+
+def _array(weight: torch.Tensor) -> np.ndarray:
+    return weight.detach().double().cpu().numpy()
 
 
 def _kind_of(tensor: torch.Tensor) -> Kind:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
@@ -13,10 +13,10 @@ from etn.errors import SettingsError
 from etn.nn.ictp import ICTP, Products, SharingName, Variant
 from etn.nn.polynomial import from_module, to_module
 from etn.nn.potential import DTYPES, NeuralPotential
+from etn.nn.progress import TrainingReport
 from etn.nn.radial import CutoffName, RadialName
 from etn.nn.tdn import TDN, ForcesName
 from etn.nn.tensornet import TensorNet
-from etn.nn.trainer import TrainingReport
 from etn.o3.cartesian.rank2 import Group
 from etn.potential.base import load
 from etn.potential.baseline import Baseline
@@ -24,6 +24,7 @@ from etn.potential.fitting.calibration import with_uncertainty
 from etn.potential.polynomial import PolynomialPotential
 from etn.run import parsing
 from etn.run.options import option
+from etn.run.record import Record
 from etn.run.sizes import default_of
 from etn.run.training import TrainingSettings
 
@@ -246,13 +247,20 @@ class PolynomialSettings(TrainingSettings):
         potential = self._fitted()
         return NeuralPotential(to_module(potential, DTYPES[self.dtype]), potential.baseline)
 
-    def run(self, model: NeuralPotential, train: Dataset, **options: Any) -> TrainingReport:
+    def run(
+        self,
+        model: NeuralPotential,
+        train: Dataset,
+        *,
+        valid: Dataset | None,
+        record: Record,
+        callbacks: Sequence[Any] = (),
+    ) -> TrainingReport:
         """Polish it, and give it the error bars of its new cores."""
-        report = super().run(model, train, **options)
+        report = super().run(model, train, valid=valid, record=record, callbacks=callbacks)
+        assert isinstance(report.model, NeuralPotential)
         polished = from_module(report.model, self._fitted())
-        known = with_uncertainty(
-            polished, train, valid=options.get("valid"), weights=self.weights()
-        )
+        known = with_uncertainty(polished, train, valid=valid, weights=self.weights())
         return replace(report, model=known)
 
     def _fitted(self) -> PolynomialPotential:

@@ -10,10 +10,11 @@ from pydantic import BeforeValidator, model_validator
 from etn.data.dataset import Dataset
 from etn.data.weights import count_rows
 from etn.errors import SettingsError
+from etn.nn import trainer
 from etn.nn.potential import NeuralPotential
+from etn.nn.progress import Epoch, Progress, TrainingReport
 from etn.nn.recipe import OptimizerName, Recipe, ScheduleName
 from etn.nn.start import untrained
-from etn.nn.trainer import Epoch, Progress, TrainingReport, train
 from etn.potential.base import load
 from etn.potential.baseline import Baseline
 from etn.run import parsing
@@ -186,7 +187,7 @@ class TrainingSettings(DataSettings):
     def run(
         self,
         model: NeuralPotential,
-        train_set: Dataset,
+        train: Dataset,
         *,
         valid: Dataset | None,
         record: Record,
@@ -198,9 +199,9 @@ class TrainingSettings(DataSettings):
             record.open()
             progress().save(record.path, note=record.note)
 
-        return train(
+        return trainer.train(
             model,
-            train_set,
+            train,
             valid=valid,
             recipe=self.recipe(),
             callbacks=[keep, *callbacks],

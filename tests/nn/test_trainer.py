@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from etn.errors import DataError, DivergedError, ModelFileError, RunFolderError
+from etn.errors import DataError, DivergedError, RunFolderError
+from etn.nn.progress import HEAD, Progress, line
 from etn.nn.recipe import Recipe
 from etn.nn.start import untrained
-from etn.nn.trainer import HEAD, Progress, line, train
+from etn.nn.trainer import train
 from etn.potential import Dataset, Weights
 
 DATA = Dataset.read("etn:Mo/train", index="::20")
@@ -115,11 +116,3 @@ def test_labels_are_demanded(start):
     data = Dataset([replace(DATA[0], forces=None), *DATA[1:3]])
     with pytest.raises(DataError, match="training set: 1 of 3 frames have no forces"):
         train(start, data)
-
-
-def test_damaged_progress_is_refused(tmp_path):
-    from etn import io
-
-    io.save(tmp_path / "p.etn", kind="training", header={"epochs": 3}, arrays={})
-    with pytest.raises(ModelFileError, match=r"p\.etn"):
-        Progress.load(tmp_path / "p.etn")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -19,16 +20,18 @@ from torch import nn
 from torch.nn.functional import silu
 
 from etn.errors import SettingsError
-from etn.nn.graph import Edges, Graph
+from etn.nn.graph import Graph
 from etn.nn.network import Network
 from etn.nn.radial import CutoffName, RadialName, cutoff, radial_basis
 from etn.o3.cartesian.rank2 import Group, unpack
 
 __all__ = ["TensorNet"]
 
-# Coordinates of the parts I, A and S, and their number.
-PARTS = (slice(0, 1), slice(1, 4), slice(4, 9))
-SIZES = (1, 3, 5)
+Parts: TypeAlias = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Coordinates (atoms, 1, F), (atoms, 3, F) and (atoms, 5, F) of the parts of F matrices."""
+
+# Numbers of coordinates of I, A and S, and how they change with the sign of the vector.
+SIZES, SIGNS = [1, 3, 5], (1, -1, 1)
 # Columns: the nine matrices of unit coordinates, flat.
 _UNITS = np.asarray(unpack(np.eye(9))).reshape(9, 9).T.copy()
 
@@ -119,24 +122,20 @@ class TensorNet(Network):
             nn.Linear(channels, channels // 2), nn.SiLU(), nn.Linear(channels // 2, 1)
         )
 
-    def tensors(self, graph: Graph) -> torch.Tensor:
-        """The matrices of every atom after the last interaction, (atoms, 9, channels)."""
-        values = self.radial(graph.distance)
-        ends = self.cutoff(graph.distance, self.r_max)[:, None]
-        # What an atom tells itself, at distance zero.
-        zero = graph.distance.new_zeros(1)
-        own, own_end = self.radial(zero), self.cutoff(zero, self.r_max)[:, None]
-        edges = graph.edges()
-        radial = torch.cat([values, own]), torch.cat([ends, own_end])
-        X = self.embedding(graph.element, edges, *radial)
+    def tensors(self, graph: Graph) -> Parts:
+        """The matrices of every atom after the last interaction, by parts."""
+        # The last row is what an atom tells itself, at distance zero.
+        distance = torch.cat([graph.distance, graph.distance.new_zeros(1)])
+        radial, ends = self.radial(distance), self.cutoff(distance, self.r_max)[:, None]
+        X: Parts = self.embedding(graph, radial, ends)
         for interaction in self.interactions:
-            X = interaction(X, edges, *radial, 1.0 + 0.1 * graph.charge)
+            X = interaction(X, graph, radial, ends)
         return X
 
     def forward(self, graph: Graph) -> torch.Tensor:
         """The answer of every atom, (atoms,)."""
-        X = self.tensors(graph)
-        x = silu(self.mix(self.norm(part_norms(X).flatten(1))))
+        norms = torch.cat([(part * part).sum(1) for part in self.tensors(graph)], 1)
+        x = silu(self.mix(self.norm(norms)))
         return self.readout(x)[:, 0]
 
     def describe(self) -> dict[str, str]:
@@ -163,35 +162,41 @@ class Embedding(nn.Module):
         super().__init__()
         self.elements = nn.Embedding(rows, channels)
         self.pair = nn.Linear(2 * channels, channels)
-        self.distance = nn.ModuleList(nn.Linear(n_max, channels) for _ in PARTS)
-        self.parts = nn.ModuleList(nn.Linear(channels, channels, bias=False) for _ in PARTS)
+        self.distance = nn.ModuleList(nn.Linear(n_max, channels) for _ in SIZES)
+        self.parts = nn.ModuleList(nn.Linear(channels, channels, bias=False) for _ in SIZES)
         self.norm = nn.LayerNorm(channels)
         self.gate = nn.ModuleList(
             [nn.Linear(channels, 2 * channels), nn.Linear(2 * channels, 3 * channels)]
         )
 
-    def forward(
-        self, element: torch.Tensor, edges: Edges, radial: torch.Tensor, ends: torch.Tensor
-    ) -> torch.Tensor:
-        """Matrices (atoms, 9, channels)."""
-        z = self.elements(element)
-        # The linear map of two elements side by side is a sum, formed of nodes instead of edges.
+    def forward(self, graph: Graph, radial: torch.Tensor, ends: torch.Tensor) -> Parts:
+        """Matrices of the atoms, by parts."""
+        z = self.elements(graph.element)
+        # The linear map of two elements side by side is a sum, formed of nodes instead of pairs.
         one, two = self.pair.weight.chunk(2, dim=1)
-        as_center = z @ one.T + self.pair.bias
-        as_neighbor = z @ two.T
-        pair = as_center[edges.center] + as_neighbor[edges.neighbor]
-        weights = torch.stack([layer(radial) for layer in self.distance], 1) * ends[:, None]
-        own, weights = weights[-1], weights[:-1]
-        weights = torch.cat([weights, weights]) * pair[:, None]
-        X = pair.new_zeros((len(element), 9, pair.shape[1]))
-        X = X.index_add(0, edges.center, _spread(weights) * shapes(edges.direction)[:, :, None])
-        lone = math.sqrt(3.0) * own[0] * (as_center + as_neighbor)
-        X = torch.cat([X[:, :1] + lone[:, None], X[:, 1:]], 1)
-        gates = self.norm((X * X).sum(1))
+        as_center, as_neighbor = z @ one.T + self.pair.bias, z @ two.T
+        first, second = graph.first, graph.second
+        told = [
+            (as_center.index_select(0, i) + as_neighbor.index_select(0, j))[:, None]
+            for i, j in ((first, second), (second, first))
+        ]
+        found: list[torch.Tensor] = []
+        # Turned round, a pair has the opposite vector, and else the same.
+        for layer, shape, sign in zip(self.distance, shapes(graph.direction), SIGNS, strict=True):
+            weights = (layer(radial) * ends)[:, None]
+            value = weights[:-1] * shape[:, :, None]
+            part = value.new_zeros((graph.n_atoms, *value.shape[1:]))
+            part = part.index_add(0, first, value * told[0])
+            part = part.index_add(0, second, value * told[1], alpha=sign)
+            if not found:
+                part = part + math.sqrt(3.0) * weights[-1] * (as_center + as_neighbor)[:, None]
+            found.append(part)
+        gates = self.norm(norm((found[0], found[1], found[2]))[:, 0])
         for layer in self.gate:
             gates = silu(layer(gates))
-        gates = gates.unflatten(1, (3, -1))
-        return mix_parts(X, self.parts) * _spread(gates)
+        pieces = zip(self.parts, found, gates.chunk(3, dim=1), strict=True)
+        scalar, vector, tensor = (mix(part) * gate[:, None] for mix, part, gate in pieces)
+        return scalar, vector, tensor
 
 
 class Interaction(nn.Module):
@@ -210,50 +215,46 @@ class Interaction(nn.Module):
             nn.Linear(*sizes)
             for sizes in ((n_max, channels), (channels, 2 * channels), (2 * channels, 3 * channels))
         )
-        self.before = nn.ModuleList(nn.Linear(channels, channels, bias=False) for _ in PARTS)
-        self.after = nn.ModuleList(nn.Linear(channels, channels, bias=False) for _ in PARTS)
+        self.before = nn.ModuleList(nn.Linear(channels, channels, bias=False) for _ in SIZES)
+        self.after = nn.ModuleList(nn.Linear(channels, channels, bias=False) for _ in SIZES)
 
-    def forward(
-        self,
-        X: torch.Tensor,
-        edges: Edges,
-        radial: torch.Tensor,
-        ends: torch.Tensor,
-        charge: torch.Tensor,
-    ) -> torch.Tensor:
-        """Matrices (atoms, 9, channels) after the interaction."""
+    def forward(self, X: Parts, graph: Graph, radial: torch.Tensor, ends: torch.Tensor) -> Parts:
+        """Matrices of the atoms after the interaction, by parts."""
         weights = radial
         for layer in self.distance:
             weights = silu(layer(weights))
-        weights = (weights * ends).unflatten(1, (3, -1))
-        own, weights = weights[-1:], weights[:-1]
-        X = X / (norm(X) + 1.0)
-        Y = mix_parts(X, self.before)
-        spread = _spread(torch.cat([weights, weights]))
-        M = Y * _spread(own)
-        M = M.index_add(0, edges.center, spread * Y[edges.neighbor])
-        factor = charge[:, None, None]
-        C = factor * self._product(Y, M)
-        change = mix_parts(C / (norm(C) + 1.0), self.after)
+        X = scaled(X, 1.0 / (norm(X) + 1.0))
+        Y = mixed(X, self.before)
+        heard = []
+        for part, weight in zip(Y, (weights * ends)[:, None].chunk(3, dim=2), strict=True):
+            pairs, total = weight[:-1], part * weight[-1:]
+            for i, j in ((graph.first, graph.second), (graph.second, graph.first)):
+                total = total.index_add(0, i, pairs * part.index_select(0, j))
+            heard.append(total)
+        factor = (1.0 + 0.1 * graph.charge)[:, None, None]
+        y, m = matrices(Y), matrices((heard[0], heard[1], heard[2]))
+        C = 2.0 * multiply(y, m) if self.group == "SO(3)" else multiply(y, m) + multiply(m, y)
+        product = scaled(parts_of(C), factor)
+        change = mixed(scaled(product, 1.0 / (norm(product) + 1.0)), self.after)
         D = matrices(change)
-        return X + change + factor * coordinates(multiply(D, D))
-
-    def _product(self, Y: torch.Tensor, M: torch.Tensor) -> torch.Tensor:
-        y, m = matrices(Y), matrices(M)
-        if self.group == "SO(3)":
-            return coordinates(2.0 * multiply(y, m))
-        return coordinates(multiply(y, m) + multiply(m, y))
+        square = parts_of(multiply(D, D))
+        scalar, vector, tensor = (
+            x + dx + factor * dd for x, dx, dd in zip(X, change, square, strict=True)
+        )
+        return scalar, vector, tensor
 
 
-def matrices(X: torch.Tensor) -> torch.Tensor:
-    """3x3 matrices (atoms, 3, 3, channels) of coordinates (atoms, 9, channels)."""
-    return torch.matmul(_to_matrices(X), X).unflatten(1, (3, 3))
+def matrices(X: Parts) -> torch.Tensor:
+    """3x3 matrices (atoms, 3, 3, channels)."""
+    flat = torch.cat(X, 1)
+    return torch.matmul(_to_matrices(flat), flat).unflatten(1, (3, 3))
 
 
-def coordinates(M: torch.Tensor) -> torch.Tensor:
-    """Coordinates (atoms, 9, channels) of 3x3 matrices (atoms, 3, 3, channels)."""
+def parts_of(M: torch.Tensor) -> Parts:
+    """The parts of 3x3 matrices (atoms, 3, 3, channels)."""
     flat = M.flatten(1, 2)
-    return torch.matmul(_to_matrices(flat).T, flat)
+    scalar, vector, tensor = torch.matmul(_to_matrices(flat).T, flat).split(SIZES, dim=1)
+    return scalar, vector, tensor
 
 
 def multiply(X: torch.Tensor, Y: torch.Tensor) -> torch.Tensor:
@@ -261,40 +262,36 @@ def multiply(X: torch.Tensor, Y: torch.Tensor) -> torch.Tensor:
     return (X[:, :, :, None] * Y[:, None]).sum(2)
 
 
-def norm(X: torch.Tensor) -> torch.Tensor:
-    """Square norms (atoms, 1, channels) of matrices in coordinates."""
-    return (X * X).sum(1, keepdim=True)
+def norm(X: Parts) -> torch.Tensor:
+    """Square norms (atoms, 1, channels)."""
+    scalar, vector, tensor = ((part * part).sum(1, keepdim=True) for part in X)
+    return scalar + vector + tensor
 
 
-def part_norms(X: torch.Tensor) -> torch.Tensor:
-    """Square norms of the parts, (atoms, 3, channels)."""
-    squares = X * X
-    return torch.stack([squares[:, part].sum(1) for part in PARTS], 1)
-
-
-def mix_parts(X: torch.Tensor, layers: nn.ModuleList) -> torch.Tensor:
+def mixed(X: Parts, layers: nn.ModuleList) -> Parts:
     """Channels mixed by one linear map for each part."""
-    return torch.cat([layer(X[:, part]) for layer, part in zip(layers, PARTS, strict=True)], 1)
+    scalar, vector, tensor = (layer(part) for layer, part in zip(layers, X, strict=True))
+    return scalar, vector, tensor
 
 
-def shapes(direction: torch.Tensor) -> torch.Tensor:
-    """Coordinates (edges, 9) of 1, the cross product with a unit vector, and its quadrupole."""
+def scaled(X: Parts, factor: torch.Tensor) -> Parts:
+    """Matrices times numbers (atoms, 1, channels)."""
+    return X[0] * factor, X[1] * factor, X[2] * factor
+
+
+def shapes(direction: torch.Tensor) -> Parts:
+    """Coordinates of 1, the cross product with a unit vector, and its quadrupole.
+
+    (pairs, 1), (pairs, 3) and (pairs, 5).
+    """
     x, y, z = direction.unbind(-1)
     root2, root3 = math.sqrt(2.0), math.sqrt(3.0)
-    parts = (
-        torch.full_like(x, root3),
-        -root2 * y, -root2 * z, -root2 * x,
+    vector = torch.stack([-root2 * y, -root2 * z, -root2 * x], -1)
+    quadrupole = (
         root2 * x * y, root2 * y * z, (2 * z * z - x * x - y * y) / (root2 * root3),
         root2 * x * z, (x * x - y * y) / root2,
     )  # fmt: skip
-    return torch.stack(parts, -1)
-
-
-def _spread(weights: torch.Tensor) -> torch.Tensor:
-    """One number for each coordinate from one for each part: (..., 3, F) to (..., 9, F)."""
-    one, three, five = weights.unbind(-2)
-    parts = zip((one, three, five), SIZES, strict=True)
-    return torch.cat([part[..., None, :].expand(*part.shape[:-1], n, -1) for part, n in parts], -2)
+    return torch.full_like(x, root3)[:, None], vector, torch.stack(quadrupole, -1)
 
 
 def _to_matrices(like: torch.Tensor) -> torch.Tensor:

@@ -36,6 +36,7 @@ DEPENDS: dict[str, tuple[str, ...]] = {
     "message_passing": _POTENTIALS,
     "nve": (*_FITS, "etn/interfaces/ase.py"),
     "products": _PRODUCTS,
+    "refinement": _FITS,
     "scaling": ("etn/backend.py", "etn/o3", "etn/tensor", "etn/network"),
     "short_range": (*_FITS, "etn/interfaces/ase.py"),
     "sizes": _FITS,

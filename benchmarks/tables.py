@@ -26,6 +26,7 @@ from typing import Any, cast
 
 import message_passing
 import prose
+import refinement
 import sizes
 from common import RESULTS, shared_data
 from published import PUBLISHED
@@ -40,6 +41,8 @@ COMMANDS = {
     "fit-Si": "fit.py Si",
     "fit-Si-large": "fit.py Si --name Si-large -- --size large",
     "nve": "fit.py Cu --keep runs && nve.py runs/Cu/model.etn",
+    "short_range": "fit.py Mo Si Cu NbMoTaW --keep runs && short_range.py runs/Mo/model.etn "
+    "runs/Si/model.etn runs/Cu/model.etn runs/NbMoTaW/model.etn",
     "fit-Cu": "fit.py Cu",
     "fit-NbMoTaW": "fit.py NbMoTaW",
     "fit-NbMoTaW-full": "fit.py NbMoTaW-full",
@@ -47,6 +50,7 @@ COMMANDS = {
     "fit-ethanol": "fit.py ethanol",
     "fit-aspirin": "fit.py aspirin",
     "sizes": "sizes.py",
+    "refinement": "refinement.py",
     "learning-Mo": "learning.py --data Mo --frames 24 48 97 -1",
     "elements": "OMP_NUM_THREADS=1 elements.py",
     "core_update": "core_update.py",
@@ -115,6 +119,25 @@ def products(mode: str, operand: str, names: Mapping[str, str]) -> Callable[[Res
     return render
 
 
+def short_range(result: Result) -> str:
+    """What potentials do where their data end."""
+    head = ["potential", "pairs that attract", "squeezed packings", "misplaced atoms", "simulation"]
+    lines = [row(head), "|---" * len(head) + "|"]
+    for name, each in result["models"].items():
+        cells = [name, f"{each['pairs with a well']} of {len(each['dimers'])}"]
+        for kind, tried in (("packings", result["packings"]), ("interstitials", None)):
+            found = each[kind]
+            cells.append(
+                f"{found['fused']} of {tried or found['tried']} fuse, {found['closeness']:.2f}"
+            )
+        heat = each["heat"]
+        end = "survives" if heat["survived"] else "ends"
+        kelvin = f"{round(heat['kelvin'], -2):.0f}"
+        cells.append(f"{heat['steps']} steps at {kelvin} K: {end}, {heat['closeness']:.2f}")
+        lines.append(row(cells))
+    return "\n".join(lines)
+
+
 def row(cells: Iterable[str]) -> str:
     return "|" + "".join(f" {cell} |" if cell else " |" for cell in cells)
 
@@ -142,7 +165,9 @@ TABLES = {
     "products": Table(("products",), prose.factors),
     "message_passing-gain": Table(("message_passing", "message_passing-energy-300"), prose.gain),
     "sizes": Table(("sizes",), lambda result: sizes.table(result["fits"])),
+    "refinement": Table(("refinement",), refinement.table),
     "message_passing": Table(("message_passing",), message_passing.table),
+    "short_range": Table(("short_range",), short_range),
     "products-uvu": Table(("products",), products("uvu", "one channel", _ONE)),
     "products-uuu": Table(("products",), products("uuu", "as many", _MANY)),
 }

@@ -26,9 +26,9 @@ from etn.nn.graph import Graph
 from etn.nn.network import Network
 from etn.nn.potential import AtomicModel, NeuralPotential
 from etn.o3 import Irrep, Irreps, spherical_harmonics
+from etn.potential import PolynomialPotential
 from etn.potential.features.channels import Channels, natural
 from etn.potential.features.radial import Radial
-from etn.potential.polynomial import PolynomialPotential
 from etn.tensor import Core
 from etn.tensor.core import allowed_paths
 

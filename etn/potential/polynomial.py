@@ -119,10 +119,7 @@ class PolynomialPotential(Potential):
         )
 
     def module(self, **options: Any) -> AtomicModel:
-        """The potential without its baseline as a torch module, see :mod:`etn.nn.polynomial`.
-
-        Differentiable in its cores and radial channels; on any device that torch has.
-        """
+        """The potential without its baseline in torch, see :mod:`etn.nn.polynomial`."""
         from etn.nn.polynomial import to_module
 
         return to_module(self, **options)

@@ -107,6 +107,19 @@ class Batch(NamedTuple):
         """The same on another device."""
         return Batch(*(tensor.to(device, non_blocking=True) for tensor in self))
 
+    def lengths(self) -> torch.Tensor:
+        """Lengths of the vectors, (pairs,)."""
+        lengths: torch.Tensor = torch.linalg.vector_norm(self.vector, dim=1)
+        return lengths
+
+    def graph(self, distance: torch.Tensor | None = None) -> Graph:
+        """What a network reads, with the lengths of the vectors or other distances."""
+        lengths = self.lengths()
+        return Graph(
+            self.first, self.second, lengths if distance is None else distance,
+            self.vector / lengths[:, None], self.element, self.charge[self.frame],
+        )  # fmt: skip
+
     def forces(self, gradient: torch.Tensor) -> torch.Tensor:
         """Forces (atoms, 3) from the gradient (pairs, 3) of the energy."""
         forces = gradient.new_zeros((self.n_atoms, 3))

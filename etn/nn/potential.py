@@ -23,7 +23,7 @@ from torch import nn
 from etn.errors import SettingsError
 from etn.nn.bounded import Bounded
 from etn.nn.bounds import InnerEnd, Rest
-from etn.nn.graph import Batch, Graph
+from etn.nn.graph import Batch
 from etn.nn.network import Network, network_class
 from etn.nn.radial import polynomial_cutoff
 from etn.potential.base import Arrays, Potential, potential_class
@@ -103,7 +103,8 @@ class AtomicModel(nn.Module):
     def answers(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Energies of the atoms and, of a network that predicts them, forces."""
         known = batch if self.end is None else self.end.acquainted(batch)
-        graph = self._graph(known)
+        end = self.end
+        graph = known.graph(None if end is None else end.rest(known, known.lengths()))
         n, last = batch.n_atoms, len(self.scale)
         lone = torch.arange(last, device=graph.element.device)
         extended = graph._replace(
@@ -120,17 +121,8 @@ class AtomicModel(nn.Module):
         if self.rest is not None:
             energies = self.rest(energies, graph.element)
         if self.end is not None:
-            energies = self.end.blend(energies, batch, _lengths(batch.vector))
+            energies = self.end.blend(energies, batch, batch.lengths())
         return energies, None if forces is None else scale[:, None] * forces[:n]
-
-    def _graph(self, batch: Batch) -> Graph:
-        distance = _lengths(batch.vector)
-        direction = batch.vector / distance[:, None]
-        if self.end is not None:
-            distance = self.end.rest(batch, distance)
-        return Graph(
-            batch.first, batch.second, distance, direction, batch.element, batch.charge[batch.frame]
-        )
 
     def outcome(self, batch: Batch, *, training: bool = False) -> Outcome:
         """Energies, forces and strain derivatives; with a graph of their own in training."""
@@ -160,11 +152,6 @@ def within(pairs: Pairs, r_max: float) -> Pairs:
         vector=pairs.vector[near],
         distance=pairs.distance[near],
     )
-
-
-def _lengths(vectors: torch.Tensor) -> torch.Tensor:
-    lengths: torch.Tensor = torch.linalg.vector_norm(vectors, dim=1)
-    return lengths
 
 
 class NeuralPotential(Potential):

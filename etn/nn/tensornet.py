@@ -132,11 +132,15 @@ class TensorNet(Network):
             X = interaction(X, graph, radial, ends)
         return X
 
+    def features(self, graph: Graph) -> tuple[Parts, torch.Tensor]:
+        """The last matrices, and invariants (atoms, channels) of them."""
+        X = self.tensors(graph)
+        norms = torch.cat([(part * part).sum(1) for part in X], 1)
+        return X, silu(self.mix(self.norm(norms)))
+
     def forward(self, graph: Graph) -> torch.Tensor:
         """The answer of every atom, (atoms,)."""
-        norms = torch.cat([(part * part).sum(1) for part in self.tensors(graph)], 1)
-        x = silu(self.mix(self.norm(norms)))
-        return self.readout(x)[:, 0]
+        return self.readout(self.features(graph)[1])[:, 0]
 
     def describe(self) -> dict[str, str]:
         """Facts about the network."""

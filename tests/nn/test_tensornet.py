@@ -101,7 +101,7 @@ def test_it_is_that_of_torchmd_net(group):
                                 vector=batch.vector[:0]))  # fmt: skip
     assert lone.abs().max() == 0  # alone, every atom has nothing beyond its E0
     vector = batch.vector.requires_grad_(True)
-    energy = network(model._graph(batch)).sum()
+    energy = network(batch.graph()).sum()
     (gradient,) = torch.autograd.grad(energy, vector)
     expected, forces = theirs(
         torch.as_tensor(atoms.numbers), torch.as_tensor(atoms.positions),

@@ -52,6 +52,10 @@ class DivergedError(EtnError, ValueError):
     """A training whose loss is no number any more."""
 
 
+class LostProcessError(EtnError, ValueError):
+    """A training of several processes, one of which has ended."""
+
+
 class ExtrapolationError(EtnError, ValueError):
     """A structure too far from the training data for the potential to be relied on."""
 

@@ -145,6 +145,7 @@ def _train(
 ) -> None:
     from pathlib import Path
 
+    from etn.nn.parallel import launched
     from etn.run.folder import run_fit
     from etn.run.networks import KINDS
     from etn.run.options import overlay
@@ -164,6 +165,7 @@ def _train(
         given = {key: stored[key] for key in ("train", "from_") if key in stored} | given
     chosen = kind(**{**given, "network": name}) if "train" in given or not resume else None
     earlier = modified(folder / CHECKPOINT)
+    quiet = quiet or not launched().leads
     display = None if quiet else _Display()
     try:
         with display or contextlib.nullcontext():

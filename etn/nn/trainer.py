@@ -12,6 +12,7 @@ import torch
 
 from etn.data.dataset import Dataset
 from etn.errors import DivergedError, RunFolderError
+from etn.nn.parallel import Processes
 from etn.nn.potential import NeuralPotential, Outcome
 from etn.nn.progress import Epoch, Progress, TrainingReport
 from etn.nn.recipe import Recipe
@@ -32,7 +33,7 @@ def train(
     callbacks: Sequence[Callable[[Epoch, Callable[[], Progress]], None]] = (),
     resume: Progress | None = None,
 ) -> TrainingReport:
-    """Train the network of a potential.
+    """Train the network of a potential, also in several processes, see :mod:`etn.nn.parallel`.
 
     The potential that is given keeps its weights; :func:`~etn.nn.start.untrained` makes one that
     begins with the scale and the means of the data.
@@ -97,7 +98,7 @@ class _Training:
         recipe: Recipe,
         resume: Progress | None,
     ) -> None:
-        self.recipe = recipe
+        self.recipe, self.processes = recipe, Processes.now()
         self.potential = potential.with_model(copy.deepcopy(potential.model))
         self.model = self.potential.model.train()
         self.samples = Samples.of(data, self.potential, recipe.weights)
@@ -115,14 +116,12 @@ class _Training:
         self, callbacks: Sequence[Callable[[Epoch, Callable[[], Progress]], None]]
     ) -> TrainingReport:
         began = time.perf_counter() - sum(epoch.seconds for epoch in self.epochs)
-        reason = self._reason(time.perf_counter() - began)
-        while not reason:
+        while not (reason := self._reason(time.perf_counter() - began)):
             epoch = self._epoch()
             self.epochs.append(epoch)
             self._judge(epoch)
-            for callback in callbacks:
+            for callback in callbacks if self.processes.leads else ():
                 callback(epoch, self.progress)
-            reason = self._reason(time.perf_counter() - began)
         self.averaged.load_state_dict(_tensors(self.best))
         model = self.potential.with_model(copy.deepcopy(self.averaged))
         return TrainingReport(model, tuple(self.epochs), reason, self._best_epoch())
@@ -167,32 +166,49 @@ class _Training:
         device = self.model.scale.device
         tally, rate = _Tally(recipe), 0.0
         self.model.train()
-        for k, joined in enumerate(self.samples.batches(recipe.batch_size, order.tolist())):
-            sample = joined.to(device)
+        for k in range(self.per_epoch):
+            first = k * recipe.batch_size
+            numbers = order[first : first + recipe.batch_size].tolist()
             step = (number - 1) * self.per_epoch + k
             rate = recipe.rate(step, steps=self.per_epoch * recipe.max_epochs, factor=self.factor)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            loss = tally.add(sample, self.model.outcome(sample.batch, training=True))
-            if not math.isfinite(loss.item()):
-                first = k * recipe.batch_size
-                self._stop_at(number, order[first : first + recipe.batch_size])
             self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss = self._descend(numbers, tally)
+            if not math.isfinite(loss):
+                self._stop_at(number, numbers)
             if recipe.clip:
                 torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip)
             self.optimizer.step()
             self._average(step)
+        tally.add_up(self.processes, device)
         measured = tally
         if self.valid is not None:
             measured = _Tally(recipe)
-            for joined in self.valid.batches(VALID_BATCH * recipe.batch_size):
+            own = self.processes.share(range(len(self.valid)))
+            for joined in self.valid.batches(VALID_BATCH * recipe.batch_size, own):
                 sample = joined.to(device)
                 measured.add(sample, self.averaged.outcome(sample.batch))
+            measured.add_up(self.processes, device)
         return Epoch(
             number, rate, tally.loss, None if self.valid is None else measured.loss,
             measured.energy, measured.forces, time.perf_counter() - began,
         )  # fmt: skip
+
+    def _descend(self, numbers: Sequence[int], tally: _Tally) -> float:
+        """The gradients of the loss of a batch, of which every process forms its share."""
+        own, device = self.processes.share(numbers), self.model.scale.device
+        loss = torch.zeros((), device=device)
+        if own:
+            sample = Sample.join([self.samples.items[k] for k in own]).to(device)
+            outcome = self.model.outcome(sample.batch, training=True)
+            part = tally.add(sample, outcome)
+            part = part * (1.0 / sum(3 * self.samples.frames[k].n_atoms for k in numbers))
+            loss = part.detach()
+            if torch.isfinite(loss):
+                part.backward()
+        self.processes.add_gradients(self.model.parameters())
+        return float(self.processes.add_up(loss))
 
     def _average(self, step: int) -> None:
         """Move the average towards the weights; the first steps count fully."""
@@ -219,7 +235,7 @@ class _Training:
     def _reason(self, seconds: float) -> str:
         """Why to end; empty if not."""
         recipe, done = self.recipe, len(self.epochs)
-        best = self._best_epoch()
+        seconds, best = self.processes.from_first(seconds), self._best_epoch()
         if done >= recipe.max_epochs:
             return f"done: {done} epochs"
         if recipe.patience and done - best >= recipe.patience:
@@ -228,7 +244,7 @@ class _Training:
             return f"done: {recipe.max_hours:g} hours, {done} epochs"
         return ""
 
-    def _stop_at(self, epoch: int, numbers: np.ndarray) -> None:
+    def _stop_at(self, epoch: int, numbers: Sequence[int]) -> None:
         names = ", ".join(self.samples.frames[k].title for k in numbers)
         raise DivergedError(
             f"epoch {epoch}: the loss of a batch is no number ({names}); look at these frames, or "
@@ -246,13 +262,12 @@ class _Tally:
         self._energy, self._forces = [0.0, 0.0], [0.0, 0.0]
 
     def add(self, sample: Sample, outcome: Outcome) -> torch.Tensor:
-        """The loss of a batch; what is said of errors is added to the sums."""
+        """The sum of the losses of a batch; it is added up, and what is said of errors."""
         batch, goal = sample
         errors = goal.errors(outcome, batch)
-        components = 3 * batch.n_atoms
-        loss = self._recipe.loss(goal.residuals(errors)) / components
-        self._loss += loss.item() * components
-        self._components += components
+        loss = self._recipe.loss(goal.residuals(errors))
+        self._loss += loss.item()
+        self._components += 3 * batch.n_atoms
         sizes = torch.bincount(batch.frame, minlength=batch.n_frames)
         for sums, error, weight in (
             (self._energy, (errors.energy / sizes)[:, None], goal.energy_weight),
@@ -262,6 +277,12 @@ class _Tally:
             sums[0] += float((known * known).sum())
             sums[1] += known.numel()
         return loss
+
+    def add_up(self, processes: Processes, device: torch.device) -> None:
+        """Make the sums those over all processes."""
+        sums = [self._loss, self._components, *self._energy, *self._forces]
+        told = processes.add_up(torch.tensor(sums, dtype=torch.float64, device=device)).tolist()
+        (self._loss, self._components), self._energy, self._forces = told[:2], told[2:4], told[4:]
 
     @property
     def loss(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, model_validator
@@ -253,6 +254,10 @@ class DataSettings(Options):
     ) -> Any:
         """Fit or train it on the record of a run folder, and return the report."""
         raise NotImplementedError
+
+    def session(self) -> AbstractContextManager[bool]:
+        """What a run happens within; says whether this process is the one that writes."""
+        return nullcontext(True)
 
     def figure(self, report: Any) -> Figure:
         """The course of the fit or training."""

@@ -151,9 +151,12 @@ def run_fit(
     if announce is not None:
         announce(plan)
     clock.lap("read")
-    report = settings.run(
-        plan.model, plan.train, valid=plan.valid, record=record, callbacks=callbacks
-    )
+    with settings.session() as writes:
+        report = settings.run(
+            plan.model, plan.train, valid=plan.valid, record=record, callbacks=callbacks
+        )
+    if not writes:
+        return RunResult(out, report.model, report)
     clock.lap("fit")
     model = report.model
     predictions = {name: model.predict(dataset) for name, dataset in plan.evaluated.items()}

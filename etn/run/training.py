@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BeforeValidator, model_validator
@@ -11,6 +12,7 @@ from etn.data.dataset import Dataset
 from etn.data.weights import count_rows
 from etn.errors import SettingsError
 from etn.nn import trainer
+from etn.nn.parallel import session
 from etn.nn.potential import NeuralPotential
 from etn.nn.progress import Epoch, Progress, TrainingReport
 from etn.nn.recipe import OptimizerName, Recipe, ScheduleName
@@ -207,6 +209,12 @@ class TrainingSettings(DataSettings):
             callbacks=[keep, *callbacks],
             resume=Progress.load(record.path) if record.has_state else None,
         )
+
+    @contextmanager
+    def session(self) -> Iterator[bool]:
+        """Join the other processes of the training, if torchrun has started any."""
+        with session(self.device) as processes:
+            yield processes.leads
 
     def figure(self, report: TrainingReport) -> Figure:
         """The course of a training."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from etn import io
 from etn.potential.base import Potential
 from etn.stored import conform, unpacking
 
-__all__ = ["HEAD", "Epoch", "Progress", "TrainingReport", "line"]
+__all__ = ["HEAD", "Epoch", "Progress", "TrainingReport", "line", "table"]
 
 KIND = "training"
 
@@ -154,6 +154,21 @@ class TrainingReport:
         step = max(1, len(self.epochs) // 40)
         shown = [e for e in self.epochs if e.number % step == 0 or e is self.epochs[-1]]
         return "\n".join([HEAD, *map(line, shown), self.reason])
+
+
+def table(epochs: Sequence[Epoch]) -> str:
+    """Epochs as comma-separated values, with the units in the head.
+
+    Examples
+    --------
+    >>> print(table([Epoch(1, 1e-3, 2.0, None, 0.5, 0.25, 12.0)]))
+    epoch,rate,loss,valid_loss,energy_rmse_eV_per_atom,forces_rmse_eV_per_A,seconds
+    1,0.001,2.0,,0.5,0.25,12.0
+    <BLANKLINE>
+    """
+    head = "epoch,rate,loss,valid_loss,energy_rmse_eV_per_atom,forces_rmse_eV_per_A,seconds"
+    lines = [",".join("" if v is None else repr(v) for v in asdict(e).values()) for e in epochs]
+    return "\n".join([head, *lines, ""])
 
 
 HEAD = f"{'epoch':>6}{'rate':>10}{'loss':>11}{'valid':>11}{'E meV/at.':>11}{'F eV/Å':>9}{'s':>8}"

@@ -16,6 +16,7 @@ from etn.run.options import Options
 __all__ = [
     "CHECKPOINT",
     "CONVERGENCE",
+    "EPOCHS",
     "ERRORS",
     "MODEL",
     "OUTPUTS",
@@ -28,6 +29,7 @@ __all__ = [
 
 MODEL, SETTINGS, REPORT, ERRORS = "model.etn", "settings.yaml", "report.json", "errors.txt"
 PARITY, CONVERGENCE, CHECKPOINT = "parity.png", "convergence.png", "checkpoint.etn"
+EPOCHS = "epochs.csv"  # of a training, a line for each epoch as it ends
 OUTPUTS = (MODEL, SETTINGS, REPORT, ERRORS, PARITY, CONVERGENCE)
 REPLACED = "replaced-run"
 # Half-written files of a process that was killed, by the name that io.atomic_path gives them.
@@ -104,7 +106,7 @@ class Record:
             for name in OUTPUTS:
                 if (self.out / name).exists():
                     (self.out / name).replace(self.out / REPLACED / name)
-        for name in (CHECKPOINT, *OUTPUTS):
+        for name in (CHECKPOINT, EPOCHS, *OUTPUTS):
             (self.out / name).unlink(missing_ok=True)
         write_atomic(self.out / SETTINGS, self.settings.dump())
 

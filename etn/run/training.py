@@ -11,10 +11,11 @@ from pydantic import BeforeValidator, model_validator
 from etn.data.dataset import Dataset
 from etn.data.weights import count_rows
 from etn.errors import SettingsError
+from etn.io import write_atomic
 from etn.nn import trainer
 from etn.nn.parallel import session
 from etn.nn.potential import NeuralPotential
-from etn.nn.progress import Epoch, Progress, TrainingReport
+from etn.nn.progress import Epoch, Progress, TrainingReport, table
 from etn.nn.recipe import OptimizerName, Recipe, ScheduleName
 from etn.nn.start import untrained
 from etn.potential.base import load
@@ -22,7 +23,7 @@ from etn.potential.baseline import Baseline
 from etn.run import parsing
 from etn.run.data_settings import DataSettings, absolute
 from etn.run.options import option
-from etn.run.record import Record
+from etn.run.record import EPOCHS, Record
 from etn.run.sizes import default_of
 
 if TYPE_CHECKING:
@@ -199,7 +200,10 @@ class TrainingSettings(DataSettings):
 
         def keep(epoch: Epoch, progress: Callable[[], Progress]) -> None:
             record.open()
-            progress().save(record.path, note=record.note)
+            now = progress()
+            now.save(record.path, note=record.note)
+            # Anew each time: a run that was killed between two files has no line twice.
+            write_atomic(record.out / EPOCHS, table(now.epochs))
 
         return trainer.train(
             model,

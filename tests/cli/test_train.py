@@ -6,7 +6,7 @@ import pytest
 
 from etn.cli.train import NETWORKS
 from etn.run.networks import KINDS
-from etn.run.record import OUTPUTS
+from etn.run.record import EPOCHS, OUTPUTS
 
 TINY = ("--channels", "4", "--layers", "1", "--n-max", "5", "--r-max", "3.6", "--max-epochs", "2")
 
@@ -21,7 +21,7 @@ def test_a_training_writes_a_run_folder_and_tells_about_it(data, tmp_path, invok
         "train", "tensornet", data / "train.xyz", "--test", data / "test.xyz", "--out", out, *TINY
     )
     assert done.exit_code == 0, done.output
-    assert sorted(path.name for path in out.iterdir()) == sorted(OUTPUTS)
+    assert sorted(path.name for path in out.iterdir()) == sorted([*OUTPUTS, EPOCHS])
     for text in ("TensorNet, 4 channels", "epoch", "done: 2 epochs", "etn info", "valid"):
         assert text in done.output
     again = invoke("train", "tensornet", "--resume", "--out", out)

@@ -12,7 +12,7 @@ from etn.errors import RunFolderError, SettingsError
 from etn.potential import Dataset, load
 from etn.run.folder import run_fit
 from etn.run.networks import TensorNetSettings
-from etn.run.record import CHECKPOINT, OUTPUTS
+from etn.run.record import CHECKPOINT, EPOCHS, OUTPUTS
 
 TINY = MappingProxyType({"channels": 4, "layers": 1, "n_max": 6, "r_max": 3.6, "max_epochs": 4})
 
@@ -34,7 +34,9 @@ def stop_after(number):
 
 def test_a_run_folder_with_all_files(settings, tmp_path, mo_data):
     result = run_fit(settings, tmp_path / "run")
-    assert sorted(p.name for p in result.out.iterdir()) == sorted(OUTPUTS)
+    assert sorted(p.name for p in result.out.iterdir()) == sorted([*OUTPUTS, EPOCHS])
+    lines = (result.out / EPOCHS).read_text().splitlines()
+    assert [line.partition(",")[0] for line in lines] == ["epoch", "1", "2", "3", "4"]
     report = json.loads((result.out / "report.json").read_text())
     assert len(report["fit"]["epochs"]) == 4
     assert report["epoch"] == result.report.best

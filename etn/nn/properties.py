@@ -21,7 +21,7 @@ from torch import nn
 
 from etn.errors import SettingsError
 from etn.nn.graph import Batch
-from etn.nn.tensornet import TensorNet, matrices
+from etn.nn.tensornet import TensorNet, Units
 
 __all__ = ["PropertyKind", "TensorProperty"]
 
@@ -60,7 +60,7 @@ class TensorProperty(nn.Module):
         super().__init__()
         if kind not in ("vector", "tensor"):
             raise SettingsError(f"kind: expected vector or tensor, got {kind!r}")
-        self.network, self.kind = network, kind
+        self.network, self.kind, self.units = network, kind, Units()
         channels = network.mix.out_features
         self.gate = nn.Linear(channels, channels)
         self.trace = nn.Linear(channels, 1) if kind == "tensor" else None
@@ -78,6 +78,6 @@ class TensorProperty(nn.Module):
             own = self.trace(x) * (1.0 / math.sqrt(3.0))
             shape = (tensor * gates).sum(2)
             parts = own[:, :, None], shape.new_zeros((len(shape), 3, 1)), shape[:, :, None]
-            atoms = matrices(parts)[..., 0]
+            atoms = self.units.matrices(parts)[..., 0]
         zero = atoms.new_zeros((batch.n_frames, *atoms.shape[1:]))
         return zero.index_add(0, batch.frame, atoms)

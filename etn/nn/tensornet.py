@@ -32,8 +32,6 @@ Parts: TypeAlias = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 # Numbers of coordinates of I, A and S, and how they change with the sign of the vector.
 SIZES, SIGNS = [1, 3, 5], (1, -1, 1)
-# Columns: the nine matrices of unit coordinates, flat.
-_UNITS = np.asarray(unpack(np.eye(9))).reshape(9, 9).T.copy()
 
 
 class TensorNet(Network):
@@ -214,7 +212,7 @@ class Interaction(nn.Module):
 
     def __init__(self, n_max: int, channels: int, group: Group) -> None:
         super().__init__()
-        self.group = group
+        self.group, self.units = group, Units()
         self.distance = nn.ModuleList(
             nn.Linear(*sizes)
             for sizes in ((n_max, channels), (channels, 2 * channels), (2 * channels, 3 * channels))
@@ -236,29 +234,36 @@ class Interaction(nn.Module):
                 total = total.index_add(0, i, pairs * part.index_select(0, j))
             heard.append(total)
         factor = (1.0 + 0.1 * graph.charge)[:, None, None]
+        matrices, parts = self.units.matrices, self.units.parts
         y, m = matrices(Y), matrices((heard[0], heard[1], heard[2]))
         C = 2.0 * multiply(y, m) if self.group == "SO(3)" else multiply(y, m) + multiply(m, y)
-        product = scaled(parts_of(C), factor)
+        product = scaled(parts(C), factor)
         change = mixed(scaled(product, 1.0 / (norm(product) + 1.0)), self.after)
         D = matrices(change)
-        square = parts_of(multiply(D, D))
+        square = parts(multiply(D, D))
         scalar, vector, tensor = (
             x + dx + factor * dd for x, dx, dd in zip(X, change, square, strict=True)
         )
         return scalar, vector, tensor
 
 
-def matrices(X: Parts) -> torch.Tensor:
-    """3x3 matrices (atoms, 3, 3, channels)."""
-    flat = torch.cat(X, 1)
-    return torch.matmul(_to_matrices(flat), flat).unflatten(1, (3, 3))
+class Units(nn.Module):
+    """The matrices of unit coordinates: from coordinates to matrices, and back."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.units: torch.Tensor
+        units = np.asarray(unpack(np.eye(9))).reshape(9, 9).T.copy()
+        self.register_buffer("units", torch.as_tensor(units), persistent=False)
 
-def parts_of(M: torch.Tensor) -> Parts:
-    """The parts of 3x3 matrices (atoms, 3, 3, channels)."""
-    flat = M.flatten(1, 2)
-    scalar, vector, tensor = torch.matmul(_to_matrices(flat).T, flat).split(SIZES, dim=1)
-    return scalar, vector, tensor
+    def matrices(self, X: Parts) -> torch.Tensor:
+        """3x3 matrices (atoms, 3, 3, channels)."""
+        return torch.matmul(self.units, torch.cat(X, 1)).unflatten(1, (3, 3))
+
+    def parts(self, M: torch.Tensor) -> Parts:
+        """The parts of 3x3 matrices (atoms, 3, 3, channels)."""
+        scalar, vector, tensor = torch.matmul(self.units.T, M.flatten(1, 2)).split(SIZES, dim=1)
+        return scalar, vector, tensor
 
 
 def multiply(X: torch.Tensor, Y: torch.Tensor) -> torch.Tensor:
@@ -296,8 +301,3 @@ def shapes(direction: torch.Tensor) -> Parts:
         root2 * x * z, (x * x - y * y) / root2,
     )  # fmt: skip
     return torch.full_like(x, root3)[:, None], vector, torch.stack(quadrupole, -1)
-
-
-def _to_matrices(like: torch.Tensor) -> torch.Tensor:
-    """The 9 unit coordinates as columns of flat matrices."""
-    return torch.as_tensor(_UNITS, dtype=like.dtype, device=like.device)

@@ -12,7 +12,7 @@ from etn.data.frame import Frame
 from etn.errors import SettingsError
 from etn.nn.graph import Batch
 from etn.nn.potential import AtomicModel
-from etn.nn.tensornet import SIZES, TensorNet, matrices, multiply, norm, parts_of, shapes
+from etn.nn.tensornet import SIZES, TensorNet, Units, multiply, norm, shapes
 from etn.o3.cartesian import rank2
 from etn.potential.features.pairs import Pairs
 
@@ -32,12 +32,13 @@ def test_matrices_are_those_of_rank2(rng):
     parts = rank2.embed(r)
     expected = rank2.pack(parts.scalar + parts.vector + parts.tensor)
     np.testing.assert_allclose(torch.cat(shapes(torch.as_tensor(r)), 1), expected, atol=1e-15)
+    units = Units()
     flat = [torch.as_tensor(rng.normal(size=(4, 9, 5))) for _ in range(2)]
     X, Y = (tuple(x.split(SIZES, dim=1)) for x in flat)
-    np.testing.assert_allclose(torch.cat(parts_of(matrices(X)), 1), flat[0], atol=1e-14)
+    np.testing.assert_allclose(torch.cat(units.parts(units.matrices(X)), 1), flat[0], atol=1e-14)
     one, two = (M.permute(0, 2, 1).numpy() for M in flat)
-    x, y = matrices(X), matrices(Y)
-    found = torch.cat(parts_of(multiply(x, y) + multiply(y, x)), 1)
+    x, y = units.matrices(X), units.matrices(Y)
+    found = torch.cat(units.parts(multiply(x, y) + multiply(y, x)), 1)
     np.testing.assert_allclose(found.permute(0, 2, 1), rank2.packed_product(one, two), atol=1e-13)
     squares = rank2.squared_norms(rank2.unpack(one))
     np.testing.assert_allclose(norm(X)[:, 0], squares.sum(-1), atol=1e-13)

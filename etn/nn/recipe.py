@@ -55,6 +55,9 @@ class Recipe:
         Epochs without a lower validation loss after which training ends; zero: never.
     max_hours : float
         Wall time after which it ends, at the end of an epoch; zero: never.
+    compiled : bool
+        Compile the steps, see :mod:`etn.nn.compiled`: minutes before the first one, and a third
+        of the time for each.
     seed : int
         Of the order of the frames.
 
@@ -85,6 +88,7 @@ class Recipe:
     huber: float = 0.0
     patience: int = 0
     max_hours: float = 0.0
+    compiled: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:

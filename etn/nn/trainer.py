@@ -12,6 +12,8 @@ import torch
 
 from etn.data.dataset import Dataset
 from etn.errors import DivergedError, RunFolderError
+from etn.nn.compiled import CompiledLoss, compiled_outcome
+from etn.nn.graph import Batch
 from etn.nn.parallel import Processes
 from etn.nn.potential import NeuralPotential, Outcome
 from etn.nn.progress import Epoch, Progress, TrainingReport
@@ -105,6 +107,11 @@ class _Training:
         self.valid = None if valid is None else Samples.of(valid, self.potential, recipe.weights)
         self.averaged = copy.deepcopy(self.model)
         self.optimizer = recipe.make_optimizer(self.model.parameters())
+        self.compiled: CompiledLoss | None = None
+        self.judge: Callable[[Batch], Outcome] = self.averaged.outcome
+        if recipe.compiled:
+            self.compiled = CompiledLoss(self.model, recipe)
+            self.judge = compiled_outcome(self.averaged)
         self.best = _state(self.averaged)
         self.epochs: list[Epoch] = []
         self.factor = 1.0
@@ -188,7 +195,7 @@ class _Training:
             own = self.processes.share(range(len(self.valid)))
             for joined in self.valid.batches(VALID_BATCH * recipe.batch_size, own):
                 sample = joined.to(device)
-                measured.add(sample, self.averaged.outcome(sample.batch))
+                measured.add(sample, self.judge(sample.batch))
             measured.add_up(self.processes, device)
         return Epoch(
             number, rate, tally.loss, None if self.valid is None else measured.loss,
@@ -199,11 +206,13 @@ class _Training:
         """The gradients of the loss of a batch, of which every process forms its share."""
         own, device = self.processes.share(numbers), self.model.scale.device
         loss = torch.zeros((), device=device)
-        if own:
-            sample = Sample.join([self.samples.items[k] for k in own]).to(device)
-            outcome = self.model.outcome(sample.batch, training=True)
-            part = tally.add(sample, outcome)
-            part = part * (1.0 / sum(3 * self.samples.frames[k].n_atoms for k in numbers))
+        scale = 1.0 / sum(3 * self.samples.frames[k].n_atoms for k in numbers)
+        sample = Sample.join([self.samples.items[k] for k in own]).to(device) if own else None
+        if sample is not None and self.compiled is not None:
+            loss, outcome = self.compiled(*sample, scale)
+            tally.add(sample, outcome)
+        elif sample is not None:
+            part = tally.add(sample, self.model.outcome(sample.batch, training=True)) * scale
             loss = part.detach()
             if torch.isfinite(loss):
                 part.backward()

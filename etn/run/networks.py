@@ -98,6 +98,8 @@ class ICTPSettings(TrainingSettings):
     """
 
     network: Literal["ictp"] = option("ictp", "Architecture.", form="ictp")
+    # Its weights are of unit size, as those of products are, and move by larger steps.
+    learning_rate: float = option(1e-2, "Largest learning rate.", gt=0, le=10)
     channels: int = option(default_of(ICTP, "channels"), "Of every irrep.", ge=1, le=4096)
     l_max: int = option(
         default_of(ICTP, "l_max"),

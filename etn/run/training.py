@@ -113,6 +113,11 @@ class TrainingSettings(DataSettings):
         "then learns what it leaves.",
         form="FILE",
     )
+    compiled: bool = option(
+        default_of(Recipe, "compiled"),
+        "Compile the steps of the training: minutes before the first one, then a third of the "
+        "time.",
+    )
     device: str = option("cpu", "Device of torch to train on.", form="cpu|cuda")
 
     NETWORK: ClassVar[tuple[str, ...]] = ()

@@ -24,16 +24,15 @@ from etn.errors import SettingsError
 from etn.nn.graph import Edges, Graph
 from etn.nn.layers import RadialWeights, equivariant_linear, scatter_sum
 from etn.nn.network import Network
+from etn.nn.product_basis import WeightedProducts
 from etn.nn.radial import CutoffName, RadialName, radial_basis
 from etn.o3 import Irreps, spherical_harmonics
 from etn.product import (
     CartesianProduct,
     DecomposedProduct,
     SphericalProduct,
-    SymmetricProduct,
     TensorProduct,
 )
-from etn.product.symmetric_powers import symmetric_multiplicities
 
 __all__ = ["ICTP", "Products", "SharingName", "Variant"]
 
@@ -223,16 +222,7 @@ class Interaction(nn.Module):
         factors = Irreps([(width, term.ir) for term in summed])
         self.summed = equivariant_linear(summed, factors)
         reached = Irreps([(width, term.ir) for term in out])
-        self.products = [
-            SymmetricProduct(factors, nu, reached, reduced=reduced)
-            for nu in range(1, order + 1)
-            if _reaches(factors, nu, reached)
-        ]
-        self.of_element = nn.ParameterList(
-            nn.Parameter(torch.randn(n_elements, p.weight_numel, dtype=torch.float64))
-            for p in self.products
-        )
-        self.reached = reached
+        self.products = WeightedProducts(factors, reached, order, n_elements, reduced=reduced)
         self.mixed = equivariant_linear(reached, out)
         self.kept = nn.Parameter(
             torch.randn(n_elements, *_kept_shape(told, out), dtype=torch.float64)
@@ -254,13 +244,9 @@ class Interaction(nn.Module):
         weights = self.weights(radial)
         messages = self.message(self.told(h)[edges.neighbor], y, torch.cat([weights, weights]))
         A = self.summed(scatter_sum(messages, edges.center, len(h)) * self.scale)
-        total = None
-        for product, table in zip(self.products, self.of_element, strict=True):
-            w = table[element] * (1.0 / math.sqrt(product.irreps_basis.num_irreps))
-            value = _arranged(product, product(A, w), self.reached)
-            total = value if total is None else total + value
-        assert total is not None
-        return self.mixed(total) + self._kept(h, element)
+        products = self.products(A, element)
+        mixed: torch.Tensor = self.mixed(products)
+        return mixed + self._kept(h, element)
 
     def _kept(self, h: torch.Tensor, element: torch.Tensor) -> torch.Tensor:
         """What an atom keeps of what it was, by a linear map of its element."""
@@ -306,25 +292,6 @@ def _product(
     if products == "spherical":
         return SphericalProduct(one, two, out, **options)
     raise SettingsError(f"products: expected cartesian, spherical or cp, got {products!r}")
-
-
-def _reaches(factors: Irreps, order: int, wanted: Irreps) -> bool:
-    """Whether products of so many factors have any of the wanted irreps."""
-    single = Irreps([(1, term.ir) for term in factors])
-    known = symmetric_multiplicities(single, order)
-    return any(term.ir in known for term in wanted)
-
-
-def _arranged(product: SymmetricProduct, value: torch.Tensor, wanted: Irreps) -> torch.Tensor:
-    """The outputs of a product in the order of the wanted irreps, zeros where it has none."""
-    width = wanted[0].mul
-    dims = [term.ir.dim for term in product.irreps_out]
-    parts = value.unflatten(-1, (-1, width)).split(dims, dim=-2)
-    there = {term.ir: part for term, part in zip(product.irreps_out, parts, strict=True)}
-    found = [
-        there.get(term.ir, value.new_zeros((len(value), term.ir.dim, width))) for term in wanted
-    ]
-    return torch.cat(found, -2).flatten(-2)
 
 
 def _find(irreps: Irreps, ir: Any) -> int | None:

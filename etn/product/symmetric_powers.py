@@ -24,6 +24,7 @@ __all__ = [
     "Coupled",
     "Degree",
     "copies",
+    "coupling_matrix",
     "evaluate",
     "polynomial_basis",
     "symmetric_multiplicities",
@@ -205,7 +206,7 @@ def _next(
             n = parent.shape[-3]
             if one.parents != tuple(range(n)):
                 parent = parent[..., list(one.parents), :, :]
-            coupling = like(_coupling(one.parent.l, irreps[one.term].ir.l, ir.l), x)
+            coupling = like(coupling_matrix(one.parent.l, irreps[one.term].ir.l, ir.l), x)
             outer = parent[..., :, None, :] * x[..., None, :, :]
             size = (*outer.shape[:-3], outer.shape[-3] * outer.shape[-2], outer.shape[-1])
             pieces.append(coupling @ outer.reshape(size))
@@ -214,7 +215,7 @@ def _next(
 
 
 @cache
-def _coupling(l1: int, l2: int, l3: int) -> FloatArray:
+def coupling_matrix(l1: int, l2: int, l3: int) -> FloatArray:
     """Isometric coupling as a matrix (2 l3 + 1, (2 l1 + 1)(2 l2 + 1))."""
     tensor = clebsch_gordan(l1, l2, l3)
     return frozen(np.moveaxis(tensor, -1, 0).reshape(2 * l3 + 1, -1))

@@ -34,6 +34,9 @@ class Network(nn.Module, ABC):
     :class:`~etn.nn.potential.NeuralPotential` adds units, baseline, forces and stress, the trainer
     fits it, and files, command and calculators know it by its name.
 
+    Weights and constants are float64 when they are made, so that no precision rounds them twice;
+    what holds the network gives it the precision that it computes in.
+
     The answer of an atom must be a function of the vectors to its neighbours within a fixed number
     of steps of ``r_max``, invariant under rotation and reflection, and continuous as neighbours
     come and go at ``r_max``.  What an atom without neighbours answers is subtracted afterwards.

@@ -48,7 +48,7 @@ class TensorProperty(nn.Module):
     >>> from etn.data import Dataset
     >>> from etn.potential import Pairs
     >>> frames = Dataset.read("etn:Mo/test")[:2]
-    >>> batch = Batch.of(Pairs.find(frames, ("Mo",), 4.0), dtype=torch.float32)
+    >>> batch = Batch.of(Pairs.find(frames, ("Mo",), 4.0))
     >>> network = TensorNet(("Mo",), 4.0, channels=4, layers=1)
     >>> TensorProperty(network, "vector")(batch).shape
     torch.Size([2, 3])
@@ -64,6 +64,7 @@ class TensorProperty(nn.Module):
         channels = network.mix.out_features
         self.gate = nn.Linear(channels, channels)
         self.trace = nn.Linear(channels, 1) if kind == "tensor" else None
+        self.to(network.mix.weight.dtype)
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """The property of every frame, (frames, 3) or (frames, 3, 3)."""

@@ -142,6 +142,7 @@ class TDN(Network):
         self.has_forces = forces == "direct"
         self.pull = Attention(self.irreps, self.product, sizes, heads) if self.has_forces else None
         self.out = nn.Parameter(torch.randn(channels, dtype=torch.float64))
+        self.double()
 
     def forward(self, graph: Graph) -> torch.Tensor:
         """The answer of every atom, (atoms,)."""

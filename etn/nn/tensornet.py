@@ -119,6 +119,7 @@ class TensorNet(Network):
         self.readout = nn.Sequential(
             nn.Linear(channels, channels // 2), nn.SiLU(), nn.Linear(channels // 2, 1)
         )
+        self.double()
 
     def tensors(self, graph: Graph) -> Parts:
         """The matrices of every atom after the last interaction, by parts."""

@@ -35,14 +35,15 @@ from stamp import ROOT, age
 Result = dict[str, Any]
 MARKED = re.compile(r"<!-- table: (\S+) -->\n\n(.*?)\n\n<!-- /table -->", re.DOTALL)
 
-# How each result is measured, in this order. nve.py is of the potential that it fits before.
+# How each result is measured, in this order. short_range.py and nve.py are of potentials that are
+# fitted before; those of short_range.py come first, as their results are then fresh when asked for.
 COMMANDS = {
+    "short_range": "fit.py Mo Si Cu NbMoTaW --keep runs && short_range.py runs/Mo/model.etn "
+    "runs/Si/model.etn runs/Cu/model.etn runs/NbMoTaW/model.etn",
     "fit-Mo": "fit.py Mo",
     "fit-Si": "fit.py Si",
     "fit-Si-large": "fit.py Si --name Si-large -- --size large",
     "nve": "fit.py Cu --keep runs && nve.py runs/Cu/model.etn",
-    "short_range": "fit.py Mo Si Cu NbMoTaW --keep runs && short_range.py runs/Mo/model.etn "
-    "runs/Si/model.etn runs/Cu/model.etn runs/NbMoTaW/model.etn",
     "fit-Cu": "fit.py Cu",
     "fit-NbMoTaW": "fit.py NbMoTaW",
     "fit-NbMoTaW-full": "fit.py NbMoTaW-full",

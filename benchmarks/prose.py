@@ -1,4 +1,4 @@
-"""Paragraphs of README.md and docs/*.md that hold measured numbers, for tables.py."""
+"""Paragraphs of README.md and docs/*.md that hold measured numbers, for pages.py."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Every table and paragraph of measured numbers in README.md and docs/*.md, made from the results.
 
-    python benchmarks/tables.py                     # write the tables anew; refuses stale results
-    python benchmarks/tables.py --check             # which results are stale, which tables differ
-    python benchmarks/tables.py --remake            # measure all that is not fresh, then write
-    python benchmarks/tables.py --remake fit-Mo     # some of it
+    python benchmarks/pages.py                     # write the tables anew; refuses stale results
+    python benchmarks/pages.py --check             # which results are stale, which tables differ
+    python benchmarks/pages.py --remake            # measure all that is not fresh, then write
+    python benchmarks/pages.py --remake fit-Mo     # some of it
 
 Each stands between `<!-- table: NAME -->` and `<!-- /table -->`, with a blank line inside each.
 A result is fresh while code and default settings are those of its stamp (stamp.py), else stale;
@@ -235,7 +235,7 @@ def update(page: Path, ages: Mapping[str, str], *, write: bool) -> list[str]:
         stale = [each for each in TABLES[name].results if is_stale(ages[each])]
         if stale and write:
             why = "; ".join(f"{each} is {ages[each]}" for each in stale)
-            again = f"python benchmarks/tables.py --remake {' '.join(stale)}"
+            again = f"python benchmarks/pages.py --remake {' '.join(stale)}"
             faults.append(f"{page.name}: table {name} is left as it is: {why}; measure: {again}")
         if stale and (write or any(ages[each] == "missing" for each in stale)):
             return found[0]

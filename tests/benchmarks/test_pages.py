@@ -10,8 +10,8 @@ import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
+import pages  # noqa: E402
 import stamp  # noqa: E402
-import tables  # noqa: E402
 
 sys.path.remove(str(BENCHMARKS))
 
@@ -36,7 +36,7 @@ class House:
         """Exit code of the command."""
         sys.argv[1:] = arguments
         try:
-            tables.main()
+            pages.main()
         except SystemExit as end:
             return end.code
         return 0
@@ -45,14 +45,14 @@ class House:
 @pytest.fixture
 def house(tmp_path, monkeypatch):
     found = House(tmp_path)
-    table = tables.Table(("cp", "cp-two"), lambda one, two: f"| {one['value']} {two['value']} |")
+    table = pages.Table(("cp", "cp-two"), lambda one, two: f"| {one['value']} {two['value']} |")
     commands = {"cp": "cp.py --both && cp.py", "cp-two": "A=1 cp.py {data}/x"}
-    monkeypatch.setattr(tables, "TABLES", {"toy": table})
-    monkeypatch.setattr(tables, "COMMANDS", commands)
-    monkeypatch.setattr(tables, "RESULTS", tmp_path)
-    monkeypatch.setattr(tables, "pages", lambda: [found.page])
-    monkeypatch.setattr(tables, "run", found.ran.append)
-    monkeypatch.setattr(sys, "argv", ["tables.py"])
+    monkeypatch.setattr(pages, "TABLES", {"toy": table})
+    monkeypatch.setattr(pages, "COMMANDS", commands)
+    monkeypatch.setattr(pages, "RESULTS", tmp_path)
+    monkeypatch.setattr(pages, "pages", lambda: [found.page])
+    monkeypatch.setattr(pages, "run", found.ran.append)
+    monkeypatch.setattr(sys, "argv", ["pages.py"])
     found.measure("cp", 3)
     found.measure("cp-two", 4)
     return found
@@ -73,7 +73,7 @@ def test_a_stale_result_makes_no_table(house, capsys):
     assert house.tables() == 1
     out = capsys.readouterr().out
     assert "table toy is left as it is: cp-two is stale: etn/o3 changed since" in out
-    assert out.endswith("measure: python benchmarks/tables.py --remake cp-two\n")
+    assert out.endswith("measure: python benchmarks/pages.py --remake cp-two\n")
     assert "| 3 4 |" in house.page.read_text()
     house.measure("cp-two", 4, **{"etn/o3": "0"})
     assert house.tables("--check") == 1, "stale, though the table does not differ"
@@ -134,26 +134,26 @@ def test_a_benchmark_runs_with_its_variables_and_the_folder_of_the_data(monkeypa
         seen.update(options, words=words)
         return Done
 
-    monkeypatch.setattr(tables.subprocess, "run", run)
+    monkeypatch.setattr(pages.subprocess, "run", run)
     monkeypatch.setenv("ETN_SHARED_DATA", "/some where")
     with pytest.raises(SystemExit, match=r"cp.py {data}/x -- --y: ended with exit code 3"):
-        tables.run("OMP_NUM_THREADS=1 cp.py {data}/x -- --y")
+        pages.run("OMP_NUM_THREADS=1 cp.py {data}/x -- --y")
     assert seen["words"][1:] == [str(BENCHMARKS / "cp.py"), "/some where/x", "--", "--y"]
     assert seen["env"]["OMP_NUM_THREADS"] == "1"
 
 
 def test_the_tables_of_the_pages_are_those_of_the_results():
-    ages = dict.fromkeys(tables.measured(), "fresh")
-    for page in tables.pages():
-        assert tables.update(page, ages, write=False) == []
+    ages = dict.fromkeys(pages.measured(), "fresh")
+    for page in pages.pages():
+        assert pages.update(page, ages, write=False) == []
 
 
 def test_every_table_stands_on_a_page_and_every_result_can_be_measured_again():
-    text = "".join(page.read_text(encoding="utf-8") for page in tables.pages())
-    assert sorted(name for name, _ in tables.MARKED.findall(text)) == sorted(tables.TABLES)
-    assert list(tables.COMMANDS) == tables.measured()
-    for name, command in tables.COMMANDS.items():
+    text = "".join(page.read_text(encoding="utf-8") for page in pages.pages())
+    assert sorted(name for name, _ in pages.MARKED.findall(text)) == sorted(pages.TABLES)
+    assert list(pages.COMMANDS) == pages.measured()
+    for name, command in pages.COMMANDS.items():
         assert f"{stamp.script(name)}.py" in command.split(" && ")[-1]
-    assert {name for table in tables.TABLES.values() for name in table.results} <= set(
-        tables.COMMANDS
+    assert {name for table in pages.TABLES.values() for name in table.results} <= set(
+        pages.COMMANDS
     )

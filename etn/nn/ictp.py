@@ -22,11 +22,11 @@ from torch import nn
 
 from etn.errors import SettingsError
 from etn.nn.graph import Edges, Graph
-from etn.nn.layers import RadialWeights, equivariant_linear, scatter_sum
+from etn.nn.layers import Harmonics, RadialWeights, equivariant_linear, scatter_sum
 from etn.nn.network import Network
 from etn.nn.product_basis import WeightedProducts
 from etn.nn.radial import CutoffName, RadialName, radial_basis
-from etn.o3 import Irreps, spherical_harmonics
+from etn.o3 import Irreps
 from etn.product import (
     CartesianProduct,
     DecomposedProduct,
@@ -137,7 +137,7 @@ class ICTP(Network):
                 f"sharing: products in CP form share weights between paths, got {sharing!r}; "
                 "choose shared"
             )
-        self.l_max = l_max
+        self.harmonics = Harmonics(l_max)
         self.radial = radial_basis(radial, n_max, self.r_max, cutoff_name)
         n = len(self.elements)
         self.embedding = nn.Parameter(torch.randn(n, channels, dtype=torch.float64))
@@ -166,7 +166,7 @@ class ICTP(Network):
     def forward(self, graph: Graph) -> torch.Tensor:
         """The answer of every atom, (atoms,)."""
         edges = graph.edges()
-        y = spherical_harmonics(self.l_max, edges.direction) * math.sqrt(4.0 * math.pi)
+        y = self.harmonics(edges.direction)
         radial = self.radial(graph.distance)
         h = self.embedding[graph.element]
         channels = h.shape[1]

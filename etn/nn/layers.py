@@ -12,14 +12,24 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import silu
 
-from etn.o3 import Irrep, Irreps
+from etn.o3 import Irrep, Irreps, spherical_harmonics
 from etn.product import SharedLinear
+from etn.product.symmetric_powers import coupling_matrix
 
-__all__ = ["Gate", "PartNorm", "RadialWeights", "channels_of", "equivariant_linear", "scatter_sum"]
+__all__ = [
+    "Gate",
+    "Harmonics",
+    "PartNorm",
+    "RadialWeights",
+    "channels_of",
+    "equivariant_linear",
+    "scatter_sum",
+]
 
 # Of SiLU for normal numbers: what comes out has variance one.
 SILU = 1.6765324703310907
@@ -47,6 +57,53 @@ def equivariant_linear(
     linear = SharedLinear(irreps_in, irreps_out, weights=weights, bias=bias)  # type: ignore[arg-type]
     module: nn.Module = linear.module(seed=seed)
     return module
+
+
+class Harmonics(nn.Module):
+    r"""Spherical harmonics of unit vectors up to a degree, with a mean square of one.
+
+    .. math:: Y_l = c_l (Y_{l-1} \otimes Y_1)_l
+
+    The numbers are those of :func:`etn.o3.spherical_harmonics` times :math:`\sqrt{4 \pi}`; each
+    degree is one product with a matrix, where formulas take many small steps.
+
+    Parameters
+    ----------
+    l_max : int
+
+    Examples
+    --------
+    >>> z = torch.tensor([[0.0, 0.0, 1.0]], dtype=torch.float64)
+    >>> Harmonics(1).double()(z).round(decimals=3)
+    tensor([[1.0000, 0.0000, 1.7320, 0.0000]], dtype=torch.float64)
+    """
+
+    def __init__(self, l_max: int) -> None:
+        super().__init__()
+        self.l_max = l_max
+        # At one point the size of what is coupled is compared; any point does.
+        point = np.array([0.36, 0.48, 0.8])
+        size = math.sqrt(4.0 * math.pi)
+        known = spherical_harmonics(max(1, l_max), point) * size
+        degrees = np.split(known, [l * l for l in range(1, max(1, l_max) + 1)])
+        self.first: torch.Tensor
+        axes = spherical_harmonics(1, np.eye(3))[:, 1:] * size
+        self.register_buffer("first", torch.tensor(axes), persistent=False)
+        for l in range(2, l_max + 1):
+            matrix = coupling_matrix(l - 1, 1, l)
+            coupled = matrix @ np.outer(degrees[l - 1], degrees[1]).ravel()
+            scaled = matrix * (degrees[l] @ coupled / (coupled @ coupled))
+            self.register_buffer(f"next{l}", torch.tensor(scaled.T), persistent=False)
+
+    def forward(self, direction: torch.Tensor) -> torch.Tensor:
+        """Harmonics (n, (l_max + 1)^2) of unit vectors (n, 3)."""
+        found = [torch.ones_like(direction[:, :1])]
+        if self.l_max:
+            found.append(direction @ self.first)
+        for l in range(2, self.l_max + 1):
+            outer = (found[-1][:, :, None] * found[1][:, None]).flatten(1)
+            found.append(outer @ getattr(self, f"next{l}"))
+        return torch.cat(found, 1)
 
 
 class RadialWeights(nn.Module):

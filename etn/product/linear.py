@@ -101,6 +101,7 @@ class SharedLinear:
                 if i in sources
             }
         self.weight_plan = WeightPlan(shapes)
+        self._in_step = self._find_in_step()
         scalars = {
             f"{k}": (self.irreps_out[k].mul,)
             for k in self._sources
@@ -154,6 +155,8 @@ class SharedLinear:
             )
         leads = [tuple(a.shape[:-1]) for a in (x, w, b) if a is not None]
         lead = broadcast_lead(leads, "features, weights and biases")
+        if self._in_step and w.ndim == 1 and b is None:
+            return self._by_component(x, w)
         matrices = self.weight_plan.split(w)
         at_once = self.weights == "shared" and self.layout == "ir_mul" and bool(matrices)
         terms = self._at_once(x, matrices["channels"]) if at_once else self._each(x, matrices)
@@ -173,6 +176,28 @@ class SharedLinear:
         shape = (dim, mul) if self.layout == "ir_mul" else (mul, dim)
         zero = x[..., :0].sum(-1)[..., None, None]
         return library(x).broadcast_to(zero, (*x.shape[:-1], *shape))
+
+    def _find_in_step(self) -> list[int]:
+        """The matrix of every component, if each term goes to the one of its place alone."""
+        terms, others = list(self.irreps_in), list(self.irreps_out)
+        same = [term.ir for term in terms] == [term.ir for term in others]
+        distinct = len({term.ir for term in terms}) == len(terms)
+        uniform = len({(a.mul, b.mul) for a, b in zip(terms, others, strict=False)}) == 1
+        filled = all(term.mul for term in (*terms, *others))
+        if not (same and distinct and uniform and filled and self.weights == "per_irrep"):
+            return []
+        if self.layout != "ir_mul":
+            return []
+        return [i for i, term in enumerate(terms) for _ in range(term.ir.dim)]
+
+    def _by_component(self, x: Array, w: Array) -> Array:
+        """One product of matrices for each component, all in one call."""
+        c1, c2 = self.irreps_in[0].mul, self.irreps_out[0].mul
+        matrices = (w * (1.0 / math.sqrt(c1))).reshape((-1, c1, c2))[self._in_step]
+        lead = tuple(x.shape[:-1])
+        rows = x.reshape((math.prod(lead), len(self._in_step), c1)).swapaxes(0, 1)
+        z: Array = (rows @ matrices).swapaxes(0, 1)
+        return z.reshape((*lead, len(self._in_step) * c2))
 
     def _at_once(self, x: Array, matrix: Array) -> dict[int, Array]:
         """All components as rows of one matrix product; terms (..., dim, C') by number."""

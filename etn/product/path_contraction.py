@@ -76,12 +76,6 @@ class PathContraction:
         return groups
 
     @cached_property
-    def _path_rows(self) -> dict[int, list[int]]:
-        """For each term of the first operand: the path that each row of its matrix is of."""
-        dims = [self.fused.out[path.out].ir.dim for path in self.fused.paths]
-        return {t: [n for n in ns for _ in range(dims[n])] for t, ns in self._from.items()}
-
-    @cached_property
     def constants(self) -> Mapping[str, FloatArray]:
         """Numbers that stay the same, by name."""
         blocks = [
@@ -93,41 +87,40 @@ class PathContraction:
             matrices = {f"path{n}": frozen(b.reshape(len(b), -1)) for n, b in enumerate(blocks)}
             # From no component to every one: what nothing reaches, and what a gradient passes.
             return {**matrices, "nothing": frozen(np.zeros((0, self.legs[2].dim)))}
-        found = {}
-        for t, numbers in self._from.items():
-            rows = len(self._path_rows[t])
-            fold = np.zeros((self.fused.shape[2], rows, self.fused.ins[0][t].ir.dim))
-            add = np.zeros((self.fused.shape[0], rows))
-            start = 0
+        columns = []
+        for numbers in self._from.values():
             for n in numbers:
                 out, _, second = self.fused.slices(self.fused.paths[n])
-                here = slice(start, start := start + len(blocks[n]))
-                fold[second, here] = blocks[n].transpose(2, 0, 1)
-                add[out, here] = np.eye(len(blocks[n]))
-            found[f"fold{t}"] = frozen(fold.reshape(len(fold), -1))
-            found[f"add{t}"] = frozen(add)
-        return found
+                column = np.zeros((self.fused.shape[2], self.fused.shape[0], blocks[n].shape[1]))
+                column[second, out] = blocks[n].transpose(2, 0, 1)
+                columns.append(column)
+        fold = np.concatenate(columns, axis=2)
+        return {"fold": frozen(fold.reshape(len(fold), -1))}
 
     def apply(self, xp: Any, c: Constants, x: Array, y: Array, w: Array | None) -> Array:
         """Contract flat operands (b, dim1) and (b, dim2) to (b, dim3)."""
         return (self._all_at_once if self.at_once else self._one_by_one)(xp, c, x, y, w)
 
     def _all_at_once(self, xp: Any, c: Constants, x: Array, y: Array, w: Array | None) -> Array:
-        """For each first term: K y for all its paths, times x, times weights, summed by output."""
+        """Weights times x for every path, and the matrix K y of all paths on top of that."""
         d3, d1, _ = self.fused.shape
         mul = self.legs[0][0].mul
         x = x.reshape((-1, d1, mul))
         weights = None if w is None else w.reshape((w.shape[0], len(self.fused.paths), mul))
-        z = None
-        for t, rows in self._path_rows.items():
+        weighted = []
+        for t, numbers in self._from.items():
             part = x[:, self.fused.ins[0].slices()[t]]
-            folded = (y @ c[f"fold{t}"]).reshape((-1, len(rows), part.shape[1]))
-            terms = folded @ part
-            if weights is not None:
-                terms = terms * weights[:, rows]
-            added = c[f"add{t}"] @ terms
-            z = added if z is None else z + added
-        assert z is not None
+            if weights is None:
+                weighted += [part] * len(numbers)
+            else:
+                first, last = numbers[0], numbers[-1] + 1
+                in_a_row = len(numbers) == last - first
+                own = weights[:, first:last] if in_a_row else weights[:, numbers]
+                parts = own[:, :, None] * part[:, None]
+                weighted.append(parts.reshape((parts.shape[0], len(numbers) * part.shape[1], mul)))
+        stacked = xp.concat(weighted, axis=1) if len(weighted) > 1 else weighted[0]
+        matrices = (y @ c["fold"]).reshape((-1, d3, stacked.shape[1]))
+        z: Array = matrices @ stacked
         return z.reshape((-1, d3 * mul))
 
     def _one_by_one(self, xp: Any, c: Constants, x: Array, y: Array, w: Array | None) -> Array:
@@ -179,7 +172,7 @@ class PathContraction:
             c1, c2, c3 = self.channels(path)
             d3, d1, d2 = self.fused.path_tensor(path).shape
             if self.at_once:
-                total += d3 * d1 * (d2 + c1) + d3 * c1 * (1 + self.fused.shape[0])
+                total += self.fused.shape[0] * d1 * (self.fused.shape[2] + c1) + d1 * c1
             else:
                 wide = c1 * c2 if self.mode == "uvw" else max(c1, c2, 1)
                 total += d1 * d2 * wide * (d3 + 1) + d3 * wide * (c3 if self.mode[2] == "w" else 1)

@@ -7,13 +7,14 @@ import torch
 
 from etn.nn.layers import (
     Gate,
+    Harmonics,
     PartNorm,
     RadialWeights,
     channels_of,
     equivariant_linear,
     scatter_sum,
 )
-from etn.o3 import Irreps, irreps_d
+from etn.o3 import Irreps, irreps_d, spherical_harmonics
 from etn.product import change_layout
 
 IRREPS = Irreps("4x0e+4x1o+4x2e+4x1e")
@@ -43,6 +44,15 @@ def test_a_norm_makes_features_of_unit_size(x):
     found = PartNorm(IRREPS, epsilon=1e-12)(1e3 * x)
     for part in found.unflatten(-1, (-1, 4)).split([term.ir.dim for term in IRREPS], dim=-2):
         torch.testing.assert_close(part.square().mean((-1, -2)), torch.ones(9).double())
+
+
+@pytest.mark.parametrize("l_max", [0, 1, 2, 3, 12])
+def test_harmonics_degree_by_degree_are_those_of_the_formulas(l_max, rng):
+    directions = torch.as_tensor(rng.normal(size=(20, 3)))
+    directions /= directions.norm(dim=1, keepdim=True)
+    expected = spherical_harmonics(l_max, directions) * (4.0 * torch.pi) ** 0.5
+    found = Harmonics(l_max)(directions)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_radial_weights_vanish_with_what_goes_in():

@@ -12,9 +12,10 @@ from etn.product.linear import SharedLinear
 
 SHARED = ("3x0e+3x1o+3x1e+3x2e", "2x1e+2x0e+2x2e")
 PER_IRREP = ("3x0e+2x1o+1x0e+2x2e", "2x1o+4x0e+3x2e+2x0e")
+IN_STEP = ("3x0e+3x1o+3x2e", "2x0e+2x1o+2x2e")
 CASES = [
-    pytest.param(legs, weights, layout, id=f"{weights}-{layout}")
-    for legs, weights in ((SHARED, "shared"), (PER_IRREP, "per_irrep"))
+    pytest.param(legs, weights, layout, id=f"{weights}-{legs[0]}-{layout}")
+    for legs, weights in ((SHARED, "shared"), (PER_IRREP, "per_irrep"), (IN_STEP, "per_irrep"))
     for layout in ("ir_mul", "mul_ir")
 ]
 

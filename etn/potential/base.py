@@ -116,6 +116,12 @@ class Potential(ABC):
     WITH_UNCERTAINTY: ClassVar[str] = ""
     """The function that makes error bars and grades of a potential of this kind, if any does."""
 
+    def describe_uncertainty(self) -> str:
+        """What is known of error bars and grades, in some words."""
+        if self._uncertainty is None:
+            return "none"
+        return f"error bars and grades, {len(self._uncertainty.spread)} unknowns"
+
     def describe(self) -> dict[str, str]:
         """Facts about the potential by name, for people; the values may hold several lines."""
         return {}

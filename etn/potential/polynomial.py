@@ -208,10 +208,7 @@ class PolynomialPotential(Potential):
         if self.chain is None:
             return facts
         facts["bonds"] = "  ".join(map(str, self.chain.bonds))
-        facts["uncertainty"] = "none"
-        if self.has_uncertainty:
-            unknowns = len(self.uncertainty.spread)
-            facts["uncertainty"] = f"error bars and grades, {unknowns} unknowns"
+        facts["uncertainty"] = self.describe_uncertainty()
         return facts
 
     def diagram(self) -> str:

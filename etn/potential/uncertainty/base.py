@@ -109,7 +109,7 @@ class Uncertainty(ABC):
         """Frames whose rows are formed together."""
 
     @abstractmethod
-    def _phi(self, pairs: Pairs) -> Array:
+    def phi(self, pairs: Pairs) -> Array:
         """Derivative of the energy of every atom by the unknowns, (atoms, P)."""
 
     @abstractmethod
@@ -242,7 +242,7 @@ class Uncertainty(ABC):
         for batch in self._batches(frames, DEFAULT):
             pairs = Pairs.find(batch, self.elements, self.r_max)
             ends = np.cumsum([frame.n_atoms for frame in batch])[:-1]
-            each = (pairs.element, self._phi(pairs), self._terms(pairs))
+            each = (pairs.element, self.phi(pairs), self._terms(pairs))
             yield from zip(*(np.split(values, ends) for values in each), strict=True)
 
     def _terms(self, pairs: Pairs) -> Array:

@@ -54,7 +54,8 @@ class LastCore(Uncertainty):
     def _batches(self, frames: Sequence[Frame], limits: BatchLimits) -> Iterator[list[Frame]]:
         return join_frames(frames, self.basis, limits)
 
-    def _phi(self, pairs: Pairs) -> Array:
+    def phi(self, pairs: Pairs) -> Array:
+        """Derivative of the energy of every atom by the unknowns, (atoms, P)."""
         basis, found = self.basis, np.empty((pairs.n_atoms, len(self.spread)))
         for part in sample_parts(pairs):
             start, site = basis.start_values(part), basis.expand(part).values

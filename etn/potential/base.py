@@ -118,9 +118,8 @@ class Potential(ABC):
 
     def describe_uncertainty(self) -> str:
         """What is known of error bars and grades, in some words."""
-        if self._uncertainty is None:
-            return "none"
-        return f"error bars and grades, {len(self._uncertainty.spread)} unknowns"
+        known = self._uncertainty
+        return f"error bars and grades, {len(known.spread)} unknowns" if known else "none"
 
     def describe(self) -> dict[str, str]:
         """Facts about the potential by name, for people; the values may hold several lines."""

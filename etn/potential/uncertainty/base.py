@@ -118,8 +118,6 @@ class Uncertainty(ABC):
     ) -> Array:
         """Deviations of the force components from the posterior, not scaled, (atoms, 3)."""
 
-    # -- What follows ------------------------------------------------------------------------
-
     def __post_init__(self) -> None:
         # Products go another way through the BLAS for another memory order: a stored uncertainty,
         # whose arrays come back in C order, must say the same to the last bit.

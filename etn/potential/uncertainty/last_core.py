@@ -34,8 +34,6 @@ class LastCore(Uncertainty):
     basis : Basis
     chain : Chain
         The chain of the potential, canonical around its last core.
-    **fields
-        Those of :class:`Uncertainty`.
     """
 
     basis: Basis

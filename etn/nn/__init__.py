@@ -6,6 +6,8 @@
   :class:`~etn.potential.Potential` like any other; its torch part is an :class:`AtomicModel`.
 - :func:`untrained` makes one with the scales of a data set, :func:`train` trains it by a
   :class:`Recipe`; ``etn train`` is the same from the command.
+- :class:`LastLayer`: error bars and extrapolation grades, which every training ends with and
+  :func:`with_uncertainty` makes of a trained network and its data.
 
 torch is loaded with this package and by nothing else in etn.
 """
@@ -14,8 +16,10 @@ from etn.backend import Kind
 
 Kind("torch").zeros((0,))  # says what to install where there is no torch
 
+from etn.nn.calibration import with_uncertainty  # noqa: E402
 from etn.nn.graph import Batch, Edges, Graph  # noqa: E402
 from etn.nn.ictp import ICTP  # noqa: E402
+from etn.nn.last_layer import LastLayer  # noqa: E402
 from etn.nn.network import Network  # noqa: E402
 from etn.nn.potential import AtomicModel, NeuralPotential, Outcome  # noqa: E402
 from etn.nn.progress import Epoch, Progress, TrainingReport  # noqa: E402
@@ -33,6 +37,7 @@ __all__ = [
     "Edges",
     "Epoch",
     "Graph",
+    "LastLayer",
     "Network",
     "NeuralPotential",
     "Outcome",
@@ -42,4 +47,5 @@ __all__ = [
     "TrainingReport",
     "train",
     "untrained",
+    "with_uncertainty",
 ]

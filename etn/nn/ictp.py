@@ -180,6 +180,11 @@ class ICTP(Network):
                 answer = answer + self.last(scalars)[:, 0]
         return answer
 
+    @property
+    def last_weights(self) -> tuple[nn.Parameter, ...]:
+        """Weights in which the answers are linear."""
+        return (*self.readouts, self.last.layers[-1])
+
     def describe(self) -> dict[str, str]:
         """Facts about the network."""
         s = self.settings

@@ -79,6 +79,14 @@ class Network(nn.Module, ABC):
         """Answers (atoms,) and forces (atoms, 3) in the same scale, None where they are not."""
         return self(graph), None
 
+    @property
+    def last_weights(self) -> tuple[nn.Parameter, ...]:
+        """Weights in which the answers are linear with all others fixed, such as the last layer.
+
+        Error bars and grades come from them; a network that states none has none.
+        """
+        return ()
+
     def describe(self) -> dict[str, str]:
         """Facts about the network by name, for people."""
         return {}

@@ -24,6 +24,7 @@ from etn.errors import SettingsError
 from etn.nn.bounded import Bounded
 from etn.nn.bounds import InnerEnd, Rest
 from etn.nn.graph import Batch
+from etn.nn.last_layer import LastLayer
 from etn.nn.network import Network, network_class
 from etn.nn.radial import polynomial_cutoff
 from etn.potential.base import Arrays, Potential, potential_class
@@ -32,6 +33,7 @@ from etn.potential.features.floor import Floor
 from etn.potential.features.inner import Inner
 from etn.potential.features.pairs import Pairs
 from etn.potential.response import Response
+from etn.potential.uncertainty import Uncertainty
 from etn.stored import conform, numbers
 
 __all__ = ["AtomicModel", "NeuralPotential", "Outcome"]
@@ -102,6 +104,15 @@ class AtomicModel(nn.Module):
 
     def answers(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Energies of the atoms and, of a network that predicts them, forces."""
+        energies, forces, element = self.unbounded(batch)
+        if self.rest is not None:
+            energies = self.rest(energies, element)
+        if self.end is not None:
+            energies = self.end.blend(energies, batch, batch.lengths())
+        return energies, forces
+
+    def unbounded(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
+        """Energies and forces without floor and wall, and what elements the atoms are taken for."""
         known = batch if self.end is None else self.end.acquainted(batch)
         end = self.end
         graph = known.graph(None if end is None else end.rest(known, known.lengths()))
@@ -118,11 +129,7 @@ class AtomicModel(nn.Module):
         bound = -torch.expm1(-PRESENCE * count)
         scale = self.scale[graph.element]
         energies = scale * own + self.mean[graph.element] * bound
-        if self.rest is not None:
-            energies = self.rest(energies, graph.element)
-        if self.end is not None:
-            energies = self.end.blend(energies, batch, batch.lengths())
-        return energies, None if forces is None else scale[:, None] * forces[:n]
+        return energies, None if forces is None else scale[:, None] * forces[:n], graph.element
 
     def outcome(self, batch: Batch, *, training: bool = False) -> Outcome:
         """Energies, forces and strain derivatives; with a graph of their own in training."""
@@ -165,6 +172,8 @@ class NeuralPotential(Potential):
         Zero by default, or that of the potential below.
     below : Potential, optional
         A potential whose energies are added, of the same elements.
+    uncertainty : Uncertainty, optional
+        Of the weights of this model.
 
     Raises
     ------
@@ -184,6 +193,7 @@ class NeuralPotential(Potential):
     """
 
     KIND = "neural potential"
+    WITH_UNCERTAINTY = "etn.nn.with_uncertainty"
     is_local = False
 
     def __init__(
@@ -192,12 +202,14 @@ class NeuralPotential(Potential):
         baseline: Baseline | None = None,
         *,
         below: Potential | None = None,
+        uncertainty: Uncertainty | None = None,
     ) -> None:
         elements = model.network.elements
         if baseline is None:
             baseline = Baseline(dict.fromkeys(elements, 0.0)) if below is None else below.baseline
         super().__init__(baseline)
         self.model, self.below = model.eval(), below
+        self._uncertainty = uncertainty
         if below is not None and below.elements != elements:
             raise SettingsError(
                 f"below: expected a potential of {', '.join(elements)} in this order, got one of "
@@ -206,9 +218,11 @@ class NeuralPotential(Potential):
         if below is not None and below.baseline != baseline:
             raise SettingsError("below: expected a potential with the same baseline")
 
-    def with_model(self, model: AtomicModel) -> NeuralPotential:
-        """The same with another model."""
-        return NeuralPotential(model, self.baseline, below=self.below)
+    def with_model(
+        self, model: AtomicModel, *, uncertainty: Uncertainty | None = None
+    ) -> NeuralPotential:
+        """The same with another model and its uncertainty."""
+        return NeuralPotential(model, self.baseline, below=self.below, uncertainty=uncertainty)
 
     @property
     def network(self) -> Network:
@@ -272,6 +286,9 @@ class NeuralPotential(Potential):
             arrays |= self.model.end.inner.to_arrays()
         if self.model.rest is not None:
             arrays |= self.model.rest.floor.to_arrays()
+        if self._uncertainty is not None:
+            header["uncertainty"], more = self._uncertainty.to_arrays()
+            arrays |= more
         if self.below is not None:
             below, more = self.below.to_arrays()
             header["below"] = {"kind": self.below.KIND, "header": below}
@@ -294,11 +311,10 @@ class NeuralPotential(Potential):
         inner = Inner.from_arrays(elements, r_max, arrays) if "inner.onset" in arrays else None
         dtype = DTYPES[conform(header["dtype"], str, "dtype")]
         model = AtomicModel(network, inner, floor=Floor.from_arrays(elements, arrays), dtype=dtype)
-        known = model.state_dict()
         model.load_state_dict(
             {
                 name: torch.as_tensor(numbers(arrays, f"model.{name}", tuple(value.shape)))
-                for name, value in known.items()
+                for name, value in model.state_dict().items()
             }
         )
         below = None
@@ -306,13 +322,17 @@ class NeuralPotential(Potential):
             kind = potential_class(conform(header["below"]["kind"], str, "below.kind"))
             own = {k.removeprefix("below."): a for k, a in arrays.items() if k.startswith("below.")}
             below = kind.from_arrays(header["below"]["header"], own, baseline)
-        return cls(model, baseline, below=below)
+        known = None
+        if "uncertainty" in header:
+            known = LastLayer.of_file(model, header["uncertainty"], arrays)
+        return cls(model, baseline, below=below, uncertainty=known)
 
     def describe(self) -> dict[str, str]:
         """Facts about the network."""
         dtype = str(self.dtype).removeprefix("torch.")
         weights = f"{self.n_parameters} parameters, {dtype}"
-        facts = {**self.network.describe(), "weights": weights, "uncertainty": "none"}
+        facts = {**self.network.describe(), "weights": weights}
+        facts["uncertainty"] = self.describe_uncertainty()
         return facts if self.below is None else {**facts, "below": repr(self.below)}
 
     def __repr__(self) -> str:

@@ -171,6 +171,11 @@ class TDN(Network):
         y, z, x = (vectors @ self.out * (1.0 / math.sqrt(self.channels))).unbind(1)
         return answer, torch.stack([x, y, z], 1)
 
+    @property
+    def last_weights(self) -> tuple[nn.Parameter, ...]:
+        """Weights in which the answers are linear."""
+        return () if self.has_forces else (self.readout[-1].get_parameter("weight"),)
+
     def describe(self) -> dict[str, str]:
         """Facts about the network."""
         s = self.settings

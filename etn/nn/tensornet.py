@@ -141,6 +141,11 @@ class TensorNet(Network):
         """The answer of every atom, (atoms,)."""
         return self.readout(self.features(graph)[1])[:, 0]
 
+    @property
+    def last_weights(self) -> tuple[nn.Parameter, ...]:
+        """Weights in which the answers are linear."""
+        return (self.readout[-1].get_parameter("weight"),)
+
     def describe(self) -> dict[str, str]:
         """Facts about the network."""
         s = self.settings

@@ -6,12 +6,14 @@ import copy
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from etn.data.dataset import Dataset
 from etn.errors import DivergedError, RunFolderError
+from etn.nn.calibration import with_uncertainty
 from etn.nn.compiled import CompiledLoss, compiled_outcome
 from etn.nn.graph import Batch
 from etn.nn.parallel import Processes
@@ -34,6 +36,7 @@ def train(
     recipe: Recipe | None = None,
     callbacks: Sequence[Callable[[Epoch, Callable[[], Progress]], None]] = (),
     resume: Progress | None = None,
+    uncertainty: bool = True,
 ) -> TrainingReport:
     """Train the network of a potential, also in several processes, see :mod:`etn.nn.parallel`.
 
@@ -53,6 +56,9 @@ def train(
     resume : Progress, optional
         Go on from there; on the CPU, with the same data and recipe, to the same bits as without
         the interruption.
+    uncertainty : bool
+        Whether to end with ``model.uncertainty``, error bars and extrapolation grades, of a network
+        that states its last weights.
 
     Returns
     -------
@@ -86,7 +92,13 @@ def train(
     for what, frames in (("training set", data), ("validation set", held_out)):
         if frames is not None:
             recipe.weights.require(frames, what=what)
-    return _Training(potential, data, held_out, recipe, resume).run(callbacks)
+    report = _Training(potential, data, held_out, recipe, resume).run(callbacks)
+    trained = report.model
+    assert isinstance(trained, NeuralPotential)
+    if not uncertainty or not trained.network.last_weights:
+        return report
+    known = with_uncertainty(trained, data, valid=held_out, weights=recipe.weights)
+    return replace(report, model=known)
 
 
 class _Training:

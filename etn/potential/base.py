@@ -113,24 +113,13 @@ class Potential(ABC):
         """Number of fitted parameters; zero before the fit."""
         return 0
 
-    @property
-    def has_uncertainty(self) -> bool:
-        """Whether error bars and extrapolation grades are known."""
-        return False
+    WITH_UNCERTAINTY: ClassVar[str] = ""
+    """The function that makes error bars and grades of a potential of this kind, if any does."""
 
-    @property
-    def uncertainty(self) -> Uncertainty:
-        """Error bars and extrapolation grades.
-
-        Raises
-        ------
-        SettingsError
-            If the potential has none.
-        """
-        raise SettingsError(
-            f"uncertainty: a {self.KIND} has no error bars and no extrapolation grades yet; "
-            "polynomial potentials (those of one layer) have them"
-        )
+    def describe_uncertainty(self) -> str:
+        """What is known of error bars and grades, in some words."""
+        known = self._uncertainty
+        return f"error bars and grades, {len(known.spread)} unknowns" if known else "none"
 
     def describe(self) -> dict[str, str]:
         """Facts about the potential by name, for people; the values may hold several lines."""
@@ -141,6 +130,35 @@ class Potential(ABC):
         return ""
 
     # -- What follows -------------------------------------------------------------------------
+
+    _uncertainty: Uncertainty | None = None
+
+    @property
+    def has_uncertainty(self) -> bool:
+        """Whether error bars and extrapolation grades are known."""
+        return self._uncertainty is not None
+
+    @property
+    def uncertainty(self) -> Uncertainty:
+        """Error bars and extrapolation grades.
+
+        Raises
+        ------
+        SettingsError
+            If the potential has none: a file of an earlier version, a kind that never has any.
+        """
+        if self._uncertainty is not None:
+            return self._uncertainty
+        if not self.WITH_UNCERTAINTY:
+            raise SettingsError(
+                f"uncertainty: a {self.KIND} has no error bars and no extrapolation grades yet; "
+                "polynomial potentials (those of one layer) and neural potentials have them"
+            )
+        raise SettingsError(
+            "uncertainty: this potential has none (not fitted, or a model file of an earlier "
+            "version); fit it anew, or make it from the training data: "
+            f"model = {self.WITH_UNCERTAINTY}(model, train); model.save(path)"
+        )
 
     def __init__(self, baseline: Baseline) -> None:
         self.baseline = baseline

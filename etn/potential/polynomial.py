@@ -20,7 +20,7 @@ from etn.potential.features.floor import Floor
 from etn.potential.features.inner import Inner
 from etn.potential.features.pairs import Pairs
 from etn.potential.response import Response, respond, vacuum_energies
-from etn.potential.uncertainty import Uncertainty
+from etn.potential.uncertainty import LastCore, Uncertainty
 from etn.stored import conform
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ class PolynomialPotential(Potential):
     """
 
     KIND = "polynomial potential"
+    WITH_UNCERTAINTY = "etn.potential.with_uncertainty"
 
     def __init__(
         self,
@@ -160,28 +161,6 @@ class PolynomialPotential(Potential):
         """Number of reduced entries of the chain; zero before the fit."""
         return 0 if self.chain is None else self.chain.n_parameters
 
-    @property
-    def has_uncertainty(self) -> bool:
-        """Whether error bars and extrapolation grades are known."""
-        return self._uncertainty is not None
-
-    @property
-    def uncertainty(self) -> Uncertainty:
-        """Error bars and extrapolation grades.
-
-        Raises
-        ------
-        SettingsError
-            If the potential has none: a model file of an earlier version, a chain set by hand.
-        """
-        if self._uncertainty is None:
-            raise SettingsError(
-                "uncertainty: this potential has none (not fitted, or a model file of an earlier "
-                "version); fit it anew, or make it from the training data: "
-                "model = etn.potential.with_uncertainty(model, train); model.save(path)"
-            )
-        return self._uncertainty
-
     def to_arrays(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Header and arrays for a model file; :meth:`from_arrays` is the inverse."""
         basis, arrays = self.basis.to_arrays()
@@ -212,7 +191,7 @@ class PolynomialPotential(Potential):
             max_bond=conform(header["max_bond"], str, "max_bond"),
             baseline=baseline,
             chain=chain_from_arrays(header["chain"], arrays) if "chain" in header else None,
-            uncertainty=Uncertainty.from_arrays(basis, header["uncertainty"], arrays)
+            uncertainty=LastCore.of_file(basis, header["uncertainty"], arrays)
             if "uncertainty" in header
             else None,
             floor=Floor.from_arrays(basis.elements, arrays),
@@ -229,10 +208,7 @@ class PolynomialPotential(Potential):
         if self.chain is None:
             return facts
         facts["bonds"] = "  ".join(map(str, self.chain.bonds))
-        facts["uncertainty"] = "none"
-        if self.has_uncertainty:
-            unknowns = len(self.uncertainty.spread)
-            facts["uncertainty"] = f"error bars and grades, {unknowns} unknowns"
+        facts["uncertainty"] = self.describe_uncertainty()
         return facts
 
     def diagram(self) -> str:

@@ -262,8 +262,9 @@ class PolynomialSettings(TrainingSettings):
         report = super().run(model, train, valid=valid, record=record, callbacks=callbacks)
         assert isinstance(report.model, NeuralPotential)
         polished = from_module(report.model, self._fitted())
-        known = with_uncertainty(polished, train, valid=valid, weights=self.weights())
-        return replace(report, model=known)
+        if self.uncertainty:
+            polished = with_uncertainty(polished, train, valid=valid, weights=self.weights())
+        return replace(report, model=polished)
 
     def _fitted(self) -> PolynomialPotential:
         potential = load(self.from_)

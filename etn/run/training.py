@@ -118,6 +118,10 @@ class TrainingSettings(DataSettings):
         "Compile the steps of the training: minutes before the first one, then a third of the "
         "time.",
     )
+    uncertainty: bool = option(
+        default_of(trainer.train, "uncertainty"),
+        "End with error bars and extrapolation grades: takes about as long as some epochs.",
+    )
     device: str = option("cpu", "Device of torch to train on.", form="cpu|cuda")
 
     NETWORK: ClassVar[tuple[str, ...]] = ()
@@ -217,6 +221,7 @@ class TrainingSettings(DataSettings):
             recipe=self.recipe(),
             callbacks=[keep, *callbacks],
             resume=Progress.load(record.path) if record.has_state else None,
+            uncertainty=self.uncertainty,
         )
 
     @contextmanager

@@ -23,6 +23,23 @@ def test_select_writes_the_frames_it_names(finished, data, tmp_path, invoke):
         assert frame.energy == pytest.approx(frames[index].energy)
 
 
+def test_select_takes_the_model_of_a_training(data, tmp_path, invoke):
+    small = ("--channels", "4", "--layers", "1", "--n-max", "5", "--r-max", "3.6")
+    run, out = tmp_path / "run", tmp_path / "chosen.xyz"
+    options = (*small, "--max-epochs", "1", "-q", "--out")
+    invoke("train", "tensornet", data / "train.xyz", *options, run)
+    assert "error bars and grades, 2 unknowns" in invoke("info", run / "model.etn").output
+    chosen = invoke("select", run / "model.etn", data / "test.xyz", "--n", "2", "--out", out)
+    assert f"2 of 3 frames written to {out}" in chosen.stdout
+    bars = invoke("evaluate", run / "model.etn", data / "test.xyz", "--out", tmp_path / "p.xyz")
+    assert bars.exit_code == 0
+    assert "forces_bar:R:3:gamma:R:1" in (tmp_path / "p.xyz").read_text()
+    bare = tmp_path / "bare"
+    invoke("train", "tensornet", data / "train.xyz", "--no-uncertainty", *options, bare)
+    refused = invoke("select", bare / "model.etn", data / "test.xyz", "--n", "2", "--out", out)
+    assert "etn.nn.with_uncertainty(model, train)" in refused.stderr
+
+
 # Bad input. Each entry prepares files in a folder and returns the command and a part of the
 # message; the folder holds data, a model and a finished run, and must stay as it is.
 

@@ -1,13 +1,15 @@
 """Small networks and frames, and potentials of both.
 
-===============  ================================================================================
-fixture          value
-===============  ================================================================================
-``frames``       function: a cluster, a slab, a crystal, and a cell smaller than the radius
-``potential``    function: a random potential of a network with some arguments, in float64
-``labelled``     function: frames with what a potential says as labels
-``networks``     arguments of small networks of every architecture, by name
-===============  ================================================================================
+===================  ===========================================================================
+fixture              value
+===================  ===========================================================================
+``frames``           function: a cluster, a slab, a crystal, and a cell smaller than the radius
+``potential``        function: a random potential of a network with some arguments, in float64
+``labelled``         function: frames with what a potential says as labels
+``networks``         arguments of small networks of every architecture, by name
+``last_size``        function: the number of last weights of a potential
+``by_last_weights``  function: changes of what is predicted by each of these weights
+===================  ===========================================================================
 """
 
 from __future__ import annotations
@@ -88,3 +90,35 @@ def labelled():
         )  # fmt: skip
 
     return label
+
+
+@pytest.fixture(name="last_size")
+def _last_size():
+    return last_size
+
+
+def last_size(start):
+    return sum(weight.numel() for weight in start.network.last_weights)
+
+
+@pytest.fixture
+def by_last_weights():
+    """Function: changes of numbers of predictions by each last weight, (numbers, P).
+
+    Energies are linear in them, so a difference of any size is exact.
+    """
+
+    def changes(start, frames, numbers):
+        weights = start.network.last_weights
+
+        def at(values):
+            torch.nn.utils.vector_to_parameters(torch.as_tensor(values), weights)
+            return np.concatenate([np.ravel(x) for x in numbers(start.predict(frames))])
+
+        here = torch.nn.utils.parameters_to_vector(weights).detach().numpy().copy()
+        base, axes = at(0 * here), np.eye(len(here))
+        found = np.stack([at(axis) - base for axis in axes], axis=1)
+        at(here)
+        return found
+
+    return changes

@@ -149,6 +149,7 @@ def test_hostile_files_are_refused(potential, tmp_path, rng):
         {"elements": ["Mo"]}, {"settings": {"channels": -2}}, {"settings": 3},
         {"settings": {"colour": "red"}}, {"settings": {"n_max": 2**31 - 1}},
         {"settings": {"channels": 60_000}}, {"settings": {"layers": 2**31 - 1}},
+        {"uncertainty": {"scales": {"energy": 1.0, "forces": 1.0}}}, {"uncertainty": 3},
     )  # fmt: skip
     for change in changes:
         io.save(

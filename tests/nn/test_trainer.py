@@ -112,6 +112,19 @@ def test_weights_of_another_network_are_refused(start):
         train(other, DATA[:2], recipe=Recipe(max_epochs=2), resume=kept[0])
 
 
+def test_it_ends_with_error_bars_scaled_on_the_validation_data(start):
+    recipe = Recipe(max_epochs=2, batch_size=3)
+    known = train(start, DATA, valid=0.3, recipe=recipe).model
+    train_data, valid = DATA.split(0.3, recipe.seed)
+    errors = np.array(
+        [p.energy - f.energy for p, f in zip(known.predict(valid), valid, strict=True)]
+    )
+    bars = replace(known.uncertainty, coverage=None).energy(valid)
+    assert np.mean((errors / bars) ** 2) == pytest.approx(1, rel=1e-6)
+    assert max(gamma.max() for gamma in known.uncertainty.gamma(train_data)) < 1.02
+    assert not train(start, DATA[:3], recipe=recipe, uncertainty=False).model.has_uncertainty
+
+
 def test_labels_are_demanded(start):
     data = Dataset([replace(DATA[0], forces=None), *DATA[1:3]])
     with pytest.raises(DataError, match="training set: 1 of 3 frames have no forces"):

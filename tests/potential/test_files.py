@@ -53,6 +53,8 @@ WRITTEN = [
     ("ictp-2", NeuralPotential, False),
     ("tdn-2", NeuralPotential, False),
     ("delta-2", NeuralPotential, False),
+    # With error bars and grades from the last weights.
+    ("tensornet-bars-2", NeuralPotential, True),
 ]
 # Formats that there were before a kind of potential.
 LATER = {("neural potential", 1)}

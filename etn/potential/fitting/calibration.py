@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-import scipy.linalg as sl
 
 from etn.backend import FloatArray as Array
 from etn.data.dataset import Dataset
@@ -21,15 +20,18 @@ from etn.data.weights import Weights, count_rows
 from etn.errors import SettingsError
 from etn.network import Chain
 from etn.network.design import CoreDesign
+from etn.potential.base import Potential
 from etn.potential.coverage import Coverage
 from etn.potential.features.batching import BatchLimits
+from etn.potential.fitting.memory import MemoryPlan
 from etn.potential.fitting.rows import Rows
 from etn.potential.polynomial import PolynomialPotential
-from etn.potential.uncertainty import Uncertainty
+from etn.potential.uncertainty import LastCore, Uncertainty
 from etn.sweep import LeastSquares
+from etn.sweep.regression.posterior import posterior
 from etn.tensor.maxvol import maxvol
 
-__all__ = ["calibrate", "with_uncertainty"]
+__all__ = ["calibrate", "complete", "with_uncertainty"]
 
 
 # The scales of the error bars are means over about so many atoms: those of energies and of forces.
@@ -105,20 +107,42 @@ def calibrate(
     if not ridge >= 0:
         raise SettingsError(f"ridge: expected zero or more, got {ridge}")
     chain = model.chain.canonicalize(len(model.chain) - 1)
-    spread = _posterior(chain, rows, ridge)
+    spread = _last_core_spread(chain, rows, ridge)
     rows.forget()
-    plain = {"energy": 1.0, "forces": 1.0}
-    new = Uncertainty(model.basis, chain, spread, np.eye(len(spread)), plain)
-    most = int(rows.memory.kept / (COPIES * 8.0 * len(spread)))
-    parts = _parts(rows.dataset, max(most, FEWEST * len(spread)))
-    new = replace(new, inverse=_active_inverse(new, parts))
-    data = rows.dataset if valid is None else valid
-    new = replace(new, scales=_scales(new, model, data, rows.memory.batch))
-    coverage = Coverage.of(rows.dataset, model.elements, model.r_max)
-    return replace(new, coverage=replace(coverage, spread=_spread(model, rows.dataset)))
+    bare = LastCore(spread=spread, basis=model.basis, chain=chain)
+    return complete(bare, model, rows.dataset, valid=valid, memory=rows.memory)
 
 
-def _spread(model: PolynomialPotential, data: Dataset) -> dict[str, float]:
+def complete(
+    bare: Uncertainty,
+    model: Potential,
+    train: Dataset,
+    *,
+    valid: Dataset | None = None,
+    memory: MemoryPlan | None = None,
+) -> Uncertainty:
+    """A posterior with the active set, the scales and the coverage of the data as well.
+
+    Parameters
+    ----------
+    bare : Uncertainty
+        The posterior.
+    model : Potential
+        Whose errors the scales measure.
+    train, valid
+        As in :func:`with_uncertainty`.
+    memory : MemoryPlan, optional
+    """
+    size, memory = len(bare.spread), memory or MemoryPlan()
+    most = int(memory.kept / (COPIES * 8.0 * size))
+    parts = _parts(train, max(most, FEWEST * size))
+    new = replace(bare, inverse=_active_inverse(bare, parts))
+    new = replace(new, scales=_scales(new, model, train if valid is None else valid, memory.batch))
+    coverage = Coverage.of(train, new.elements, new.r_max)
+    return replace(new, coverage=replace(coverage, spread=_spread(model, train)))
+
+
+def _spread(model: Potential, data: Dataset) -> dict[str, float]:
     """Root mean squares of the energies of atoms without their E0, and of force components."""
     some = data[:: math.ceil(data.n_atoms / CALIBRATION_FORCES)]
     found = model.predict(some)
@@ -132,7 +156,7 @@ def _spread(model: PolynomialPotential, data: Dataset) -> dict[str, float]:
 
 
 def _scales(
-    uncertainty: Uncertainty, model: PolynomialPotential, data: Dataset, limits: BatchLimits
+    uncertainty: Uncertainty, model: Potential, data: Dataset, limits: BatchLimits
 ) -> dict[str, float]:
     """Root mean squared ratios of error to deviation, of frames and of force vectors."""
     many = data[:: math.ceil(data.n_atoms / CALIBRATION_ATOMS)]
@@ -155,22 +179,15 @@ def _scales(
     }
 
 
-def _posterior(chain: Chain, rows: Rows, ridge: float) -> Array:
+def _last_core_spread(chain: Chain, rows: Rows, ridge: float) -> Array:
     """Square root of sigma^2 (G + ridge M)^-1, in the order of the entries of the last core."""
     core = chain[-1]
     design = CoreDesign(core)
     normal = LeastSquares(rows.builders).normal_equations(chain, design)
-    precision = np.triu(normal.gram) + np.diag(ridge * core.metric()[design.order])
-    values, vectors = sl.eigh(precision, lower=False)
-    # Without a ridge a direction may have no data: as wide as the arithmetic allows.
-    values = np.maximum(values, len(values) * np.finfo(float).eps * (values[-1] or 1.0))
-    # Each direction takes as many degrees of freedom as its share of precision from data.
-    penalty = ridge * np.sum(core.metric()[design.order, None] * vectors**2, axis=0)
-    n_used = float(np.sum(1 - np.minimum(penalty / values, 1)))
-    residual = max(normal.value(design.from_core(core)), 0.0)
-    sigma = math.sqrt(residual / max(count_rows(rows.dataset, rows.weights) - n_used, 1.0))
-    spread = np.empty_like(vectors)
-    spread[design.order] = sigma * vectors / np.sqrt(values)
+    penalty = ridge * core.metric()[design.order]
+    spread = np.empty((len(penalty), len(penalty)))
+    n_rows = count_rows(rows.dataset, rows.weights)
+    spread[design.order] = posterior(normal, design.from_core(core), penalty, n_rows)
     return spread
 
 

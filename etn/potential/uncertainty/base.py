@@ -1,7 +1,8 @@
 """How far a prediction can be trusted: error bars and extrapolation grades.
 
-With all other cores fixed the energy of an atom is linear in the last core, E_i = phi_i · a.  It
-has few unknowns a, and a prediction computes the features phi_i on its way.  Two measures follow.
+With all other cores fixed the energy of an atom is linear in the last core, E_i = phi_i · a, and
+that of a network in the weights of its last layer.  These have few unknowns a, and a prediction
+computes the features phi_i on its way.  Two measures follow.
 
 Least squares with a ridge is Bayesian regression: given the data, a has the covariance
 sigma^2 (G + ridge M)^-1, with G the Gram matrix of the weighted rows and M the metric of the
@@ -11,37 +12,25 @@ If A holds the features of as many training atoms as there are unknowns, chosen 
 |det A|, every training atom is phi_i = c_i A with no |c_ik| much above 1.  The extrapolation
 grade gamma_i = max_k |c_ik| of any other atom tells how far it lies beyond them.
 
-What no training atom had to do with, the last core has no weights for and both are blind to:
+What no training atom had to do with, these have no weights for and both are blind to:
 :mod:`etn.potential.coverage` adds what was seen of elements, distances and numbers of neighbours.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from etn.backend import FloatArray as Array
-from etn.network import Blocks, Chain, Samples, left_environment, right_environment
-from etn.network.design import CoreDesign
-from etn.network.storage import chain_from_arrays, chain_to_arrays
 from etn.potential.coverage import Coverage, ignorance
-from etn.potential.features.basis import Basis
-from etn.potential.features.batching import (
-    DEFAULT,
-    BatchLimits,
-    force_parts,
-    join_frames,
-    sample_parts,
-)
+from etn.potential.features.batching import DEFAULT, BatchLimits
 from etn.potential.features.pairs import Pairs
-from etn.potential.response import chunks
 from etn.stored import conform, numbers
-from etn.tensor import coupling
 
 if TYPE_CHECKING:
     from etn.data.frame import Frame
@@ -49,24 +38,24 @@ if TYPE_CHECKING:
 __all__ = ["Uncertainty"]
 
 
-@dataclass(frozen=True, eq=False)
-class Uncertainty:
-    """Error bars and extrapolation grades of a fitted potential.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Uncertainty(ABC):
+    """Error bars and extrapolation grades of a potential, from a part that it is linear in.
 
-    Made by every :func:`etn.potential.fit` and by :func:`etn.potential.with_uncertainty`, and kept
-    in the model file.
+    Made by every :func:`etn.potential.fit` and :func:`etn.nn.train`, and by
+    :func:`etn.potential.with_uncertainty` and :func:`etn.nn.with_uncertainty`, and kept in the
+    model file.  A subclass is a part: :class:`LastCore` of a chain, :class:`etn.nn.LastLayer` of a
+    network.
 
     Parameters
     ----------
-    basis : Basis
-    chain : Chain
-        The chain of the potential, canonical around its last core.
     spread : (P, P)
-        A square root S of the covariance S S^T of the P entries of the last core.
+        A square root S of the covariance S S^T of the P unknowns of the part.
     inverse : (P, P)
-        A^-1, with the features of the active set as the rows of A.
+        A^-1, with the features of the active set as the rows of A; grades need it.
     scales : mapping of str to float
-        What multiplies the posterior standard deviations of ``"energy"`` and ``"forces"``.
+        What multiplies the posterior standard deviations of ``"energy"`` and ``"forces"``; one by
+        default.
     coverage : Coverage, optional
         What the training data have shown; files of versions before it have none.
 
@@ -91,19 +80,43 @@ class Uncertainty:
     ...     body_order=3, max_bond=2, baseline=Baseline.fit(train))
     >>> uncertainty = fit(model, train, schedule=Schedule(max_sweeps=1)).model.uncertainty
     >>> uncertainty
-    Uncertainty(18 unknowns of the last core)
+    LastCore(18 unknowns)
     >>> all(grades.max() <= 1.01 for grades in uncertainty.gamma(train))
     True
     >>> uncertainty.forces(train[:1])[0].shape
     (53, 3)
     """
 
-    basis: Basis
-    chain: Chain
     spread: Array
-    inverse: Array
-    scales: Mapping[str, float]
+    inverse: Array = field(default_factory=lambda: np.empty((0, 0)))
+    scales: Mapping[str, float] = field(default_factory=lambda: {"energy": 1.0, "forces": 1.0})
     coverage: Coverage | None = None
+
+    # -- A part must define ------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def elements(self) -> tuple[str, ...]:
+        """Chemical symbols that are known."""
+
+    @property
+    @abstractmethod
+    def r_max(self) -> float:
+        """Radius within which the neighbours of an atom are found, Å."""
+
+    @abstractmethod
+    def _batches(self, frames: Sequence[Frame], limits: BatchLimits) -> Iterator[list[Frame]]:
+        """Frames whose rows are formed together."""
+
+    @abstractmethod
+    def phi(self, pairs: Pairs) -> Array:
+        """Derivative of the energy of every atom by the unknowns, (atoms, P)."""
+
+    @abstractmethod
+    def _force_deviations(
+        self, pairs: Pairs, frames: Sequence[Frame], limits: BatchLimits
+    ) -> Array:
+        """Deviations of the force components from the posterior, not scaled, (atoms, 3)."""
 
     def __post_init__(self) -> None:
         # Products go another way through the BLAS for another memory order: a stored uncertainty,
@@ -177,8 +190,9 @@ class Uncertainty:
     def forces(self, frames: Sequence[Frame], *, limits: BatchLimits = DEFAULT) -> list[Array]:
         """Standard deviation of every force component, eV/Å.
 
-        Takes as long as the rows of a fit: five times a prediction for frames of some tens of
-        atoms, more for large ones.  The other methods take about half of a prediction.
+        Takes as long as the rows of a fit: for a chain five times a prediction of frames of some
+        tens of atoms, more of large ones; for a network about half of a prediction for each
+        unknown.  The other methods take about half of a prediction.
 
         Parameters
         ----------
@@ -190,29 +204,19 @@ class Uncertainty:
         -------
         list of (atoms, 3)
         """
-        design = CoreDesign(self.chain[-1])
-        spread = self.spread[design.order]
         found: list[Array] = []
-        for batch in join_frames(frames, self.basis, limits):
-            pairs = Pairs.find(batch, self.basis.elements, self.basis.r_max)
-            deviations = np.empty((pairs.n_atoms, 3))
-            every = np.arange(pairs.n_atoms)
-            for atoms, felt in force_parts(pairs, every, batch, self.basis, limits):
-                samples = self.basis.expand(felt).samples(
-                    energy=False, force_atoms=atoms, strain=False
-                )
-                left = left_environment(self.chain.cores[:-1], samples, jacobian=True)
-                rows = design.rows(samples, left, right_environment([], samples, jacobian=True))
-                deviations[atoms] = np.linalg.norm(rows @ spread, axis=1).reshape(-1, 3)
+        for batch in self._batches(frames, limits):
+            pairs = Pairs.find(batch, self.elements, self.r_max)
             terms = self._terms(pairs)
             deviations = np.hypot(
-                self.scales["forces"] * deviations, self._spread("forces", terms)[:, None]
+                self.scales["forces"] * self._force_deviations(pairs, batch, limits),
+                self._spread("forces", terms)[:, None],
             )
             found += np.split(deviations, np.cumsum([frame.n_atoms for frame in batch])[:-1])
         return found
 
     def features(self, frames: Sequence[Frame]) -> list[Array]:
-        """Derivative of the energy of every atom with respect to the last core.
+        """Derivative of the energy of every atom with respect to the unknowns.
 
         Counted from an atom of the same element without neighbours, as the energy is.
 
@@ -233,16 +237,10 @@ class Uncertainty:
         terms : (atoms, T)
             Those of the coverage; without one there are none.
         """
-        basis = self.basis
-        for batch in join_frames(frames, basis):
-            pairs = Pairs.find(batch, basis.elements, basis.r_max)
-            found = np.empty((pairs.n_atoms, len(self.spread)))
-            for part in sample_parts(pairs):
-                start, site = basis.start_values(part), basis.expand(part).values
-                vacuum = self._vacuum[part.element[part.sample]]
-                found[part.sample] = _last_features(self.chain, start, site) - vacuum
+        for batch in self._batches(frames, DEFAULT):
+            pairs = Pairs.find(batch, self.elements, self.r_max)
             ends = np.cumsum([frame.n_atoms for frame in batch])[:-1]
-            each = (pairs.element, found, self._terms(pairs))
+            each = (pairs.element, self.phi(pairs), self._terms(pairs))
             yield from zip(*(np.split(values, ends) for values in each), strict=True)
 
     def _terms(self, pairs: Pairs) -> Array:
@@ -250,16 +248,10 @@ class Uncertainty:
             np.empty((pairs.n_samples, 0)) if self.coverage is None else self.coverage.terms(pairs)
         )
 
-    @cached_property
-    def _vacuum(self) -> Array:
-        """Features of an atom of each element without neighbours."""
-        return _last_features(self.chain, *self.basis.vacuum())
-
     def to_arrays(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """Header and arrays for a model file; :meth:`from_arrays` is the inverse."""
-        header, arrays = chain_to_arrays(self.chain, name="posterior")
-        arrays |= {"uncertainty.spread": self.spread, "uncertainty.inverse": self.inverse}
-        described = {"chain": header, "scales": dict(self.scales)}
+        arrays = {"uncertainty.spread": self.spread, "uncertainty.inverse": self.inverse}
+        described: dict[str, Any] = {"scales": dict(self.scales)}
         if self.coverage is not None:
             described["coverage"], more = self.coverage.to_arrays()
             arrays |= more
@@ -267,35 +259,16 @@ class Uncertainty:
 
     @classmethod
     def from_arrays(
-        cls, basis: Basis, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
-    ) -> Uncertainty:
-        """What :meth:`to_arrays` described; arrays of other names are ignored."""
-        chain = chain_from_arrays(header["chain"], arrays, name="posterior")
-        square = (chain[-1].n_parameters,) * 2
-        spread = numbers(arrays, "uncertainty.spread", square)
-        inverse = numbers(arrays, "uncertainty.inverse", square)
+        cls, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], size: int, **part: Any
+    ) -> Self:
+        """What :meth:`to_arrays` described, of so many unknowns, with the fields of the part."""
+        spread = numbers(arrays, "uncertainty.spread", (size, size))
+        inverse = numbers(arrays, "uncertainty.inverse", (size, size))
         scales = conform(header["scales"], dict[str, float], "scales")
         coverage = None
         if "coverage" in header:
             coverage = Coverage.from_arrays(header["coverage"], arrays)
-        return cls(basis, chain, spread, inverse, scales, coverage)
+        return cls(spread=spread, inverse=inverse, scales=scales, coverage=coverage, **part)
 
     def __repr__(self) -> str:
-        return f"Uncertainty({len(self.spread)} unknowns of the last core)"
-
-
-def _last_features(chain: Chain, start: Blocks, site: Blocks) -> Array:
-    """Derivative of the value of every sample with respect to the entries of the last core."""
-    n_samples = next(iter(site.values())).shape[2]
-    features = np.empty((n_samples, chain[-1].n_parameters))
-    for part, here, values in chunks(start, site):
-        left = left_environment(chain.cores[:-1], Samples(here, values, {}, 0), jacobian=False)
-        at = 0
-        for path, block in chain[-1]:
-            # C couples l with l to a scalar: a multiple of the identity, read off its first entry.
-            weight = float(coupling(path).flat[0])
-            x, v = left.values[path[0]].transpose(2, 0, 1), values[path[1]].transpose(2, 1, 0)
-            product = np.matmul(weight * x, v)
-            features[part, at : at + block.size] = product.reshape(len(product), -1)
-            at += block.size
-    return features
+        return f"{type(self).__name__}({len(self.spread)} unknowns)"

@@ -178,7 +178,7 @@ class SharedLinear:
         return library(x).broadcast_to(zero, (*x.shape[:-1], *shape))
 
     def _find_in_step(self) -> list[int]:
-        """The matrix of every component, if each term goes to the one of its place alone."""
+        """Dimensions of the terms, if each goes to the one of its place alone."""
         terms, others = list(self.irreps_in), list(self.irreps_out)
         same = [term.ir for term in terms] == [term.ir for term in others]
         distinct = len({term.ir for term in terms}) == len(terms)
@@ -188,16 +188,17 @@ class SharedLinear:
             return []
         if self.layout != "ir_mul":
             return []
-        return [i for i, term in enumerate(terms) for _ in range(term.ir.dim)]
+        return [term.ir.dim for term in terms]
 
     def _by_component(self, x: Array, w: Array) -> Array:
         """One product of matrices for each component, all in one call."""
         c1, c2 = self.irreps_in[0].mul, self.irreps_out[0].mul
-        matrices = (w * (1.0 / math.sqrt(c1))).reshape((-1, c1, c2))[self._in_step]
-        lead = tuple(x.shape[:-1])
-        rows = x.reshape((math.prod(lead), len(self._in_step), c1)).swapaxes(0, 1)
-        z: Array = (rows @ matrices).swapaxes(0, 1)
-        return z.reshape((*lead, len(self._in_step) * c2))
+        matrices = (w * (1.0 / math.sqrt(c1))).reshape((-1, 1, c1, c2))
+        xp, lead = library(x), tuple(x.shape[:-1])
+        each = [xp.broadcast_to(matrices[i], (dim, c1, c2)) for i, dim in enumerate(self._in_step)]
+        rows = x.reshape((math.prod(lead), sum(self._in_step), c1)).swapaxes(0, 1)
+        z: Array = (rows @ xp.concat(each, axis=0)).swapaxes(0, 1)
+        return z.reshape((*lead, sum(self._in_step) * c2))
 
     def _at_once(self, x: Array, matrix: Array) -> dict[int, Array]:
         """All components as rows of one matrix product; terms (..., dim, C') by number."""

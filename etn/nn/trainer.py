@@ -12,6 +12,7 @@ import torch
 
 from etn.data.dataset import Dataset
 from etn.errors import DivergedError, RunFolderError
+from etn.machine import memory_left
 from etn.nn.compiled import CompiledLoss, compiled_outcome
 from etn.nn.graph import Batch
 from etn.nn.parallel import Processes
@@ -24,6 +25,8 @@ __all__ = ["train"]
 
 # Batches of validation data are larger: nothing is kept for their gradients.
 VALID_BATCH = 4
+# Of the memory that is left, what pairs and targets may take: steps need some as well.
+SAMPLES = 0.5
 
 
 def train(
@@ -34,6 +37,7 @@ def train(
     recipe: Recipe | None = None,
     callbacks: Sequence[Callable[[Epoch, Callable[[], Progress]], None]] = (),
     resume: Progress | None = None,
+    memory: float | None = None,
 ) -> TrainingReport:
     """Train the network of a potential, also in several processes, see :mod:`etn.nn.parallel`.
 
@@ -53,6 +57,10 @@ def train(
     resume : Progress, optional
         Go on from there; on the CPU, with the same data and recipe, to the same bits as without
         the interruption.
+    memory : float, optional
+        Most memory of the process, GB; by default four fifths of what the machine has left.  Of
+        what does not fit, pairs and targets are found anew for every batch, which changes no bit;
+        read such data with ``Dataset.read(..., memory=...)``.
 
     Returns
     -------
@@ -66,6 +74,8 @@ def train(
         If the loss is no number; the message names the frames of the batch.
     RunFolderError
         If `resume` is of another network.
+    SettingsError
+        If the program and the data take more than `memory` already.
 
     Examples
     --------
@@ -86,7 +96,7 @@ def train(
     for what, frames in (("training set", data), ("validation set", held_out)):
         if frames is not None:
             recipe.weights.require(frames, what=what)
-    return _Training(potential, data, held_out, recipe, resume).run(callbacks)
+    return _Training(potential, data, held_out, recipe, resume, memory).run(callbacks)
 
 
 class _Training:
@@ -99,12 +109,17 @@ class _Training:
         valid: Dataset | None,
         recipe: Recipe,
         resume: Progress | None,
+        memory: float | None,
     ) -> None:
         self.recipe, self.processes = recipe, Processes.now()
         self.potential = potential.with_model(copy.deepcopy(potential.model))
         self.model = self.potential.model.train()
-        self.samples = Samples.of(data, self.potential, recipe.weights)
-        self.valid = None if valid is None else Samples.of(valid, self.potential, recipe.weights)
+        room = SAMPLES * memory_left(memory)
+        self.samples = Samples.of(data, self.potential, recipe.weights, most=room)
+        self.valid = None
+        if valid is not None:
+            room -= self.samples.nbytes
+            self.valid = Samples.of(valid, self.potential, recipe.weights, most=room)
         self.averaged = copy.deepcopy(self.model)
         self.optimizer = recipe.make_optimizer(self.model.parameters())
         self.compiled: CompiledLoss | None = None
@@ -173,15 +188,16 @@ class _Training:
         device = self.model.scale.device
         tally, rate = _Tally(recipe), 0.0
         self.model.train()
-        for k in range(self.per_epoch):
-            first = k * recipe.batch_size
-            numbers = order[first : first + recipe.batch_size].tolist()
+        starts = range(0, len(order), recipe.batch_size)
+        batches = [order[first : first + recipe.batch_size].tolist() for first in starts]
+        shares = self.samples.joined(map(self.processes.share, batches))
+        for k, (numbers, share) in enumerate(zip(batches, shares, strict=True)):
             step = (number - 1) * self.per_epoch + k
             rate = recipe.rate(step, steps=self.per_epoch * recipe.max_epochs, factor=self.factor)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             self.optimizer.zero_grad(set_to_none=True)
-            loss = self._descend(numbers, tally)
+            loss = self._descend(numbers, share, tally)
             if not math.isfinite(loss):
                 self._stop_at(number, numbers)
             if recipe.clip:
@@ -202,12 +218,12 @@ class _Training:
             measured.energy, measured.forces, time.perf_counter() - began,
         )  # fmt: skip
 
-    def _descend(self, numbers: Sequence[int], tally: _Tally) -> float:
+    def _descend(self, numbers: Sequence[int], share: Sample | None, tally: _Tally) -> float:
         """The gradients of the loss of a batch, of which every process forms its share."""
-        own, device = self.processes.share(numbers), self.model.scale.device
+        device = self.model.scale.device
         loss = torch.zeros((), device=device)
-        scale = 1.0 / sum(3 * self.samples.frames[k].n_atoms for k in numbers)
-        sample = Sample.join([self.samples.items[k] for k in own]).to(device) if own else None
+        scale = 1.0 / sum(3 * self.samples.sizes[k] for k in numbers)
+        sample = None if share is None else share.to(device)
         if sample is not None and self.compiled is not None:
             loss, outcome = self.compiled(*sample, scale)
             tally.add(sample, outcome)

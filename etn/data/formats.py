@@ -138,7 +138,7 @@ def _rows(
     """
     import ase.db
 
-    number = 0
+    number: int | None = None
     try:
         if name == "aselmdb":
             database = ase.db.connect(str(path), readonly=True, use_lock_file=False)
@@ -149,7 +149,9 @@ def _rows(
             if not n_rows:
                 raise _empty(title, name)
             selected = selected_frames(as_slice(index), n_rows, title, index)
-            for number, row in enumerate(database.select()):
+            rows = database.select()
+            for number in range(n_rows):
+                row = next(rows)
                 if number in selected:
                     atoms = row.toatoms()
                     atoms.info |= {**row.get("data", {}), **row.key_value_pairs}
@@ -162,7 +164,7 @@ def _rows(
             "pip install ase-db-backends"
         ) from error
     except Exception as error:  # of whatever kind the database raises
-        raise _unreadable(f"{title}:{number}" if number else title, name, error) from error
+        raise _unreadable(title if number is None else f"{title}:{number}", name, error) from error
 
 
 def _unreadable(title: str, name: str, error: Exception) -> DataError:

@@ -26,7 +26,7 @@ __all__ = ["train"]
 # Batches of validation data are larger: nothing is kept for their gradients.
 VALID_BATCH = 4
 # Of the memory that is left, what pairs and targets may take: steps need some as well.
-SAMPLES = 0.5
+SAMPLES = 0.4
 
 
 def train(

@@ -188,16 +188,7 @@ class Potential(ABC):
         return list(self.predict_each(frames))
 
     def predict_each(self, frames: Iterable[Frame]) -> Iterator[Prediction]:
-        """The same one by one, for more frames than memory holds.
-
-        Examples
-        --------
-        >>> from etn import Basis, Dataset, PolynomialPotential
-        >>> potential = PolynomialPotential(Basis(("Mo",), l_max=1))
-        >>> found = potential.predict_each(Dataset.read("etn:Mo/test"))
-        >>> next(found).forces.shape
-        (53, 3)
-        """
+        """What :meth:`predict` gives, one by one: for more frames than memory holds."""
         for batch in frame_batches(frames):
             yield from self._predict(batch)
 

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
 from pathlib import Path
 
-from etn.errors import CoreError
+from etn.errors import CoreError, SettingsError
 
-__all__ = ["available_memory", "check_memory", "peak_memory", "resident_memory"]
+__all__ = [
+    "available_memory",
+    "check_memory",
+    "memory_left",
+    "memory_limit",
+    "peak_memory",
+    "resident_memory",
+]
+
+GB = 1e9
+# Of the memory that is available, the part that is taken if no limit is set; what is taken even if
+# the machine has less, bytes.
+FRACTION, LEAST = 0.8, 1e9
 
 LARGEST_ARRAY = 8e9
 """Bytes of one array that are asked for without a word; less where less is free."""
@@ -44,6 +57,62 @@ def available_memory() -> float | None:
         except (OSError, ValueError):  # no such file, or "max"
             continue
     return max(min(found), 0.0) if found else None
+
+
+def memory_limit(memory: float | None) -> float | None:
+    """Bytes that this process may have in all; None where nothing is known.
+
+    Parameters
+    ----------
+    memory : float or None
+        GB; without it, what the process has and four fifths of what the machine has left.
+
+    Raises
+    ------
+    SettingsError
+        If it is not a positive number.
+
+    Examples
+    --------
+    >>> memory_limit(1.5)
+    1500000000.0
+    """
+    if memory is not None:
+        if not 0 < memory < math.inf:
+            raise SettingsError(f"memory: expected a positive number of GB, got {memory}")
+        return GB * memory
+    free = available_memory()
+    # A full machine is no reason to refuse: it may swap, or others may end.
+    return None if free is None else resident_memory() + max(FRACTION * free, LEAST)
+
+
+def memory_left(memory: float | None) -> float:
+    """Bytes that this process may still take; infinite where nothing is known.
+
+    Parameters
+    ----------
+    memory : float or None
+        As in :func:`memory_limit`.
+
+    Raises
+    ------
+    SettingsError
+        If it is no positive number, or no more than what this process has already.
+
+    Examples
+    --------
+    >>> 1e10 < memory_left(100.0) <= 1e11
+    True
+    """
+    limit, held = memory_limit(memory), resident_memory()
+    if limit is None:
+        return math.inf
+    if limit <= held:
+        raise SettingsError(
+            f"memory: expected more than {math.ceil(held / GB * 1e3) / 1e3:.3f} GB, which the "
+            f"program and the data hold already, got {limit / GB:g} GB: allow more"
+        )
+    return limit - held
 
 
 def check_memory(n_bytes: float, what: str, instead: str = "") -> None:

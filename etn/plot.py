@@ -7,9 +7,9 @@ The functions return a matplotlib ``Figure`` that belongs to no window and to no
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from etn.data.dataset import Dataset
+    from etn.data.frame import Frame
     from etn.data.metrics import Prediction
     from etn.nn.progress import TrainingReport
 
@@ -37,6 +38,7 @@ _IRREP_COLORS = ("black", "#0072b2", "#d55e00", *_MORE_COLORS, "#f0e442", "#8c8c
 _DPI = 150
 # Beyond this many points only a random part of them is drawn: more would hide each other.
 _MAX_POINTS = 20_000
+_MAX_HELD = 50 * _MAX_POINTS
 
 
 def _style() -> AbstractContextManager[Any]:
@@ -84,20 +86,23 @@ def parity(results: Mapping[str, tuple[Dataset, Sequence[Prediction]]]) -> Figur
     """
     from matplotlib.figure import Figure
 
-    energies = {name: _energies(*result) for name, result in results.items()}
-    forces = {name: _forces(*result) for name, result in results.items()}
+    energies = {n: _Points.of(result, _energies, len(result[0])) for n, result in results.items()}
+    forces = {
+        n: _Points.of(result, _forces, 3 * result[0].n_atoms) for n, result in results.items()
+    }
     panels = [
         ("Energy", energies, 1e3, "meV/atom", "energy per atom (eV)"),
         ("Forces", forces, 1.0, "eV/Å", "force component (eV/Å)"),
     ]
-    panels = [panel for panel in panels if any(len(v) for v in panel[1].values())]
+    panels = [panel for panel in panels if any(len(v.values) for v in panel[1].values())]
     if not panels:
         raise DataError("parity: no data set has energies or forces to compare with")
     with _style():
         figure = Figure(figsize=(4.4 * len(panels), 5.4), layout="constrained")
         grid = figure.subplots(2, len(panels), squeeze=False, sharex="col", height_ratios=[3, 1])
         for (top, bottom), (title, data, scale, unit, quantity) in zip(grid.T, panels, strict=True):
-            _parity_panel(top, bottom, {k: v for k, v in data.items() if len(v)}, scale, unit)
+            drawn = {k: v for k, v in data.items() if len(v.values)}
+            _parity_panel(top, bottom, drawn, scale, unit)
             top.set(title=title, ylabel=f"predicted {quantity}")
             bottom.set(xlabel=f"reference {quantity}", ylabel=f"error ({unit})")
     return figure
@@ -341,19 +346,19 @@ def _color(name: str, index: int) -> str:
 
 
 def _parity_panel(
-    top: Axes, bottom: Axes, data: Mapping[str, Array], scale: float, unit: str
+    top: Axes, bottom: Axes, data: Mapping[str, _Points], scale: float, unit: str
 ) -> None:
     """Draw columns (label, prediction) of each set with the diagonal, and the errors below."""
-    every = np.concatenate(list(data.values()))
+    every = np.concatenate([points for points, _ in data.values()])
     low, high = float(every.min()), float(every.max())
     margin = 0.04 * (high - low) or 1.0
     limits = (low - margin, high + margin)
     many = len(every) > 2000
     top.plot(limits, limits, "-", color="0.25", lw=0.7, zorder=1)
     bottom.axhline(0, color="0.25", lw=0.7, zorder=1)
-    for index, (name, points) in enumerate(data.items()):
+    for index, (name, (points, mae)) in enumerate(data.items()):
         error = scale * (points[:, 1] - points[:, 0])
-        label = f"{name}: MAE {np.abs(error).mean():.3g} {unit}"
+        label = f"{name}: MAE {scale * mae:.3g} {unit}"
         shown = np.arange(len(points))
         if len(points) > _MAX_POINTS:
             shown = np.random.default_rng(0).choice(shown, _MAX_POINTS, replace=False)
@@ -377,21 +382,47 @@ def _parity_panel(
             handle.set_alpha(1.0)
 
 
-def _energies(dataset: Dataset, predictions: Sequence[Prediction]) -> Array:
-    """Label and prediction per atom: (frames, 2)."""
-    rows = [
-        (frame.energy / frame.n_atoms, prediction.energy / frame.n_atoms)
-        for frame, prediction in zip(dataset, predictions, strict=True)
-        if frame.energy is not None
-    ]
-    return np.array(rows, dtype=np.float64).reshape(-1, 2)
+class _Points(NamedTuple):
+    """Labels and predictions, and the mean absolute error of all, also those left out.
+
+    Attributes
+    ----------
+    values : (points, 2)
+    mae : float
+    """
+
+    values: Array
+    mae: float
+
+    @classmethod
+    def of(
+        cls,
+        result: tuple[Dataset, Sequence[Prediction]],
+        rows: Callable[[Frame, Prediction], Array | None],
+        size: int,
+    ) -> _Points:
+        """Those of frames, or of some of them where there are far more than can be drawn."""
+        every = max(1, size // _MAX_HELD)
+        parts, total, count = [np.zeros((0, 2))], 0.0, 0
+        for place, (frame, prediction) in enumerate(zip(*result, strict=True)):
+            found = rows(frame, prediction)
+            if found is not None:
+                total += float(np.abs(found[:, 1] - found[:, 0]).sum())
+                count += len(found)
+                if place % every == 0:
+                    parts.append(found)
+        return cls(np.concatenate(parts), total / max(count, 1))
 
 
-def _forces(dataset: Dataset, predictions: Sequence[Prediction]) -> Array:
+def _energies(frame: Frame, prediction: Prediction) -> Array | None:
+    """Label and prediction per atom: (1, 2)."""
+    if frame.energy is None:
+        return None
+    return np.array([[frame.energy, prediction.energy]]) / frame.n_atoms
+
+
+def _forces(frame: Frame, prediction: Prediction) -> Array | None:
     """Label and prediction: (components, 2)."""
-    parts = [
-        np.stack([frame.forces.ravel(), prediction.forces.ravel()], axis=1)
-        for frame, prediction in zip(dataset, predictions, strict=True)
-        if frame.forces is not None
-    ]
-    return np.concatenate(parts) if parts else np.zeros((0, 2))
+    if frame.forces is None:
+        return None
+    return np.stack([frame.forces.ravel(), prediction.forces.ravel()], axis=1)

@@ -9,7 +9,7 @@ import pytest
 
 import etn.machine
 from etn import machine
-from etn.errors import CoreError
+from etn.errors import CoreError, SettingsError
 from etn.machine import available_memory, check_memory, peak_memory, resident_memory
 
 LINUX = sys.platform.startswith("linux")
@@ -48,3 +48,18 @@ def test_what_does_not_fit_is_refused_with_its_size(monkeypatch):
         check_memory(1e9, "the cube", "cut it")
     monkeypatch.setattr(machine, "available_memory", lambda: None)
     check_memory(7e9, "the cube")
+
+
+def test_what_is_left_under_a_limit(monkeypatch):
+    monkeypatch.setattr(machine, "resident_memory", lambda: 4e9)
+    monkeypatch.setattr(machine, "available_memory", lambda: 10e9)
+    assert machine.memory_left(5.0) == 1e9
+    assert machine.memory_left(None) == pytest.approx(8e9)
+    monkeypatch.setattr(machine, "available_memory", lambda: 0.0)
+    assert machine.memory_left(None) == pytest.approx(1e9)
+    monkeypatch.setattr(machine, "available_memory", lambda: None)
+    assert machine.memory_left(None) == np.inf
+    with pytest.raises(SettingsError, match=r"memory: expected more than 4.000 GB, .* got 3 GB"):
+        machine.memory_left(3.0)
+    with pytest.raises(SettingsError, match="memory: expected a positive number of GB, got -1"):
+        machine.memory_left(-1)

@@ -17,6 +17,7 @@ import numpy as np
 from etn.data.cohesive import cohesive_energy
 from etn.data.isolated import BY_CONFIG, CONTRADICTION, IsolatedAtoms, count_atoms, energy_of, names
 from etn.data.neighbours import is_dissociated
+from etn.data.on_disk import Chosen, chosen
 from etn.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
@@ -110,9 +111,9 @@ class AtomicEnergies:
         if e0 == "isolated":
             values = _complete(atoms.solve(elements), elements, "the training set")
             return cls(values, (*atoms.notes, *_implausible(dataset, values, r_max)))
-        labelled, apart = _with_energy(dataset), {id(frame) for frame in atoms.frames}
+        labelled, apart = _with_energy(dataset), {*atoms.frames.places}
         known = {} if e0 == "cohesive" else atoms.solve(elements)
-        bound = [frame for frame in labelled if id(frame) not in apart]
+        bound = Chosen(dataset, [place for place in labelled.places if place not in apart])
         estimate = _estimate(bound or labelled, elements, known)
         values = estimate if e0 == "cohesive" else atoms.correct(estimate)
         guessed = [symbol for symbol in elements if symbol not in known]
@@ -139,8 +140,8 @@ def _complete(e0: Mapping[str, float], elements: tuple[str, ...], where: str) ->
     return {symbol: float(e0[symbol]) for symbol in elements}
 
 
-def _with_energy(dataset: Dataset) -> list[Frame]:
-    frames = [frame for frame in dataset if frame.energy is not None]
+def _with_energy(dataset: Dataset) -> Chosen[Frame]:
+    frames = chosen(dataset, lambda frame: frame.energy is not None)
     if not frames:
         raise DataError(
             "e0: no frame has an energy, so the energies of the atoms cannot be found: "
@@ -184,18 +185,18 @@ def _estimate(
 
 def _implausible(dataset: Dataset, values: Mapping[str, float], r_max: float) -> list[str]:
     """What speaks against these energies of free atoms: frames without, and with, neighbours."""
-    apart: list[tuple[float, Frame]] = []
+    apart: list[tuple[float, int]] = []
     binding: dict[str, list[float]] = defaultdict(list)
-    for frame in dataset:
+    for index, frame in enumerate(dataset):
         if frame.energy is None:
             continue
         per_atom = (frame.energy - sum(values[s] for s in frame.symbols)) / frame.n_atoms
         if is_dissociated(frame, r_max):
-            apart.append((abs(per_atom), frame))
+            apart.append((abs(per_atom), index))
         else:
             binding[", ".join(sorted(set(frame.symbols)))].append(per_atom)
     notes = []
-    off = [frame for error, frame in apart if error > CONTRADICTION]
+    off = Chosen(dataset, [index for error, index in apart if error > CONTRADICTION])
     if off:
         worst = max(error for error, _ in apart)
         notes.append(

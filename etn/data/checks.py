@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from etn.data.duplicates import find_duplicates
+from etn.data.on_disk import Joined, chosen
 from etn.data.stress_signs import stress_warnings
 from etn.errors import DataError
 from etn.surface import name_of, option
@@ -119,8 +120,8 @@ def check_unknowns(n_rows: int, n_unknowns: int) -> list[str]:
 
 
 def _duplicate_warnings(datasets: Mapping[str, Dataset]) -> list[str]:
-    frames = [frame for dataset in datasets.values() for frame in dataset]
-    part = [name for name, dataset in datasets.items() for _ in dataset]
+    frames = Joined(datasets.values())
+    part = [name for name, dataset in datasets.items() for _ in range(len(dataset))]
     # A group of frames with the same structure, by the data set that they are in.
     groups = []
     for group in find_duplicates(frames):
@@ -180,22 +181,23 @@ def _disagreement_warnings(repeated: Sequence[Sequence[Frame]]) -> list[str]:
 
 def _element_warnings(train: Dataset) -> list[str]:
     """Elements that are too rare to be learned."""
-    from ase.data import chemical_symbols
+    from ase.data import atomic_numbers
 
     # Isolated atoms give the energy of an element, but nothing about its bonds.
-    frames = [frame for frame in train if frame.n_atoms > 1]
+    frames = chosen(train, lambda frame: frame.n_atoms > 1)
     atoms, within = np.zeros(119, dtype=int), np.zeros(119, dtype=int)
     for frame in frames:
         counts = np.bincount(frame.numbers, minlength=119)
         atoms += counts
         within += counts > 0
     warnings = []
-    for number in np.unique(np.concatenate([frame.numbers for frame in train])):
+    for symbol in train.elements:
+        number = atomic_numbers[symbol]
         few = atoms[number] < _FEW_ATOMS
         if few or (within[number] == 1 and len(frames) > 1):
             n_atoms, n_frames = int(atoms[number]), int(within[number])
             warnings.append(
-                f"train: {chemical_symbols[number]} has {n_atoms} bonded "
+                f"train: {symbol} has {n_atoms} bonded "
                 f"atom{'' if n_atoms == 1 else 's'} in {n_frames} "
                 f"frame{'' if n_frames == 1 else 's'}, expected at least {_FEW_ATOMS} in several: "
                 "its interactions are not determined; add frames with it, or leave it out"
@@ -205,17 +207,19 @@ def _element_warnings(train: Dataset) -> list[str]:
 
 def _energy_warnings(train: Dataset) -> list[str]:
     """Frames whose energy per atom stands alone, far from that of all comparable frames."""
-    comparable: dict[tuple[bytes, str], list[Frame]] = defaultdict(list)
-    for frame in train:
+    comparable: dict[tuple[bytes, str], list[tuple[float, int]]] = defaultdict(list)
+    for index, frame in enumerate(train):
         if frame.energy is not None and frame.n_atoms > 1:
             composition = np.bincount(frame.numbers, minlength=119) / frame.n_atoms
-            comparable[np.round(composition, 6).tobytes(), frame.config_type].append(frame)
+            comparable[np.round(composition, 6).tobytes(), frame.config_type].append(
+                (frame.energy / frame.n_atoms, index)
+            )
     found = []
-    for frames in comparable.values():
-        if len(frames) < _OUTLIER_FRAMES:
+    for of_kind in comparable.values():
+        if len(of_kind) < _OUTLIER_FRAMES:
             continue
-        frames.sort(key=lambda frame: (frame.energy or 0.0) / frame.n_atoms)
-        energies = np.array([(frame.energy or 0.0) / frame.n_atoms for frame in frames])
+        of_kind.sort()
+        energies = np.array([energy for energy, _ in of_kind])
         median = float(np.median(energies))
         sigma = max(_MIN_SIGMA, 1.4826 * float(np.median(np.abs(energies - median))))
         gaps = [b - a for a, b in pairwise(energies)]
@@ -223,10 +227,11 @@ def _energy_warnings(train: Dataset) -> list[str]:
             away = abs(float(energies[place]) - median)
             # Strong compression and hot liquids lead away step by step; a wrong label jumps.
             if away > _OUTLIER_SIGMAS * sigma and gap > away / 2:
-                found.append((away, away / sigma, frames[place], median))
+                found.append((away, away / sigma, of_kind[place][1], median))
     if not found:
         return []
-    away, sigmas, frame, median = max(found, key=lambda entry: entry[0])
+    away, sigmas, index, median = max(found, key=lambda entry: entry[0])
+    frame = train[index]
     of_type = f' of config type "{frame.config_type}"' if frame.config_type else ""
     return [
         f"train: the energy of {_name(frame)} is {away:.3g} eV/atom ({sigmas:.0f} robust standard "

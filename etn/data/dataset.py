@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from etn.data.embedded import PREFIX, embedded_path
 from etn.data.formats import read_structures
 from etn.data.frame import Frame
 from etn.data.labels import LabelKeys
+from etn.data.on_disk import Chosen, Lazy, OnDisk, keep
 from etn.data.split import stratified_choice
 from etn.data.summary import DatasetSummary, count_labels, summarize
 from etn.errors import DataError, SettingsError
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
 __all__ = ["Dataset"]
 
 _Path = str | os.PathLike[str]
+T = TypeVar("T")
+
+GB = 1e9
+# Bytes of a frame beside those of its numbers.
+_FRAME = 2000.0
 
 
 class Dataset(Sequence[Frame]):
@@ -61,12 +67,12 @@ class Dataset(Sequence[Frame]):
     def __init__(
         self, frames: Iterable[Frame], *, source: str = "", keys: LabelKeys | None = None
     ) -> None:
-        self._frames = tuple(frames)
+        self._frames = frames if isinstance(frames, Lazy) else tuple(frames)
         self._source = source
         self._keys = keys or LabelKeys()
         if not self._frames:
             raise DataError(f"{source or 'dataset'}: expected at least one frame, came none")
-        for index, frame in enumerate(self._frames):
+        for index, frame in enumerate(() if self.on_disk else self._frames):
             if not isinstance(frame, Frame):
                 raise DataError(
                     f"{source or 'dataset'}: item {index} is a {type(frame).__name__}, expected a "
@@ -85,6 +91,7 @@ class Dataset(Sequence[Frame]):
         stress_unit: str = "eV/Å³",
         stress_convention: str | None = None,
         index: str | int | slice = ":",
+        memory: float | None = None,
     ) -> Dataset:
         """Read files of extended XYZ, or of any other format that ASE reads.
 
@@ -110,6 +117,10 @@ class Dataset(Sequence[Frame]):
             positive under tension and a virial under compression.
         index : str, int or slice
             Which frames of each file: ``":"``, ``"::10"``, ``"-100:"``, ``5``.
+        memory : float, optional
+            Most memory of the frames, GB. Those of a larger set wait on disk, in a temporary file
+            (where TMPDIR says, else in /var/tmp), and each is loaded when it is asked for. All
+            are read and checked once, as ever.
 
         Raises
         ------
@@ -136,7 +147,7 @@ class Dataset(Sequence[Frame]):
                 _as_path(one), index=index, keys=once, order=keys.order, title=title
             )
         )
-        return cls._collect(named, ", ".join(titles), keys)
+        return cls._collect(named, ", ".join(titles), keys, memory)
 
     @classmethod
     def from_atoms(
@@ -169,9 +180,16 @@ class Dataset(Sequence[Frame]):
         return cls._collect(named, name, keys)
 
     @classmethod
-    def _collect(cls, named: Iterable[tuple[str, Atoms]], source: str, keys: LabelKeys) -> Dataset:
-        frames = [Frame.from_atoms(atoms, name=name, **asdict(keys)) for name, atoms in named]
-        return cls(frames, source=source, keys=keys)
+    def _collect(
+        cls,
+        named: Iterable[tuple[str, Atoms]],
+        source: str,
+        keys: LabelKeys,
+        memory: float | None = None,
+    ) -> Dataset:
+        frames = (Frame.from_atoms(atoms, name=name, **asdict(keys)) for name, atoms in named)
+        most = None if memory is None else GB * memory
+        return cls(keep(frames, most, _size), source=source, keys=keys)
 
     def write(self, path: _Path) -> None:
         """Write the frames as extended XYZ with the keys ``energy``, ``forces`` and ``stress``.
@@ -193,9 +211,24 @@ class Dataset(Sequence[Frame]):
         write_atomic(path, text.getvalue())
 
     @property
-    def frames(self) -> tuple[Frame, ...]:
+    def frames(self) -> Sequence[Frame]:
         """All frames."""
         return self._frames
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether frames are loaded when they are asked for."""
+        return isinstance(self._frames, Lazy)
+
+    def beside(self, items: Iterable[T]) -> Sequence[T]:
+        """What is computed of each frame, kept where the frames are: in memory or on disk.
+
+        Examples
+        --------
+        >>> Dataset.read("etn:Mo/test", index=":2").beside(["first", "second"])
+        ['first', 'second']
+        """
+        return OnDisk(items) if self.on_disk else list(items)
 
     @property
     def source(self) -> str:
@@ -212,10 +245,10 @@ class Dataset(Sequence[Frame]):
         """The chemical symbols of the elements, by atomic number."""
         from ase.data import chemical_symbols
 
-        numbers = np.unique(np.concatenate([frame.numbers for frame in self._frames]))
-        return tuple(chemical_symbols[number] for number in numbers)
+        numbers = set().union(*(np.unique(frame.numbers).tolist() for frame in self._frames))
+        return tuple(chemical_symbols[number] for number in sorted(numbers))
 
-    @property
+    @cached_property
     def n_atoms(self) -> int:
         """The number of atoms in all frames."""
         return sum(frame.n_atoms for frame in self._frames)
@@ -302,6 +335,7 @@ class Dataset(Sequence[Frame]):
     def __getitem__(self, index: int | slice | Sequence[int] | NDArray[Any]) -> Frame | Dataset:
         if isinstance(index, int | np.integer):
             return self._frames[index]
+        frames: Sequence[Frame]
         if isinstance(index, slice):
             frames = self._frames[index]
         else:
@@ -314,7 +348,9 @@ class Dataset(Sequence[Frame]):
             if chosen.size and chosen.dtype.kind not in "biu":
                 raise TypeError(f"expected integers or a mask as index, came {chosen.dtype}")
             positions = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
-            frames = tuple(self._frames[int(position)] for position in positions)
+            places = range(len(self))  # counts from the end too, and says what is out of range
+            frames = Chosen(self._frames, [places[int(position)] for position in positions])
+            frames = frames if self.on_disk else tuple(frames)
         return Dataset(frames, source=self._source, keys=self._keys)
 
     def __repr__(self) -> str:
@@ -326,6 +362,12 @@ class Dataset(Sequence[Frame]):
 
     def __str__(self) -> str:
         return str(self.summary())
+
+
+def _size(frame: Frame) -> float:
+    """Bytes that a frame takes."""
+    arrays = (frame.numbers, frame.positions, frame.forces)
+    return _FRAME + sum(array.nbytes for array in arrays if array is not None)
 
 
 def _as_path(source: _Path) -> Path:

@@ -7,15 +7,19 @@ ends the reading early, columns that the comment line does not name, and a key t
 from __future__ import annotations
 
 import bz2
+import contextlib
 import difflib
 import gzip
 import io
 import lzma
 import re
+import shutil
+import tempfile
 import zlib
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from etn.data.on_disk import scratch_folder
 from etn.data.stress import full_stress, voigt_stress
 from etn.errors import DataError, SettingsError
 
@@ -167,10 +171,19 @@ def open_file(path: Path) -> IO[bytes]:
     DataError
         If it is missing or cannot be read.
     """
-    unpack = {".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": lzma.decompress}
+    unpack: dict[str, Any] = {
+        ".gz": gzip.open,
+        ".bz2": bz2.open,
+        ".xz": lzma.open,
+    }
     try:
-        if path.suffix in unpack:  # in memory: ASE seeks, which is slow inside a compressed stream
-            return io.BytesIO(unpack[path.suffix](path.read_bytes()))
+        if path.suffix in unpack:  # ASE seeks, which is slow inside a compressed stream
+            with contextlib.ExitStack() as stack, unpack[path.suffix](path, "rb") as packed:
+                plain = stack.enter_context(tempfile.TemporaryFile(dir=scratch_folder()))
+                shutil.copyfileobj(packed, plain)
+                plain.seek(0)
+                stack.pop_all()
+                return plain
         return path.open("rb")
     except FileNotFoundError as error:
         near = difflib.get_close_matches(path.name, _siblings(path), n=1)

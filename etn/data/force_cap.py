@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from etn.data.dataset import Dataset
 from etn.data.frame import Frame
 from etn.data.metrics import Metrics, Prediction, compute_metrics
+from etn.data.on_disk import Chosen
 from etn.errors import DataError
 from etn.surface import option
 
@@ -103,7 +104,7 @@ def capped_metrics(
     if max_force is not None:
         within = within_force(dataset, max_force)
         if within.any() and not within.all():
-            chosen = [one for one, inside in zip(predictions, within, strict=True) if inside]
+            chosen = Chosen(predictions, np.flatnonzero(within))
             title = f"{name}, forces up to {max_force:g} eV/Å"
             found[title] = compute_metrics(chosen, dataset[within])
     return found

@@ -20,7 +20,7 @@ COMPRESSIONS = (".gz", ".bz2", ".xz")
 """Endings of compressed files that are read as they are."""
 
 _XYZ = (".xyz", ".extxyz")
-_DATABASES = ("db", "json")
+_DATABASES = ("db", "json", "aselmdb")
 _DUMPS = ("lammps-dump-text", "lammps-dump-binary")
 _PEEK = 4096  # bytes that ASE and the test for extended XYZ look at
 
@@ -70,6 +70,9 @@ def read_structures(
     if name in ("xyz", "extxyz"):
         yield from read_extxyz(path, index=index, keys=keys, order=order, title=title)
         return
+    if name in _DATABASES:
+        yield from _rows(path, name, title, index)
+        return
     images = _read(path, name, title)
     for frame in selected_frames(wanted, len(images), title, index):
         yield frame, images[frame]
@@ -82,6 +85,8 @@ def _format(path: Path, title: str) -> str:
     plain = Path(path.stem if path.suffix in COMPRESSIONS else path.name)
     if plain.suffix.lower() in _XYZ or path.is_dir():
         return "extxyz"  # which says what is wrong with a folder
+    if plain.suffix == ".aselmdb" and path.exists():  # which ASE reads, but does not tell by name
+        return "aselmdb"
     with open_file(path) as file:
         start = file.read(_PEEK)
     first, _, rest = start.removeprefix(b"\xef\xbb\xbf").partition(b"\n")
@@ -114,32 +119,64 @@ def _read(path: Path, name: str, title: str) -> list[Atoms]:
     import ase.io
 
     try:
-        if name in _DATABASES:
-            images = list(_rows(path))
-        else:
-            images = ase.io.read(str(path), ":", format=name, parallel=False)
+        images = ase.io.read(str(path), ":", format=name, parallel=False)
     except Exception as error:  # of whatever kind the parser of the format raises
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(
-            f"{title}: ASE takes it for the format {name!r} and cannot read it: {reason[:200]}; is "
-            "the file complete, and does its name fit its format?"
-        ) from error
+        raise _unreadable(title, name, error) from error
     if not images:
-        raise DataError(f"{title}: there is no structure in it (format {name!r})")
+        raise _empty(title, name)
     if name in _DUMPS:
         _check_dump(path, images, title)
     return images
 
 
-def _rows(path: Path) -> Iterator[Atoms]:
-    """The rows of an ASE database, with what they hold beside the results of ASE."""
+def _rows(
+    path: Path, name: str, title: str, index: str | int | slice
+) -> Iterator[tuple[int, Atoms]]:
+    """Selected rows of an ASE database, with what they hold beside the results of ASE.
+
+    One is held at a time.
+    """
     import ase.db
 
-    with ase.db.connect(str(path), serial=True, use_lock_file=False) as database:
-        for row in database.select():
-            atoms = row.toatoms()
-            atoms.info |= {**row.get("data", {}), **row.key_value_pairs}
-            yield atoms
+    number: int | None = None
+    try:
+        if name == "aselmdb":
+            database = ase.db.connect(str(path), readonly=True, use_lock_file=False)
+        else:
+            database = ase.db.connect(str(path), serial=True, use_lock_file=False)
+        with database:
+            n_rows = database.count()
+            if not n_rows:
+                raise _empty(title, name)
+            selected = selected_frames(as_slice(index), n_rows, title, index)
+            rows = database.select()
+            for number in range(n_rows):
+                row = next(rows)
+                if number in selected:
+                    atoms = row.toatoms()
+                    atoms.info |= {**row.get("data", {}), **row.key_value_pairs}
+                    yield number, atoms
+    except DataError:
+        raise
+    except ModuleNotFoundError as error:
+        raise DataError(
+            f"{title}: files of this kind need the package ase-db-backends ({error}): "
+            "pip install ase-db-backends"
+        ) from error
+    except Exception as error:  # of whatever kind the database raises
+        raise _unreadable(title if number is None else f"{title}:{number}", name, error) from error
+
+
+def _unreadable(title: str, name: str, error: Exception) -> DataError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return DataError(
+        f"{title}: ASE takes it for the format {name!r} and cannot read it: {reason[:200]}; is "
+        "the file complete, and does its name fit its format?"
+    )
+
+
+def _empty(title: str, name: str) -> DataError:
+    return DataError(f"{title}: there is no structure in it (format {name!r})")
 
 
 def _check_dump(path: Path, images: Sequence[Atoms], title: str) -> None:

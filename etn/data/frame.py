@@ -249,6 +249,13 @@ class Frame:
         labels = ", ".join(found) or "no labels"
         return f"Frame({self.name + ': ' if self.name else ''}{formula}, {labels})"
 
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        # What pickle or copy bring back may not be written to either.
+        for field, value in state.items():
+            if isinstance(value, np.ndarray):
+                value.setflags(write=False)
+            object.__setattr__(self, field, value)
+
     def _set(self, field: str, array: NDArray[Any]) -> None:
         array.setflags(write=False)
         object.__setattr__(self, field, array)

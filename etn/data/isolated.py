@@ -11,6 +11,7 @@ import numpy as np
 
 from etn.backend import FloatArray as Array
 from etn.data.neighbours import is_dissociated
+from etn.data.on_disk import Chosen, chosen
 from etn.errors import DataError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ CONTRADICTION = 0.02
 class IsolatedAtoms:
     """Frames without neighbours, each an equation sum n(element) E0(element) = E."""
 
-    frames: Sequence[Frame]
+    frames: Chosen[Frame]
     notes: Sequence[str]
 
     @classmethod
@@ -37,14 +38,15 @@ class IsolatedAtoms:
         """Those of a data set that have an energy, or the single atoms of a `config_type`."""
         if config_type is not None:
             return cls._by_config(dataset, config_type, r_max)
-        frames, near = [], []
-        for frame in dataset:
+        places, near = [], []
+        for place, frame in enumerate(dataset):
             if frame.energy is None:
                 continue
             if is_dissociated(frame, r_max):
-                frames.append(frame)
+                places.append(place)
             elif frame.n_atoms == 1 and _is_called_isolated(frame):
                 near.append(frame)
+        frames = Chosen(dataset, places)
         notes = _several_energies(frames)
         if near:
             notes.append(
@@ -56,7 +58,7 @@ class IsolatedAtoms:
 
     @classmethod
     def _by_config(cls, dataset: Dataset, name: str, r_max: float) -> IsolatedAtoms:
-        found = [frame for frame in dataset if frame.config_type == name]
+        found = chosen(dataset, lambda frame: frame.config_type == name)
         if not found:
             types = sorted({frame.config_type for frame in dataset} - {""})
             there = ", ".join(f'"{kind}"' for kind in types) or "none with a config_type"

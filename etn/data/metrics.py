@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -199,79 +200,84 @@ def compute_metrics(predictions: Sequence[Prediction], dataset: Dataset) -> Metr
         raise DataError(
             f"expected one prediction a frame, came {len(predictions)} for {len(dataset)} frames"
         )
-    for index, (prediction, frame) in enumerate(zip(predictions, dataset, strict=True)):
-        _check(prediction, frame, index)
     from ase.data import chemical_symbols
 
-    table = _Errors(predictions, dataset)
-    everything = np.ones(len(dataset), dtype=bool)
-    config_types = np.array([frame.config_type for frame in dataset])
-    per_element = {
-        chemical_symbols[number]: ErrorStatistics.of(
-            table.forces[rows], table.names[table.force_frames[rows]]
-        )
-        for number in np.unique(table.numbers)
-        for rows in [table.numbers == number]
-    }
+    everything = _Group()
+    per_config: dict[str, _Group] = defaultdict(_Group)
+    per_element: dict[int, _Sums] = defaultdict(_Sums)
+    for index, (prediction, frame) in enumerate(zip(predictions, dataset, strict=True)):
+        _check(prediction, frame, index)
+        errors = _errors(prediction, frame)
+        name = frame.name or str(index)
+        for group in (everything, per_config[frame.config_type]):
+            group.add(errors, name)
+        if "forces" in errors:
+            for number in np.unique(frame.numbers):
+                per_element[int(number)].add(errors["forces"][frame.numbers == number], name)
     return Metrics(
-        **vars(table.group(everything)),
+        **vars(everything.errors()),
         n_atoms=dataset.n_atoms,
-        per_element=per_element,
-        per_config={
-            name: table.group(config_types == name) for name in dict.fromkeys(config_types.tolist())
+        per_element={
+            chemical_symbols[number]: per_element[number].statistics()
+            for number in sorted(per_element)
         },
+        per_config={name: group.errors() for name, group in per_config.items()},
     )
 
 
-class _Errors:
-    """All errors of a data set in one array a label, each row with the index of its frame."""
+def _errors(prediction: Prediction, frame: Frame) -> dict[str, FloatArray]:
+    """Errors of a frame by label, those it has."""
+    found: dict[str, FloatArray] = {}
+    if frame.energy is not None:
+        found["energy"] = np.array([(prediction.energy - frame.energy) / frame.n_atoms])
+    if frame.forces is not None:
+        found["forces"] = prediction.forces - frame.forces
+    if frame.stress is not None and prediction.stress is not None:
+        found["stress"] = prediction.stress - frame.stress
+    return found
 
-    def __init__(self, predictions: Sequence[Prediction], dataset: Dataset) -> None:
-        pairs = list(enumerate(zip(predictions, dataset, strict=True)))
-        self.names = np.array([frame.name or str(index) for index, frame in enumerate(dataset)])
-        energy = [
-            (index, (prediction.energy - frame.energy) / frame.n_atoms)
-            for index, (prediction, frame) in pairs
-            if frame.energy is not None
-        ]
-        forces = [
-            (np.full(frame.n_atoms, index), frame.numbers, prediction.forces - frame.forces)
-            for index, (prediction, frame) in pairs
-            if frame.forces is not None
-        ]
-        stress = [
-            (index, prediction.stress - frame.stress)
-            for index, (prediction, frame) in pairs
-            if frame.stress is not None and prediction.stress is not None
-        ]
-        none = np.zeros(0, dtype=np.int64)
-        self.energy_frames = np.array([index for index, _ in energy], dtype=np.int64)
-        self.energy = np.array([error for _, error in energy])
-        self.force_frames = np.concatenate([none, *(index for index, _, _ in forces)])
-        self.numbers = np.concatenate([none, *(numbers for _, numbers, _ in forces)])
-        self.forces = np.concatenate([np.zeros((0, 3)), *(error for _, _, error in forces)])
-        self.stress_frames = np.array([index for index, _ in stress], dtype=np.int64)
-        self.stress = np.array([error for _, error in stress]).reshape(-1, 6)
 
-    def group(self, chosen: NDArray[np.bool_]) -> GroupErrors:
-        """Return the errors of the frames where `chosen` is true."""
-        return GroupErrors(
-            n_frames=int(chosen.sum()),
-            energy=self._statistics(self.energy, self.energy_frames, chosen),
-            forces=self._statistics(self.forces, self.force_frames, chosen),
-            stress=self._statistics(self.stress, self.stress_frames, chosen),
-        )
+@dataclass
+class _Sums:
+    """Sums over errors, which need not be held."""
 
-    def _statistics(
-        self,
-        errors: FloatArray,
-        frames: NDArray[np.int64],
-        chosen: NDArray[np.bool_],
-    ) -> ErrorStatistics | None:
-        rows = chosen[frames]
-        if not rows.any():
-            return None
-        return ErrorStatistics.of(errors[rows], self.names[frames[rows]])
+    count: int = 0
+    absolute: float = 0.0
+    squares: float = 0.0
+    plain: float = 0.0
+    max: float = -1.0
+    worst: str = ""
+
+    def add(self, errors: FloatArray, name: str) -> None:
+        size = np.abs(errors)
+        self.count += errors.size
+        self.absolute += float(size.sum())
+        self.squares += float(np.sum(errors**2))
+        self.plain += float(errors.sum())
+        if (largest := float(size.max())) > self.max:
+            self.max, self.worst = largest, name
+
+    def statistics(self) -> ErrorStatistics:
+        n = self.count
+        rmse = float(np.sqrt(self.squares / n))
+        return ErrorStatistics(self.absolute / n, rmse, self.max, self.plain / n, n, self.worst)
+
+
+class _Group:
+    """Sums over the errors of a group of frames."""
+
+    def __init__(self) -> None:
+        self.n_frames = 0
+        self.labels: dict[str, _Sums] = defaultdict(_Sums)
+
+    def add(self, errors: dict[str, FloatArray], name: str) -> None:
+        self.n_frames += 1
+        for label, values in errors.items():
+            self.labels[label].add(values, name)
+
+    def errors(self) -> GroupErrors:
+        known = {label: sums.statistics() for label, sums in self.labels.items()}
+        return GroupErrors(self.n_frames, *(known.get(label) for label in LABELS))
 
 
 def _check(prediction: Prediction, frame: Frame, index: int) -> None:

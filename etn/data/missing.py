@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from etn.data.labels import LabelKeys, looks_like
+from etn.data.on_disk import Chosen, chosen
 from etn.errors import DataError
 from etn.surface import option
 
@@ -40,10 +41,10 @@ def lacks(frame: Frame, label: str) -> bool:
     return getattr(frame, label) is None and (label != "stress" or bool(frame.pbc.all()))
 
 
-def unperiodic(frames: Iterable[Frame], keys: LabelKeys) -> list[Frame]:
+def unperiodic(frames: Sequence[Frame], keys: LabelKeys) -> Chosen[Frame]:
     """Frames whose stress was not read because a direction is not periodic."""
     names = keys.used().get("stress", ())
-    return [f for f in frames if any(("stress", name) in f.unread for name in names)]
+    return chosen(frames, lambda f: any(("stress", name) in f.unread for name in names))
 
 
 def named_keys(frames: Iterable[Frame], label: str, keys: LabelKeys) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from etn.backend import FloatArray
 from etn.data.labels import LabelKeys
 from etn.data.missing import key_hint, lacks, unperiodic
+from etn.data.on_disk import chosen
 from etn.data.stress import GPA
 from etn.surface import option, options
 
@@ -64,7 +66,7 @@ def _missing(frames: Sequence[Frame], keys: LabelKeys) -> list[str]:
     """Labels that no frame or not every frame has, and other keys that may hold them."""
     warnings = []
     for label in keys.used():
-        missing = [frame for frame in frames if lacks(frame, label)]
+        missing = chosen(frames, partial(lacks, label=label))
         if not missing:
             continue
         what = (
@@ -91,11 +93,17 @@ def _zeros(frames: Sequence[Frame], keys: LabelKeys) -> list[str]:
     warnings = []
     for label in keys.used():
         # An atom may be the zero of energy, and one alone feels no force.
-        present = [f for f in frames if getattr(f, label) is not None and f.n_atoms > 1]
-        zeros = [f for f in present if not np.any(getattr(f, label))]
+        present = 0
+        zeros: list[tuple[str, bool]] = []
+        for frame in frames:
+            value = getattr(frame, label)
+            if value is not None and frame.n_atoms > 1:
+                present += 1
+                if not np.any(value):
+                    zeros.append((frame.name, bool(frame.pbc.any())))
         they = "they were" if label == "forces" else "it was"
-        if zeros and len(zeros) == len(present):
-            perfect = label == "forces" and any(f.pbc.any() for f in zeros)
+        if zeros and len(zeros) == present:
+            perfect = label == "forces" and any(periodic for _, periodic in zeros)
             setting = "virial_key" if label == "stress" and keys.virial else f"{label}_key"
             warnings.append(
                 f"{label}: 0 in all {_count(len(zeros))}"
@@ -104,24 +112,27 @@ def _zeros(frames: Sequence[Frame], keys: LabelKeys) -> list[str]:
             )
             continue
         # Perfect crystals have no forces by symmetry; clusters in equilibrium have small ones.
-        zeros = [f for f in zeros if label != "forces" or not f.pbc.any()]
+        zeros = [zero for zero in zeros if label != "forces" or not zero[1]]
         if zeros:
             warnings.append(
-                f"{label}: exactly 0 in {len(zeros)} of {_count(len(present))} "
-                f"({zeros[0].name or 'the first'}): if {they} not calculated there, remove the "
+                f"{label}: exactly 0 in {len(zeros)} of {_count(present)} "
+                f"({zeros[0][0] or 'the first'}): if {they} not calculated there, remove the "
                 "label from these frames"
             )
     return warnings
 
 
 def _energies(frames: Sequence[Frame]) -> list[str]:
-    labelled = [frame for frame in frames if frame.energy is not None]
+    labelled = chosen(frames, lambda frame: frame.energy is not None)
     if not labelled:
         return []
-    numbers = np.unique(np.concatenate([frame.numbers for frame in labelled]))
-    counts = np.array([[np.sum(f.numbers == number) for number in numbers] for f in labelled])
+    found = [(frame.energy or 0.0, np.bincount(frame.numbers)) for frame in labelled]
+    counts = np.zeros((len(found), max(len(row) for _, row in found)))
+    for into, (_, row) in zip(counts, found, strict=True):
+        into[: len(row)] = row
+    counts = counts[:, counts.any(axis=0)]
     sizes = counts.sum(axis=1)
-    total = np.array([frame.energy or 0.0 for frame in labelled])
+    total = np.array([energy for energy, _ in found])
     residual = np.abs(_residual(counts / sizes[:, None], total / sizes))
     warnings = [*_per_atom(counts, total, labelled)]
     worst = int(residual.argmax())
@@ -142,7 +153,7 @@ def _per_atom(counts: FloatArray, energies: FloatArray, frames: Sequence[Frame])
     """Energies that depend on the composition, but not on the number of atoms."""
     several = counts.sum(axis=1) > 1  # of one atom both are the same
     counts, energies = counts[several], energies[several]
-    frames = [frame for frame in frames if frame.n_atoms > 1]
+    frames = chosen(frames, lambda frame: frame.n_atoms > 1)
     sizes = counts.sum(axis=1)
     if len(np.unique(sizes)) < 2 or len(frames) < counts.shape[1] + _PER_ATOM_FRAMES:
         return []
@@ -162,10 +173,13 @@ def _per_atom(counts: FloatArray, energies: FloatArray, frames: Sequence[Frame])
 
 
 def _forces(frames: Sequence[Frame]) -> list[str]:
-    labelled = [frame for frame in frames if frame.forces is not None]
-    forces = [frame.forces for frame in labelled if frame.forces is not None]
-    net = np.array([np.linalg.norm(force.sum(axis=0)) for force in forces])
-    largest = np.array([np.linalg.norm(force, axis=1).max() for force in forces])
+    labelled = chosen(frames, lambda frame: frame.forces is not None)
+    sizes = [
+        (np.linalg.norm(f.forces.sum(axis=0)), np.linalg.norm(f.forces, axis=1).max())
+        for f in labelled
+        if f.forces is not None
+    ]
+    net, largest = np.array(sizes).reshape(-1, 2).T
     warnings = []
     if np.any(net > _NET_FORCE):
         worst = int(net.argmax())
@@ -185,7 +199,7 @@ def _forces(frames: Sequence[Frame]) -> list[str]:
 
 
 def _stresses(frames: Sequence[Frame], keys: LabelKeys) -> list[str]:
-    labelled = [frame for frame in frames if frame.stress is not None]
+    labelled = chosen(frames, lambda frame: frame.stress is not None)
     if not labelled:
         return []
     warnings = []

@@ -21,6 +21,7 @@ import numpy as np
 from etn.backend import FloatArray
 from etn.data.duplicates import linked
 from etn.data.labels import LabelKeys
+from etn.data.on_disk import Chosen
 from etn.data.stress import GPA, STRESS_UNITS, VASP_ORDER
 from etn.surface import option, options
 
@@ -35,6 +36,8 @@ _SAME_SITES = 0.01
 # of a few percent alone would be outweighed by jumps of the energy, as the molybdenum set has some.
 _MAX_STRAIN = 0.1
 _MAX_COPIES = 60  # of one structure that are compared with each other
+# Atoms of frames with the same atoms that are searched for strained copies: the first ones.
+_MAX_ATOMS = 1_000_000
 _FEWEST_PAIRS = 5
 _MIN_CORRELATION = 0.9
 # Stresses agree with the energies up to this ratio, and are taken for those of another unit up to
@@ -87,29 +90,27 @@ def strain_work(frames: Sequence[Frame]) -> StrainWork:
     15
     >>> slope = work.stress @ work.energy / work.energy @ work.energy
     """
-    rows = [
-        _work(one, other)
-        for group in _copies(frames)
-        for one, other in combinations(group[:_MAX_COPIES], 2)
-    ]
+    rows = [_work(one, other) for group in _copies(frames) for one, other in combinations(group, 2)]
     found = np.array([row for row in rows if row is not None]).reshape(-1, 4)
     return StrainWork(*found.T)
 
 
-def _copies(frames: Sequence[Frame]) -> Iterator[list[Frame]]:
+def _copies(frames: Sequence[Frame]) -> Iterator[Sequence[Frame]]:
     """Frames that are, nearly, affine images of each other."""
-    alike: dict[bytes, list[Frame]] = defaultdict(list)
-    for frame in frames:
+    alike: dict[bytes, list[int]] = defaultdict(list)
+    for index, frame in enumerate(frames):
         if frame.energy is not None and frame.stress is not None:
-            alike[frame.numbers.tobytes()].append(frame)
-    for members in alike.values():
+            alike[frame.numbers.tobytes()].append(index)
+    for numbers, indices in alike.items():
+        most = max(_MAX_COPIES, _MAX_ATOMS * 8 // len(numbers))
+        members = Chosen(frames, indices[:most])
         phases = []
         for frame in members:
             fractional = frame.positions @ np.linalg.inv(frame.cell)
             angle = 2 * np.pi * (fractional - fractional[0]).ravel()
             phases.append(np.concatenate([np.cos(angle), np.sin(angle)]))
         for group in linked(phases, 2 * np.pi * _SAME_SITES):
-            yield [members[i] for i in group]
+            yield [members[i] for i in group[:_MAX_COPIES]]
 
 
 def _work(one: Frame, other: Frame) -> tuple[float, float, float, float] | None:

@@ -166,14 +166,21 @@ def summarize(
 
     keys = keys or LabelKeys()
     sizes = np.array([frame.n_atoms for frame in frames])
-    numbers = np.concatenate([frame.numbers for frame in frames])
-    elements, counts = np.unique(numbers, return_counts=True)
+    atoms: Counter[int] = Counter()
+    for frame in frames:
+        numbers, counts = np.unique(frame.numbers, return_counts=True)
+        atoms.update(dict(zip(numbers.tolist(), counts.tolist(), strict=True)))
     used = keys.used()
     energies = np.array(
         [frame.energy / frame.n_atoms for frame in frames if frame.energy is not None]
     )
-    forces = [frame.forces for frame in frames if frame.forces is not None]
-    components = np.concatenate(forces) if forces else np.zeros((0, 3))
+    forces = np.array(
+        [
+            (np.linalg.norm(f.forces, axis=1).max(), np.sum(f.forces**2), f.forces.size)
+            for f in frames
+            if f.forces is not None
+        ]
+    ).reshape(-1, 3)
     stresses = np.array([frame.stress for frame in frames if frame.stress is not None])
     volumes = np.array([frame.volume / frame.n_atoms for frame in frames if frame.pbc.all()])
     return DatasetSummary(
@@ -181,10 +188,7 @@ def summarize(
         n_frames=len(frames),
         n_atoms=int(sizes.sum()),
         atoms_per_frame=(int(sizes.min()), int(sizes.max())),
-        elements={
-            chemical_symbols[number]: int(count)
-            for number, count in zip(elements, counts, strict=True)
-        },
+        elements={chemical_symbols[number]: atoms[number] for number in sorted(atoms)},
         config_types=dict(Counter(frame.config_type for frame in frames).most_common()),
         labels={
             label: LabelCount(
@@ -200,8 +204,8 @@ def summarize(
             for label, count in count_labels(frames).items()
         },
         energy_per_atom=_range(energies),
-        max_force=float(np.linalg.norm(components, axis=1).max()) if forces else None,
-        rms_force=float(np.sqrt(np.mean(components**2))) if forces else None,
+        max_force=float(forces[:, 0].max()) if len(forces) else None,
+        rms_force=float(np.sqrt(forces[:, 1].sum() / forces[:, 2].sum())) if len(forces) else None,
         stress=_range(stresses),
         volume_per_atom=_range(volumes),
         warnings=tuple(label_warnings(frames, keys)),

@@ -12,6 +12,7 @@ import numpy as np
 from etn.data.dataset import Dataset
 from etn.data.frame import Frame
 from etn.data.missing import LABEL_NAMES, key_hint, lacks
+from etn.data.on_disk import Chosen
 from etn.errors import DataError, SettingsError
 from etn.surface import option
 
@@ -122,7 +123,8 @@ class Weights:
         for label in keys.used():  # what was left out in reading is not fitted
             if not getattr(self, label):
                 continue
-            missing = [frame for frame in dataset if lacks(frame, label) and self.count(frame)]
+            places = [k for k, f in enumerate(dataset) if lacks(f, label) and self.count(f)]
+            missing = Chosen(dataset, places)
             if not missing:
                 continue
             if len(missing) == len(dataset):

@@ -184,7 +184,7 @@ class _Basis:
 
     def __init__(self, single: Irreps) -> None:
         self._single = single
-        self._starts = np.cumsum([0] + [ir.dim for _, ir in single])
+        self._starts = np.cumsum([0] + [ir.dim for _, ir in single]).tolist()
         self.matrices: list[FloatArray] = [np.ones((1, 1)), np.eye(single.dim)]
         ends = zip(single, self._starts, strict=False)
         self.places = [{Irrep("0e"): (0, 1)}, {ir: (at, at + ir.dim) for (_, ir), at in ends}]

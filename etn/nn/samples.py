@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -20,6 +22,10 @@ from etn.potential.response import Response
 
 __all__ = ["Errors", "Goal", "Sample", "Samples"]
 
+# Threads that make samples, and batches that wait to be used.
+WORKERS, AHEAD = 2, 3
+# Bytes of a tensor beside its numbers.
+TENSOR = 500.0
 # Voigt components xx, yy, zz, yz, xz, xy of a symmetric matrix.
 _ROWS, _COLUMNS = [0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]
 
@@ -105,6 +111,11 @@ class Sample(NamedTuple):
         goals = zip(*(sample.goal for sample in samples), strict=True)
         return cls(Batch(*map(torch.cat, columns)), Goal(*map(torch.cat, goals)))
 
+    @property
+    def nbytes(self) -> float:
+        """Bytes of its tensors."""
+        return sum(TENSOR + tensor.nbytes for part in self for tensor in part)
+
     def to(self, device: torch.device | str) -> Sample:
         """The same on another device."""
         return Sample(self.batch.to(device), self.goal.to(device))
@@ -112,22 +123,60 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """The frames of a data set with their pairs and targets, in memory.
+    """The frames of a data set with their pairs and targets.
+
+    The first ones are in memory, as many as may be.  The others are made anew when they are asked
+    for, in the background while the batches before them are used, and are the same to the bit.
 
     Parameters
     ----------
     frames : sequence of Frame
     items : list of Sample
+        Those in memory.
+    sizes : list of int
+        Atoms of each frame.
+    make : callable
+        The sample of a frame.
+
+    Examples
+    --------
+    >>> from etn.data import Dataset
+    >>> from etn.nn.start import untrained
+    >>> data = Dataset.read("etn:Mo/test")
+    >>> start = untrained("tensornet", data, r_max=4.0, settings={"channels": 4})
+    >>> some = Samples.of(data, start, Weights(), most=1e5)
+    >>> len(some), 0 < len(some.items) < 23
+    (23, True)
+    >>> [batch.n_frames for batch, _ in some.batches(10)]
+    [10, 10, 3]
     """
 
     frames: Sequence[Frame]
     items: list[Sample]
+    sizes: list[int]
+    make: Callable[[Frame], Sample]
 
     @classmethod
-    def of(cls, frames: Sequence[Frame], potential: NeuralPotential, weights: Weights) -> Samples:
-        """Frames for the network of a potential, less its baseline."""
-        items = []
-        for frame in frames:
+    def of(
+        cls,
+        frames: Sequence[Frame],
+        potential: NeuralPotential,
+        weights: Weights,
+        *,
+        most: float = np.inf,
+    ) -> Samples:
+        """Frames for the network of a potential, less its baseline.
+
+        Parameters
+        ----------
+        frames : sequence of Frame
+        potential : NeuralPotential
+        weights : Weights
+        most : float
+            Bytes that samples in memory may take.
+        """
+
+        def make(frame: Frame) -> Sample:
             pairs = Pairs.find([frame], potential.elements, potential.r_max)
             targets = Targets.of([frame], pairs, potential.baseline, weights, potential)
             if potential.below is not None:
@@ -142,17 +191,51 @@ class Samples:
                 )
             )  # fmt: skip
             near = within(pairs, potential.network.r_max)
-            items.append(Sample(Batch.of(near, dtype=potential.dtype), goal))
-        return cls(frames, items)
+            return Sample(Batch.of(near, dtype=potential.dtype), goal)
+
+        items: list[Sample] = []
+        sizes, left = [], most
+        for frame in frames:
+            sizes.append(frame.n_atoms)
+            if left > 0:
+                sample = make(frame)
+                left -= sample.nbytes
+                if left >= 0:
+                    items.append(sample)
+        return cls(frames, items, sizes, make)
 
     def __len__(self) -> int:
-        return len(self.items)
+        return len(self.sizes)
+
+    @property
+    def nbytes(self) -> float:
+        """Bytes of those in memory."""
+        return sum(sample.nbytes for sample in self.items)
 
     def batches(self, size: int, order: Sequence[int] | None = None) -> Iterator[Sample]:
         """Batches of up to `size` frames, in their order or another."""
         numbers = range(len(self)) if order is None else order
-        for first in range(0, len(numbers), size):
-            yield Sample.join([self.items[k] for k in numbers[first : first + size]])
+        groups = (numbers[first : first + size] for first in range(0, len(numbers), size))
+        return (sample for sample in self.joined(groups) if sample is not None)
+
+    def joined(self, groups: Iterable[Sequence[int]]) -> Iterator[Sample | None]:
+        """Frames of each group as one batch; None for a group of none."""
+        if len(self.items) == len(self):
+            yield from map(self._join, groups)
+            return
+        with ThreadPoolExecutor(WORKERS) as pool:
+            coming: deque[Future[Sample | None]] = deque()
+            for group in groups:
+                coming.append(pool.submit(self._join, group))
+                if len(coming) > AHEAD:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
+
+    def _join(self, group: Sequence[int]) -> Sample | None:
+        known = len(self.items)
+        samples = [self.items[k] if k < known else self.make(self.frames[k]) for k in group]
+        return Sample.join(samples) if samples else None
 
 
 def _less(targets: Targets, response: Response) -> Targets:

@@ -13,6 +13,7 @@ import torch
 
 from etn.data.dataset import Dataset
 from etn.errors import DivergedError, RunFolderError
+from etn.machine import memory_left
 from etn.nn.calibration import with_uncertainty
 from etn.nn.compiled import CompiledLoss, compiled_outcome
 from etn.nn.graph import Batch
@@ -26,6 +27,8 @@ __all__ = ["train"]
 
 # Batches of validation data are larger: nothing is kept for their gradients.
 VALID_BATCH = 4
+# Of the memory that is left, what pairs and targets may take: steps need some as well.
+SAMPLES = 0.4
 
 
 def train(
@@ -37,6 +40,7 @@ def train(
     callbacks: Sequence[Callable[[Epoch, Callable[[], Progress]], None]] = (),
     resume: Progress | None = None,
     uncertainty: bool = True,
+    memory: float | None = None,
 ) -> TrainingReport:
     """Train the network of a potential, also in several processes, see :mod:`etn.nn.parallel`.
 
@@ -59,6 +63,10 @@ def train(
     uncertainty : bool
         Whether to end with ``model.uncertainty``, error bars and extrapolation grades, of a network
         that states its last weights.
+    memory : float, optional
+        Most memory of the process, GB; by default four fifths of what the machine has left.  Of
+        what does not fit, pairs and targets are found anew for every batch, which changes no bit;
+        read such data with ``Dataset.read(..., memory=...)``.
 
     Returns
     -------
@@ -72,6 +80,8 @@ def train(
         If the loss is no number; the message names the frames of the batch.
     RunFolderError
         If `resume` is of another network.
+    SettingsError
+        If the program and the data take more than `memory` already.
 
     Examples
     --------
@@ -92,7 +102,7 @@ def train(
     for what, frames in (("training set", data), ("validation set", held_out)):
         if frames is not None:
             recipe.weights.require(frames, what=what)
-    report = _Training(potential, data, held_out, recipe, resume).run(callbacks)
+    report = _Training(potential, data, held_out, recipe, resume, memory).run(callbacks)
     trained = report.model
     assert isinstance(trained, NeuralPotential)
     if not uncertainty or not trained.network.last_weights:
@@ -111,12 +121,17 @@ class _Training:
         valid: Dataset | None,
         recipe: Recipe,
         resume: Progress | None,
+        memory: float | None,
     ) -> None:
         self.recipe, self.processes = recipe, Processes.now()
         self.potential = potential.with_model(copy.deepcopy(potential.model))
         self.model = self.potential.model.train()
-        self.samples = Samples.of(data, self.potential, recipe.weights)
-        self.valid = None if valid is None else Samples.of(valid, self.potential, recipe.weights)
+        room = SAMPLES * memory_left(memory)
+        self.samples = Samples.of(data, self.potential, recipe.weights, most=room)
+        self.valid = None
+        if valid is not None:
+            room -= self.samples.nbytes
+            self.valid = Samples.of(valid, self.potential, recipe.weights, most=room)
         self.averaged = copy.deepcopy(self.model)
         self.optimizer = recipe.make_optimizer(self.model.parameters())
         self.compiled: CompiledLoss | None = None
@@ -185,15 +200,16 @@ class _Training:
         device = self.model.scale.device
         tally, rate = _Tally(recipe), 0.0
         self.model.train()
-        for k in range(self.per_epoch):
-            first = k * recipe.batch_size
-            numbers = order[first : first + recipe.batch_size].tolist()
+        starts = range(0, len(order), recipe.batch_size)
+        batches = [order[first : first + recipe.batch_size].tolist() for first in starts]
+        shares = self.samples.joined(map(self.processes.share, batches))
+        for k, (numbers, share) in enumerate(zip(batches, shares, strict=True)):
             step = (number - 1) * self.per_epoch + k
             rate = recipe.rate(step, steps=self.per_epoch * recipe.max_epochs, factor=self.factor)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             self.optimizer.zero_grad(set_to_none=True)
-            loss = self._descend(numbers, tally)
+            loss = self._descend(numbers, share, tally)
             if not math.isfinite(loss):
                 self._stop_at(number, numbers)
             if recipe.clip:
@@ -214,12 +230,12 @@ class _Training:
             measured.energy, measured.forces, time.perf_counter() - began,
         )  # fmt: skip
 
-    def _descend(self, numbers: Sequence[int], tally: _Tally) -> float:
+    def _descend(self, numbers: Sequence[int], share: Sample | None, tally: _Tally) -> float:
         """The gradients of the loss of a batch, of which every process forms its share."""
-        own, device = self.processes.share(numbers), self.model.scale.device
+        device = self.model.scale.device
         loss = torch.zeros((), device=device)
-        scale = 1.0 / sum(3 * self.samples.frames[k].n_atoms for k in numbers)
-        sample = Sample.join([self.samples.items[k] for k in own]).to(device) if own else None
+        scale = 1.0 / sum(3 * self.samples.sizes[k] for k in numbers)
+        sample = None if share is None else share.to(device)
         if sample is not None and self.compiled is not None:
             loss, outcome = self.compiled(*sample, scale)
             tally.add(sample, outcome)

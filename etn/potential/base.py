@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -203,7 +203,12 @@ class Potential(ABC):
         DataError
             If a frame holds an unknown element or coincident atoms.
         """
-        return [p for batch in frame_batches(frames) for p in self._predict(batch)]
+        return list(self.predict_each(frames))
+
+    def predict_each(self, frames: Iterable[Frame]) -> Iterator[Prediction]:
+        """What :meth:`predict` gives, one by one: for more frames than memory holds."""
+        for batch in frame_batches(frames):
+            yield from self._predict(batch)
 
     def _predict(self, frames: Sequence[Frame]) -> Iterator[Prediction]:
         pairs = Pairs.find(frames, self.elements, self.r_max)
@@ -228,7 +233,7 @@ class Potential(ABC):
 
     def evaluate(self, dataset: Dataset) -> Metrics:
         """Errors against the labels of a data set."""
-        return compute_metrics(self.predict(dataset), dataset)
+        return compute_metrics(dataset.beside(self.predict_each(dataset)), dataset)
 
     def save(self, path: str | os.PathLike[str], *, note: Mapping[str, Any] | None = None) -> None:
         """Write the model file, atomically.

@@ -159,9 +159,12 @@ def run_fit(
         return RunResult(out, report.model, report)
     clock.lap("fit")
     model = report.model
-    predictions = {name: model.predict(dataset) for name, dataset in plan.evaluated.items()}
+    evaluated = plan.evaluated
+    predictions = {
+        name: dataset.beside(model.predict_each(dataset)) for name, dataset in evaluated.items()
+    }
     metrics: dict[str, Metrics] = {}
-    for name, dataset in plan.evaluated.items():
+    for name, dataset in evaluated.items():
         metrics |= capped_metrics(name, predictions[name], dataset, settings.max_force)
     clock.lap("predict")
     result = RunResult(out, model, report, metrics, clock.seconds)
@@ -223,7 +226,7 @@ def _open(out: Path, settings: DataSettings | None, *, resume: bool, force: bool
 def _write(
     result: RunResult,
     plan: Plan,
-    predictions: Mapping[str, list[Prediction]],
+    predictions: Mapping[str, Sequence[Prediction]],
     clock: _Clock,
 ) -> None:
     """Write the results; the report comes last and marks the run as finished."""

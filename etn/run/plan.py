@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from etn.data.checks import check_constants, check_data, check_unknowns
 from etn.data.dataset import Dataset
 from etn.data.force_cap import describe_left_out, split_by_force
 from etn.data.missing import check_some_label
+from etn.data.on_disk import Joined
 from etn.data.weights import count_rows
 from etn.errors import SettingsError
 from etn.potential.base import Potential
@@ -135,10 +137,12 @@ class Plan:
     @property
     def evaluated(self) -> dict[str, Dataset]:
         """What errors are given on: the data sets by name, each followed by what is left out."""
-        return {
-            name: Dataset([*dataset, *self.left_out.get(name, ())], source=dataset.source)
-            for name, dataset in self.datasets.items()
-        }
+        found = {}
+        for name, dataset in self.datasets.items():
+            parts = [dataset, *(above for of, above in self.left_out.items() if of == name)]
+            frames = Joined(parts) if dataset.on_disk else [f for part in parts for f in part]
+            found[name] = Dataset(frames, source=dataset.source)
+        return found
 
     def describe_left_out(self) -> str:
         """Which frames are left out for their forces; empty if none is."""
@@ -149,7 +153,7 @@ class Plan:
     def fingerprint(self) -> str:
         """SHA-256 of the numbers that the fit uses: a continued fit must have the same."""
         digest = hashlib.sha256()
-        for frame in (*self.train, *(self.valid or ())):
+        for frame in chain(self.train, self.valid or ()):
             labels = (frame.energy, frame.forces, frame.stress)
             digest.update(f"{frame.config_type} {frame.weight!r}".encode())
             for array in (frame.numbers, frame.positions, frame.cell, frame.pbc, *labels):
@@ -172,11 +176,14 @@ def check_reach(dataset: Dataset, r_max: float) -> None:
             f"r_max: {r_max:g} Å is shorter than any bond, so no atom has neighbours; choose about "
             "5 Å"
         )
-    crystals = [frame for frame in dataset if frame.pbc.all()]
-    if crystals:
-        sphere = 4 / 3 * math.pi * r_max**3
-        neighbours = sum(frame.n_atoms**2 / frame.volume * sphere for frame in crystals)
-        mean = neighbours / sum(frame.n_atoms for frame in crystals)
+    sphere = 4 / 3 * math.pi * r_max**3
+    atoms, neighbours = 0, 0.0
+    for frame in dataset:
+        if frame.pbc.all():
+            atoms += frame.n_atoms
+            neighbours += frame.n_atoms**2 / frame.volume * sphere
+    if atoms:
+        mean = neighbours / atoms
         if mean > MAX_NEIGHBOURS:
             most = r_max * (MAX_NEIGHBOURS / mean) ** (1 / 3)
             raise SettingsError(

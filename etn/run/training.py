@@ -12,6 +12,7 @@ from etn.data.dataset import Dataset
 from etn.data.weights import count_rows
 from etn.errors import SettingsError
 from etn.io import write_atomic
+from etn.machine import GB, memory_left
 from etn.nn import trainer
 from etn.nn.parallel import session
 from etn.nn.potential import NeuralPotential
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["TrainingSettings"]
+
+# Of the memory that is left, what the frames of a set may take.
+FRAMES = 0.25
 
 
 class TrainingSettings(DataSettings):
@@ -122,6 +126,16 @@ class TrainingSettings(DataSettings):
         default_of(trainer.train, "uncertainty"),
         "End with error bars and extrapolation grades: takes about as long as some epochs.",
     )
+    memory: Annotated[float | None, BeforeValidator(parsing.to_optional)] = option(
+        default_of(trainer.train, "memory"),
+        "Most memory of the training; none means four fifths of what the machine has left. Frames "
+        "that do not fit wait on disk, and their pairs are found anew for every batch.",
+        unit="GB",
+        form="FLOAT",
+        gt=0,
+        le=1e6,
+        allow_inf_nan=False,
+    )
     device: str = option("cpu", "Device of torch to train on.", form="cpu|cuda")
 
     NETWORK: ClassVar[tuple[str, ...]] = ()
@@ -139,6 +153,11 @@ class TrainingSettings(DataSettings):
         """How the network is trained."""
         names = Recipe.__dataclass_fields__.keys() - {"weights"}
         return Recipe(weights=self.weights(), **{name: getattr(self, name) for name in names})
+
+    def read(self, source: str | tuple[str, ...]) -> Dataset:
+        """Read data, on disk as far as they do not fit in their part of the memory."""
+        left = memory_left(self.memory)
+        return Dataset.read(source, **self._label_keys(), memory=FRAMES * left / GB)
 
     def hold_out(
         self, data: Dataset, valid: float | Dataset | None
@@ -222,6 +241,7 @@ class TrainingSettings(DataSettings):
             callbacks=[keep, *callbacks],
             resume=Progress.load(record.path) if record.has_state else None,
             uncertainty=self.uncertainty,
+            memory=self.memory,
         )
 
     @contextmanager

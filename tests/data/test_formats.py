@@ -6,6 +6,8 @@ import bz2
 import gzip
 import lzma
 import re
+import sqlite3
+import sys
 from pathlib import Path
 
 import ase.db
@@ -82,6 +84,36 @@ def test_compressed_files(labelled, text, tmp_path, ending, pack):
     path.write_bytes(pack(text)[:-20])
     with pytest.raises(DataError, match=rf"a\.xyz\.{ending}: cannot be read"):
         Dataset.read(path)
+
+
+def test_rows_of_lmdb(labelled, tmp_path):
+    path = tmp_path / "a.aselmdb"
+    pytest.importorskip("ase_db_backends")
+    with ase.db.connect(path) as database:
+        for atoms in labelled:
+            database.write(atoms, config_type="melt")
+    dataset = Dataset.read(path)
+    check(dataset, labelled)
+    assert (dataset[1].name, dataset[1].config_type) == ("a.aselmdb:1", "melt")
+    check(Dataset.read(path, index="-3::2"), labelled[-3::2])
+
+
+def test_lmdb_without_its_package_says_which_one(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "ase_db_backends.aselmdb", None)
+    (tmp_path / "a.aselmdb").write_bytes(b"")
+    with pytest.raises(DataError, match=r"a\.aselmdb: .* need the package ase-db-backends"):
+        Dataset.read(tmp_path / "a.aselmdb")
+
+
+def test_a_damaged_row_of_a_database_is_named(labelled, tmp_path):
+    path = tmp_path / "a.db"
+    ase.io.write(path, labelled)
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE systems SET positions = x'00' WHERE id = 3")
+    connection.commit()
+    connection.close()
+    with pytest.raises(DataError, match=r"a\.db:2: ASE takes it for the format 'db'"):
+        Dataset.read(path, memory=1e-6)
 
 
 def test_several_formats_at_once(labelled, text, tmp_path):

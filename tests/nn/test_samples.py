@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from etn.data.stress import voigt
+from etn.errors import DataError
 from etn.nn.samples import Sample, Samples
 from etn.potential import Dataset, Weights
 
@@ -52,3 +54,32 @@ def test_what_is_missing_weighs_nothing(potential, rng):
     assert one.goal.energy_weight.item() > 0
     assert one.goal.force_weight.abs().max() == 0
     assert one.goal.strain_weight.abs().max() == 0
+
+
+def test_samples_made_anew_are_those_in_memory(potential, frames, rng):
+    start = potential("tensornet", rng)
+    data = frames(rng, [41, 42])
+    held = Samples.of(data, start, Weights())
+    assert held.nbytes > sum(t.nbytes for sample in held.items for part in sample for t in part)
+    some = held.items[0].nbytes + held.items[1].nbytes + 1
+    for most, count in ((some, 2), (0.0, 0)):
+        made = Samples.of(data, start, Weights(), most=most)
+        assert len(made.items) == count
+        assert made.nbytes <= most
+        assert len(made) == len(held)
+        assert made.sizes == held.sizes == [frame.n_atoms for frame in data]
+        groups = [[3, 0], [], [2], [1, 1], [0], [1], [2]]
+        pairs = zip(made.joined(groups), held.joined(groups), groups, strict=True)
+        for one, other, group in pairs:
+            assert (one is None) == (other is None) == (not group)
+            for a, b in zip(one or (), other or (), strict=True):
+                assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_an_error_in_the_background_comes_to_the_front(potential, frames, rng):
+    made = Samples.of(frames(rng, [41, 42]), potential("tensornet", rng), Weights(), most=0.0)
+    unknown = Samples([*made.frames[:3], frames(rng, [8])[0]], [], made.sizes, made.make)
+    batches = unknown.batches(1)
+    assert [next(batches).batch.n_frames for _ in range(3)] == [1, 1, 1]
+    with pytest.raises(DataError, match="element O is unknown to this potential"):
+        next(batches)

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from dataclasses import replace
 
+import ase.io
 import numpy as np
 import pytest
 import torch
+from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
 
-from etn.errors import DataError, DivergedError, RunFolderError
+from etn.errors import DataError, DivergedError, RunFolderError, SettingsError
+from etn.nn import trainer
+from etn.nn.potential import NeuralPotential
 from etn.nn.progress import HEAD, Progress, line
 from etn.nn.recipe import Recipe
 from etn.nn.start import untrained
 from etn.nn.trainer import train
-from etn.potential import Dataset, Weights
+from etn.potential import Basis, Dataset, PolynomialPotential, Weights, fit
 
 DATA = Dataset.read("etn:Mo/train", index="::20")
 
@@ -129,3 +137,102 @@ def test_labels_are_demanded(start):
     data = Dataset([replace(DATA[0], forces=None), *DATA[1:3]])
     with pytest.raises(DataError, match="training set: 1 of 3 frames have no forces"):
         train(start, data)
+
+
+@pytest.fixture
+def little(monkeypatch):
+    """No memory for pairs and targets."""
+    monkeypatch.setattr(trainer, "memory_left", lambda memory: 1.0)
+
+
+@pytest.mark.parametrize("below", [False, True])
+def test_pairs_found_anew_train_to_the_same_bits(start, little, monkeypatch, below):
+    if below:
+        basis = Basis.for_dataset(DATA, r_max=3.4, n_max=2, l_max=1)
+        lower = PolynomialPotential(basis, body_order=3, max_bond=2, baseline=start.baseline)
+        start = NeuralPotential(start.model, below=fit(lower, DATA, uncertainty=False).model)
+    recipe = Recipe(max_epochs=3, batch_size=2)
+    stored = Dataset.read("etn:Mo/train", index="::20", memory=1e-6)
+    assert stored.on_disk
+    streamed = train(start, stored, valid=0.3, recipe=recipe)
+    monkeypatch.undo()
+    held = train(start, DATA, valid=0.3, recipe=recipe)
+    assert [e.loss for e in held.epochs] == [e.loss for e in streamed.epochs]
+    assert [e.valid for e in held.epochs] == [e.valid for e in streamed.epochs]
+    for name, value in states_of(held).items():
+        np.testing.assert_array_equal(value, states_of(streamed)[name])
+
+
+def test_a_streamed_training_resumes_in_the_same_bits(start, little):
+    recipe, kept = Recipe(max_epochs=3, batch_size=3, seed=4), {}
+
+    def note(epoch, progress):
+        kept[epoch.number] = progress()
+
+    whole = train(start, DATA, valid=0.3, recipe=recipe, callbacks=[note])
+    resumed = train(start, DATA, valid=0.3, recipe=recipe, resume=kept[1])
+    assert [e.loss for e in resumed.epochs] == [e.loss for e in whole.epochs]
+    for name, value in states_of(resumed).items():
+        np.testing.assert_array_equal(value, states_of(whole)[name])
+
+
+def test_what_is_held_already_must_fit(start):
+    with pytest.raises(SettingsError, match=r"memory: expected more than .* GB, which the program"):
+        train(start, DATA, memory=0.01)
+
+
+def test_a_label_that_a_late_frame_on_disk_lacks_is_named(start, tmp_path):
+    frames = [*DATA, replace(DATA[0], forces=None)]
+    Dataset(frames).write(tmp_path / "a.xyz")
+    data = Dataset.read(tmp_path / "a.xyz", memory=1e-6)
+    message = rf"training set: 1 of {len(data)} frames have no forces \(a\.xyz:{len(DATA)};"
+    with pytest.raises(DataError, match=message):
+        train(start, data)
+
+
+SCRIPT = """
+import json, re, sys
+from pathlib import Path
+import numpy as np
+from etn.nn.recipe import Recipe
+from etn.nn.samples import Samples
+from etn.nn.start import untrained
+from etn.nn.trainer import train
+from etn.potential import Dataset, Weights
+
+def peak():
+    # Not what getrusage knows, which a process inherits from the one that starts it.
+    return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+
+path, room = sys.argv[1], float(sys.argv[2])
+few = Dataset.read(path, index=":40")
+start = untrained("tensornet", few, r_max=9.0, settings={"channels": 2, "layers": 0, "n_max": 2})
+recipe = Recipe(max_epochs=1, batch_size=2)
+train(start, few, valid=0.25, recipe=recipe)
+held, each = peak(), Samples.of(few, start, Weights()).nbytes / len(few)
+data = Dataset.read(path, memory=0.1 * room / 1e9)
+report = train(start, data, valid=0.02, recipe=recipe, memory=(held + room) / 1e9)
+report.model.evaluate(data[::20])
+print(json.dumps([peak() - held, each * len(data), data.on_disk]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_set_five_times_larger_than_the_memory_trains_within_it(tmp_path):
+    rng, room = np.random.default_rng(0), 40e6
+    crystal = bulk("Cu", cubic=True).repeat((2, 2, 2))
+    with (tmp_path / "a.xyz").open("w") as file:
+        for _ in range(1800):
+            atoms, moved = crystal.copy(), rng.normal(scale=0.1, size=(32, 3))
+            atoms.positions += moved
+            labels = {"energy": -3.5 * 32 + float(np.sum(moved**2)), "forces": -2 * moved}
+            atoms.calc = SinglePointCalculator(atoms, **labels)
+            ase.io.write(file, atoms, format="extxyz")
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "a.xyz"), str(room)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    growth, size, on_disk = json.loads(done.stdout.splitlines()[-1])
+    assert on_disk
+    assert size > 5 * room
+    assert growth < room

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from etn.errors import RunFolderError, SettingsError
+from etn.nn import trainer
 from etn.potential import Dataset, load
+from etn.run import training
 from etn.run.folder import run_fit
 from etn.run.networks import TensorNetSettings
 from etn.run.record import CHECKPOINT, EPOCHS, OUTPUTS
@@ -74,4 +76,29 @@ def test_a_device_that_there_is_not(mo_data, tmp_path):
     settings = TensorNetSettings(train=mo_data / "train.xyz", device="quantum", **TINY)
     with pytest.raises(SettingsError, match="device: 'quantum' cannot be used here"):
         run_fit(settings, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_on_disk_give_the_same_run(settings, tmp_path, monkeypatch):
+    held = run_fit(settings, tmp_path / "held")
+    for module in (training, trainer):
+        monkeypatch.setattr(module, "memory_left", lambda memory: 1.0)
+    plans = []
+    capped = settings.model_copy(update={"max_force": 5.0})
+    for one in (settings, capped):
+        run_fit(one, tmp_path / str(one.max_force), announce=plans.append)
+    assert all(data.on_disk for plan in plans for data in plan.evaluated.values())
+    stored = load(tmp_path / "None" / "model.etn")
+    for name, value in held.model.model.state_dict().items():
+        assert (value == stored.model.state_dict()[name]).all(), name
+    reports = [json.loads((tmp_path / n / "report.json").read_text()) for n in ("held", "None")]
+    for key in ("metrics", "warnings", "data"):
+        assert reports[0][key] == reports[1][key]
+    assert (tmp_path / "5.0" / "errors.txt").exists()
+
+
+def test_a_limit_below_what_the_program_holds_is_refused(settings, tmp_path):
+    small = settings.model_copy(update={"memory": 0.01})
+    with pytest.raises(SettingsError, match="memory: expected more than"):
+        run_fit(small, tmp_path / "run")
     assert not (tmp_path / "run").exists()

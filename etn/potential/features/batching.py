@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -46,7 +46,7 @@ def sample_parts(pairs: Pairs) -> Iterator[Pairs]:
         yield pairs if len(here) == pairs.n_samples else pairs.select(here)
 
 
-def frame_batches(frames: Sequence[Frame]) -> Iterator[list[Frame]]:
+def frame_batches(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
     """Frames that are predicted together: up to 256 atoms, or one frame."""
     return _join(frames, lambda count, before, after: after > ATOMS_AT_ONCE)
 
@@ -66,7 +66,7 @@ def join_frames(
 
 
 def _join(
-    frames: Sequence[Frame], is_full: Callable[[int, int, int], bool]
+    frames: Iterable[Frame], is_full: Callable[[int, int, int], bool]
 ) -> Iterator[list[Frame]]:
     """Join frames until a batch is full, by its frames and by its atoms before and after one."""
     batch: list[Frame] = []

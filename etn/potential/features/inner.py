@@ -31,6 +31,8 @@ of the baseline (:mod:`etn.potential.features.zbl`) and begins at o as well, out
 
 from __future__ import annotations
 
+from array import array
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -131,22 +133,23 @@ class Inner:
         array([[1.883]])
         """
         n = len(elements)
-        nearest, centers = [np.empty((0, n))], [np.empty(0, dtype=int)]
+        # Distances of the atoms of an element to their nearest neighbour of another.
+        nearest: dict[tuple[int, int], array[float]] = defaultdict(lambda: array("d"))
         for frame in data:
             pairs = Pairs.find([frame], elements, r_max)
             table = np.full((pairs.n_atoms, n), np.inf)
             np.minimum.at(table, (pairs.center, elements_of(pairs)[1]), pairs.distance)
-            nearest.append(table)
-            centers.append(pairs.element)
-        table, element = np.concatenate(nearest), np.concatenate(centers)
+            here = np.unique(pairs.element)
+            for a in here:
+                for b in here:
+                    of_atoms = table[pairs.element == a, b]
+                    nearest[int(a), int(b)].frombytes(of_atoms[of_atoms < np.inf].tobytes())
         closest, usual = np.full((2, n, n), np.inf)
-        for a in np.unique(element):
-            for b in range(n):
-                found = np.sort(table[element == a, b])
-                found = found[found < np.inf]
-                if len(found):
-                    shell = 1 + np.flatnonzero(np.append(found[1:] > GAP * found[:-1], True))[0]
-                    closest[a, b], usual[a, b] = found[0], np.median(found[:shell])
+        for (a, b), distances in nearest.items():
+            found = np.sort(distances)
+            if len(found):
+                shell = 1 + np.flatnonzero(np.append(found[1:] > GAP * found[:-1], True))[0]
+                closest[a, b], usual[a, b] = found[0], np.median(found[:shell])
         # The element that has the fewer of such neighbours is the one that is bound by them.
         usual = np.minimum(usual, usual.T)
         with np.errstate(invalid="ignore"):

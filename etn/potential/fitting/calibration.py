@@ -194,7 +194,7 @@ def _last_core_spread(chain: Chain, rows: Rows, ridge: float) -> Array:
 def _parts(data: Dataset, most: int) -> list[Sequence[Frame]]:
     """Frames in parts of at most this many atoms, or of one frame."""
     part = (np.cumsum([frame.n_atoms for frame in data]) - 1) // most
-    return [[data.frames[k] for k in np.flatnonzero(part == number)] for number in np.unique(part)]
+    return [[data[int(k)] for k in np.flatnonzero(part == number)] for number in np.unique(part)]
 
 
 def _active_inverse(uncertainty: Uncertainty, parts: Sequence[Sequence[Frame]]) -> Array:

@@ -15,7 +15,7 @@ import numpy as np
 
 from etn.data.dataset import Dataset
 from etn.errors import SettingsError
-from etn.machine import available_memory, resident_memory
+from etn.machine import GB, memory_limit, resident_memory
 from etn.potential.features.basis import Basis
 from etn.potential.features.batching import ATOMS_PER_BATCH, MAX_DIRECTIONS, BatchLimits
 from etn.potential.features.pairs import Pairs
@@ -24,11 +24,6 @@ from etn.sweep.threads import count_threads
 
 __all__ = ["MemoryPlan"]
 
-GB = 1e9
-# Of the memory that is available when a fit starts, the part that it takes if no limit is set.
-FRACTION = 0.8
-# What it takes even if the machine has less, bytes.
-LEAST = 1e9
 # Of what a fit may still take, the part that it plans with: freed memory comes in pieces.
 USABLE = 0.85
 # What predictions, reports and the pieces between arrays take besides, bytes.
@@ -160,15 +155,9 @@ class MemoryPlan:
         SettingsError
             As :meth:`divide`, or if the limit is not a positive number.
         """
-        if memory is not None and not 0 < memory < np.inf:
-            raise SettingsError(f"memory: expected a positive number of GB, got {memory}")
-        limit = None if memory is None else memory * GB
+        limit = memory_limit(memory)
         if limit is None:
-            free = available_memory()
-            if free is None:
-                return cls()
-            # A full machine is no reason to refuse: it may swap, or others may end.
-            limit = resident_memory() + max(FRACTION * free, LEAST)
+            return cls()
         return cls.divide(limit, data, basis, unknowns=unknowns)
 
     def part(self, fraction: float) -> MemoryPlan:

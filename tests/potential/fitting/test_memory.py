@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import etn.machine
 from etn.errors import SettingsError
 from etn.potential import Baseline, Basis, Dataset, PolynomialPotential, fit
 from etn.potential.fitting import memory as module
@@ -82,10 +83,10 @@ def test_a_limit_is_a_positive_number(mo, basis, memory):
 
 
 def test_memory_of_a_machine_that_does_not_say(monkeypatch, mo, basis):
-    monkeypatch.setattr(module, "available_memory", lambda: None)
+    monkeypatch.setattr(etn.machine, "available_memory", lambda: None)
     assert MemoryPlan.for_fit(None, mo, basis, unknowns=10) == MemoryPlan()
     # A full machine is tried all the same.
-    monkeypatch.setattr(module, "available_memory", lambda: 0.0)
+    monkeypatch.setattr(etn.machine, "available_memory", lambda: 0.0)
     assert MemoryPlan.for_fit(None, mo, basis, unknowns=10).kept > 1e8
 
 
@@ -93,7 +94,7 @@ def test_a_limit_with_room_changes_no_bit(monkeypatch, mo, basis):
     # On any machine: many cores would not have room for a batch each under the limit, and other
     # numbers of threads add up in another order.
     monkeypatch.setattr(module, "count_threads", lambda: 1)
-    monkeypatch.setattr(module, "available_memory", lambda: 64e9)
+    monkeypatch.setattr(etn.machine, "available_memory", lambda: 64e9)
     model = PolynomialPotential(basis, body_order=3, max_bond=2, baseline=Baseline.fit(mo))
     options = {"schedule": Schedule(max_sweeps=1), "uncertainty": False}
     chains = [fit(model, mo, memory=memory, **options).chain for memory in (None, 4.0)]

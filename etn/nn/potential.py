@@ -102,9 +102,7 @@ class AtomicModel(nn.Module):
 
     def answers(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Energies of the atoms and, of a network that predicts them, forces."""
-        known = batch if self.end is None else self.end.acquainted(batch)
-        end = self.end
-        graph = known.graph(None if end is None else end.rest(known, known.lengths()))
+        graph = batch.graph(None if self.end is None else self.end.rest(batch, batch.lengths()))
         n, last = batch.n_atoms, len(self.scale)
         lone = torch.arange(last, device=graph.element.device)
         extended = graph._replace(

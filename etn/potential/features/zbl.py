@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +45,7 @@ def zbl(
     True
     """
     charge = COULOMB * z1 * z2
-    length = 0.46850 / (z1**0.23 + z2**0.23)
+    length = screening_length(z1, z2)
     x = distance / length
     terms = AMPLITUDES * np.exp(-DECAYS * x[:, None])
     phi = terms.sum(1)
@@ -55,6 +56,17 @@ def zbl(
     energy = bare * phi * switch
     derivative = bare * (dphi * switch + phi * dswitch - phi * switch / distance)
     return energy, derivative
+
+
+def screening_length(z1: NDArray[Any], z2: NDArray[Any]) -> Array:
+    """Length a of the screening of two nuclei, Å.
+
+    Examples
+    --------
+    >>> screening_length(np.array([1]), np.array([1]))
+    array([0.23425])
+    """
+    return np.asarray(0.46850 / (z1**0.23 + z2**0.23))
 
 
 def fall(t: Array) -> tuple[Array, Array]:

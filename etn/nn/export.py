@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import fx, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from etn.errors import SettingsError
@@ -94,21 +95,11 @@ def energy_graph(model: WholeModel) -> fx.GraphModule:
     batch = _example(model)
     # Constants that are made once must not be made of the tensors of a tracer.
     model(batch)
-    try:
-        with _quiet():
-            program = torch.export.export(
-                _OfTensors(model), tuple(batch), dynamic_shapes=_dynamic(), strict=True
-            )
-    except Exception as error:  # torch has no common class for what it cannot trace
-        raise SettingsError(
-            f"export: the network cannot be written as a graph of tensor operations "
-            f"({str(error).splitlines()[0][:200]}); what torch.compile takes with fullgraph=True "
-            "and any number of atoms can be"
-        ) from error
-    module: Any = program.module()
+    module: Any = _program(model, batch).module()
     for node in list(module.graph.nodes):
         if node.op == "call_module" or getattr(node.target, "_opname", "") in CHECKS:
             module.graph.erase_node(node)
+    module.graph.eliminate_dead_code()
     module.graph.set_codegen(fx.graph.CodeGen())
     return fx.GraphModule(module, module.graph)
 
@@ -169,6 +160,32 @@ class _OfTensors(nn.Module):
     ) -> torch.Tensor:
         energies: torch.Tensor = self.model(Batch(first, second, vector, element, frame, charge))
         return energies
+
+
+def _program(model: WholeModel, batch: Batch) -> torch.export.ExportedProgram:
+    """The energies as torch writes them down, by the first of its two ways that can.
+
+    One reads the source, and so knows that the length of a tensor is no fixed number; the other
+    runs it, and so takes what was never meant for a compiler.
+    """
+    errors = []
+    for strict in (True, False):
+        try:
+            with _quiet():
+                program = torch.export.export(
+                    _OfTensors(model), tuple(batch), dynamic_shapes=_dynamic(), strict=strict,
+                    prefer_deferred_runtime_asserts_over_guards=True,
+                )  # fmt: skip
+            if any(isinstance(value, FakeTensor) for value in program.constants.values()):
+                raise TypeError("numbers of NumPy are used as sizes or indices")
+            return program
+        except Exception as error:  # torch has no common class for what it cannot trace
+            errors.append(error)
+    raise SettingsError(
+        f"export: the network cannot be written as a graph of tensor operations "
+        f"({str(errors[0]).splitlines()[0][:200]}); what torch.compile takes with fullgraph=True "
+        "and any number of atoms can be"
+    ) from errors[0]
 
 
 def _with_derivatives(energies: Callable[..., Tensors]) -> Callable[..., Tensors]:

@@ -67,11 +67,11 @@ def to_metatomic(
     --------
     >>> from etn import Baseline
     >>> from etn.nn import AtomicModel, NeuralPotential, TensorNet
-    >>> network = TensorNet(("Mo",), r_max=4.0, channels=4, layers=1)
+    >>> network = TensorNet(("Mo",), r_max=4.0, channels=4, layers=0)
     >>> potential = NeuralPotential(AtomicModel(network), Baseline({"Mo": -10.9}))
     >>> exported = to_metatomic(potential)
     >>> exported.capabilities().atomic_types, exported.capabilities().interaction_range
-    ([42], 8.0)
+    ([42], 4.0)
     """
     potential = model if isinstance(model, Potential) else load(model)
     whole = WholeModel(potential, dtype)
@@ -101,6 +101,7 @@ class SystemEnergies(torch.nn.Module):
         self.energies = scripted(model)
         index = torch.full((120,), -1)
         index[atomic_numbers_of(model.elements)] = torch.arange(len(model.elements))
+        self.index: torch.Tensor
         self.register_buffer("index", index)
         # Every two atoms once, as networks of etn have them.
         self.options = NeighborListOptions(

@@ -12,7 +12,7 @@ from typing import Dict, List, Optional
 
 import torch
 
-from etn.nn.export import scripted
+from etn.nn.exported import scripted
 from etn.nn.whole import WholeModel
 from etn.potential import Potential, load
 from etn.potential.features.zbl import atomic_numbers_of

@@ -16,8 +16,6 @@ from typing import Any
 
 import torch
 from torch import fx, nn
-from torch._subclasses.fake_tensor import FakeTensor
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from etn.errors import SettingsError
 from etn.nn.graph import Batch
@@ -69,6 +67,8 @@ def export(
     CoreError
         If a polynomial potential is not fitted.
     """
+    from torch.fx.experimental.proxy_tensor import make_fx
+
     if not os.fspath(path).endswith(".pt2"):
         raise SettingsError(f"path: expected a name that ends in .pt2, got {os.fspath(path)!r}")
     model = WholeModel(potential, dtype)
@@ -168,6 +168,8 @@ def _program(model: WholeModel, batch: Batch) -> torch.export.ExportedProgram:
     One reads the source, and so knows that the length of a tensor is no fixed number; the other
     runs it, and so takes what was never meant for a compiler.
     """
+    from torch._subclasses.fake_tensor import FakeTensor
+
     errors = []
     for strict in (True, False):
         try:

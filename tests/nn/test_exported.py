@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from etn.errors import SettingsError
-from etn.nn.export import energy_graph, export, scripted
+from etn.nn.exported import energy_graph, export, scripted
 from etn.nn.graph import Batch
 from etn.nn.network import Network
 from etn.nn.potential import AtomicModel, NeuralPotential

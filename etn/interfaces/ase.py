@@ -54,9 +54,6 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
         Append every structure with a grade above the number to the extended XYZ file, with the
         grades as the column ``gamma``: structures worth labelling. One that stops a run is among
         them if it is above both.
-    compiled : bool
-        Compile the network of a neural potential: the first calculation takes a minute or more,
-        the next ones less time than without.
 
     Warns
     -----
@@ -69,7 +66,7 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
         From a calculation, if a grade is above `gamma_stop`.
     SettingsError
         If grades are asked for and the potential has no uncertainty, or a threshold is not
-        positive; if a potential that is no network, or predicts forces, is to be compiled.
+        positive.
     DataError
         From a calculation, if the structure has elements that the potential does not know, or
         coincident atoms.
@@ -120,7 +117,6 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
         gamma_warn: float | None = 2.0,
         gamma_stop: float | None = None,
         gamma_save: tuple[float, str | os.PathLike[str]] | None = None,
-        compiled: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -129,7 +125,7 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
         self._looked_at: Frame | None = None
         if isinstance(model, str | os.PathLike):
             model = load(model)
-        self.model = model.compiled() if compiled else model
+        self.model = model
         pair: Any = gamma_save
         if pair is not None and not (isinstance(pair, tuple | list) and len(pair) == 2):
             raise SettingsError(

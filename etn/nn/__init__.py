@@ -14,6 +14,7 @@ from etn.backend import Kind
 
 Kind("torch").zeros((0,))  # says what to install where there is no torch
 
+from etn.nn.compiled_potential import CompiledPotential  # noqa: E402
 from etn.nn.exported import export  # noqa: E402
 from etn.nn.graph import Batch, Edges, Graph  # noqa: E402
 from etn.nn.ictp import ICTP  # noqa: E402
@@ -31,6 +32,7 @@ __all__ = [
     "TDN",
     "AtomicModel",
     "Batch",
+    "CompiledPotential",
     "Edges",
     "Epoch",
     "Graph",

@@ -17,9 +17,10 @@ from etn.potential.features.zbl import (
     AMPLITUDES,
     COULOMB,
     DECAYS,
+    LENGTH,
+    POWER,
     atomic_numbers_of,
     covalent_distances,
-    screening_length,
 )
 
 __all__ = ["BaselineModel"]
@@ -52,7 +53,7 @@ class BaselineModel(nn.Module):
         tables = {
             "e0": np.array([potential.baseline.e0[symbol] for symbol in elements]),
             "strength": COULOMB * z[:, None] * z,
-            "length": screening_length(z[:, None], z),
+            "length": LENGTH / (z[:, None] ** POWER + z**POWER),
             "on": share * off,
             "off": off,
             "amplitudes": AMPLITUDES,

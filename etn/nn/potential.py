@@ -11,9 +11,8 @@ be another potential, such as a polynomial one: then the network learns what tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -164,9 +163,6 @@ class NeuralPotential(Potential):
         Zero by default, or that of the potential below.
     below : Potential, optional
         A potential whose energies are added, of the same elements.
-    compiled : bool
-        Predict with a network that ``torch.compile`` makes when it is first asked, see
-        :mod:`etn.nn.compiled`.  Files do not say so.
 
     Raises
     ------
@@ -194,13 +190,12 @@ class NeuralPotential(Potential):
         baseline: Baseline | None = None,
         *,
         below: Potential | None = None,
-        compiled: bool = False,
     ) -> None:
         elements = model.network.elements
         if baseline is None:
             baseline = Baseline(dict.fromkeys(elements, 0.0)) if below is None else below.baseline
         super().__init__(baseline)
-        self.model, self.below, self.is_compiled = model.eval(), below, compiled
+        self.model, self.below = model.eval(), below
         if below is not None and below.elements != elements:
             raise SettingsError(
                 f"below: expected a potential of {', '.join(elements)} in this order, got one of "
@@ -213,30 +208,9 @@ class NeuralPotential(Potential):
         """The same with another model."""
         return NeuralPotential(model, self.baseline, below=self.below)
 
-    def compiled(self) -> NeuralPotential:
-        """The same, its network compiled when it first predicts.
-
-        Raises
-        ------
-        SettingsError
-            If the network predicts forces; from the first prediction, if it cannot be compiled.
-        """
-        if self.network.has_forces:
-            raise SettingsError("compiled: networks that predict forces are not compiled")
-        return NeuralPotential(self.model, self.baseline, below=self.below, compiled=True)
-
-    @cached_property
-    def _outcome(self) -> Callable[[Batch], Outcome]:
-        """What answers to a batch."""
-        if not self.is_compiled:
-            return self.model.outcome
-        from etn.nn.compiled import compiled_outcome
-
-        return compiled_outcome(self.model)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles, which compile anew."""
-        return {name: value for name, value in self.__dict__.items() if name != "_outcome"}
+    def _outcome(self, batch: Batch) -> Outcome:
+        """What the network answers to a batch."""
+        return self.model.outcome(batch)
 
     @property
     def network(self) -> Network:

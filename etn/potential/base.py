@@ -132,19 +132,6 @@ class Potential(ABC):
             "polynomial potentials (those of one layer) have them"
         )
 
-    def compiled(self) -> Potential:
-        """The same potential with its network compiled.
-
-        Raises
-        ------
-        SettingsError
-            If it is no network of torch, or cannot be compiled.
-        """
-        raise SettingsError(
-            f"compiled: a {self.KIND} is not compiled, neural potentials are; a polynomial one is "
-            "NeuralPotential(potential.module(), potential.baseline) as such"
-        )
-
     def describe(self) -> dict[str, str]:
         """Facts about the potential by name, for people; the values may hold several lines."""
         return {}

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
-import numpy as np
 import pytest
 import torch
 
@@ -14,7 +11,7 @@ from etn.nn.recipe import Recipe
 from etn.nn.samples import Sample, Samples
 from etn.nn.start import untrained
 from etn.nn.trainer import train
-from etn.potential import Basis, Dataset, PolynomialPotential, Weights
+from etn.potential import Dataset, Weights
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 DATA = Dataset.read("etn:Mo/train", index="::24")
@@ -85,26 +82,3 @@ def test_forces_that_are_predicted_are_not_compiled():
     sample = Samples.of(DATA[:1], potential, Weights()).items[0]
     with pytest.raises(SettingsError, match="compile: networks that predict forces"):
         compiled_outcome(potential.model)(sample.batch)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_a_compiled_calculator_says_the_same_and_can_be_copied():
-    potential = start()
-    plain, fast = potential.calculator(), potential.calculator(compiled=True)
-    for frame in DATA[:3]:
-        one, two = frame.to_atoms(), frame.to_atoms()
-        one.calc, two.calc = plain, fast
-        np.testing.assert_allclose(two.get_forces(), one.get_forces(), atol=1e-9)
-        np.testing.assert_allclose(two.get_stress(), one.get_stress(), atol=1e-10)
-    assert copy.deepcopy(fast).model.is_compiled
-    assert not potential.is_compiled
-
-
-def test_what_is_no_network_is_not_compiled():
-    chain = PolynomialPotential(Basis(("Mo",), l_max=1))
-    with pytest.raises(SettingsError, match="a polynomial potential is not compiled"):
-        chain.calculator(compiled=True)
-    direct = start("tdn", channels=4, heads=2, l_max=1, forces="direct")
-    with pytest.raises(SettingsError, match="predict forces are not compiled"):
-        direct.calculator(compiled=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from etn.backend import FloatArray as Array
 COULOMB = 14.3996454784
 AMPLITUDES = np.array([0.18175, 0.50986, 0.28022, 0.02817])
 DECAYS = np.array([3.19980, 0.94229, 0.40290, 0.20162])
+LENGTH, POWER = 0.46850, 0.23
 
 
 def zbl(
@@ -45,7 +45,7 @@ def zbl(
     True
     """
     charge = COULOMB * z1 * z2
-    length = screening_length(z1, z2)
+    length = LENGTH / (z1**POWER + z2**POWER)
     x = distance / length
     terms = AMPLITUDES * np.exp(-DECAYS * x[:, None])
     phi = terms.sum(1)
@@ -56,17 +56,6 @@ def zbl(
     energy = bare * phi * switch
     derivative = bare * (dphi * switch + phi * dswitch - phi * switch / distance)
     return energy, derivative
-
-
-def screening_length(z1: NDArray[Any], z2: NDArray[Any]) -> Array:
-    """Length a of the screening of two nuclei, Å.
-
-    Examples
-    --------
-    >>> screening_length(np.array([1]), np.array([1]))
-    array([0.23425])
-    """
-    return np.asarray(0.46850 / (z1**0.23 + z2**0.23))
 
 
 def fall(t: Array) -> tuple[Array, Array]:

@@ -28,6 +28,8 @@ class CompiledPotential(NeuralPotential):
     Parameters
     ----------
     potential : NeuralPotential
+    backend : str
+        Of ``torch.compile``; "eager" only traces the graph.
 
     Raises
     ------
@@ -42,21 +44,25 @@ class CompiledPotential(NeuralPotential):
     ('Mo',)
     """
 
-    def __init__(self, potential: Potential) -> None:
+    def __init__(self, potential: Potential, *, backend: str = "inductor") -> None:
         if not isinstance(potential, NeuralPotential):
             raise SettingsError(
-                f"compiled: expected a neural potential, got a {potential.KIND}; the module of a "
-                "chain is one: NeuralPotential(potential.module(), potential.baseline)"
+                f"compiled: expected a neural potential, got a {potential.KIND}, which is not "
+                "compiled; use it as it is"
             )
         if potential.network.has_forces:
             raise SettingsError("compiled: networks that predict forces are not compiled")
         super().__init__(potential.model, potential.baseline, below=potential.below)
+        self.backend = backend
 
     @cached_property
     def _compiled(self) -> Callable[[Batch], Outcome]:
-        return compiled_outcome(self.model)
+        return compiled_outcome(self.model, backend=self.backend)
 
     def _outcome(self, batch: Batch) -> Outcome:
+        if "_compiled" not in self.__dict__:
+            # Constants that are made once are made before: compilers cannot read their locks.
+            self.model.outcome(batch)
         return self._compiled(batch)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -23,9 +23,11 @@ def start(name="tensornet", **changes):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_compiled_calculator_says_the_same_and_can_be_copied():
-    potential = start()
-    plain, fast = potential.calculator(), CompiledPotential(potential).calculator()
+@pytest.mark.parametrize(("name", "backend"), [("tdn", "eager"), ("tensornet", "inductor")])
+def test_a_compiled_calculator_says_the_same_and_can_be_copied(name, backend):
+    potential = start(name, **({"heads": 2, "l_max": 1, "hidden": 5} if name == "tdn" else {}))
+    fast = CompiledPotential(potential, backend=backend).calculator()
+    plain = potential.calculator()
     for frame in DATA[:3]:
         one, two = frame.to_atoms(), frame.to_atoms()
         one.calc, two.calc = plain, fast

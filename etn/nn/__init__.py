@@ -17,6 +17,8 @@ from etn.backend import Kind
 Kind("torch").zeros((0,))  # says what to install where there is no torch
 
 from etn.nn.calibration import with_uncertainty  # noqa: E402
+from etn.nn.compiled_potential import CompiledPotential  # noqa: E402
+from etn.nn.exported import export  # noqa: E402
 from etn.nn.graph import Batch, Edges, Graph  # noqa: E402
 from etn.nn.ictp import ICTP  # noqa: E402
 from etn.nn.last_layer import LastLayer  # noqa: E402
@@ -34,6 +36,7 @@ __all__ = [
     "TDN",
     "AtomicModel",
     "Batch",
+    "CompiledPotential",
     "Edges",
     "Epoch",
     "Graph",
@@ -45,6 +48,7 @@ __all__ = [
     "Recipe",
     "TensorNet",
     "TrainingReport",
+    "export",
     "train",
     "untrained",
     "with_uncertainty",

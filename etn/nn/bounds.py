@@ -43,7 +43,6 @@ class InnerEnd(nn.Module):
         super().__init__()
         self.inner = inner
         met = np.isfinite(inner.closest)
-        self.has_strangers = not met.all()
         tables = {
             "met": met,
             "onset": np.where(met, inner.onset, 0.0),
@@ -59,21 +58,17 @@ class InnerEnd(nn.Module):
         for name, table in tables.items():
             self.register_buffer(name, torch.as_tensor(table), persistent=False)
 
-    def acquainted(self, batch: Batch) -> Batch:
-        """The pairs of elements that met: others have the repulsion of the baseline alone."""
-        if not self.has_strangers:
-            return batch
-        keep = self.met[batch.element[batch.first], batch.element[batch.second]]
-        return batch._replace(
-            first=batch.first[keep], second=batch.second[keep], vector=batch.vector[keep]
-        )
-
     def rest(self, batch: Batch, distance: torch.Tensor) -> torch.Tensor:
-        """Distances that functions of the distance take: s(r)."""
+        """Distances that functions of the distance take: s(r).
+
+        Elements that never met do not hear each other, as if they were ``r_max`` apart: they have
+        the repulsion of the baseline alone.
+        """
         pair = batch.element[batch.first], batch.element[batch.second]
         length = self.length[pair]
         u = torch.clamp((self.onset[pair] - distance) / length, min=0.0)
-        return distance + length * (u - settle(u))
+        rested = distance + length * (u - settle(u))
+        return torch.where(self.met[pair], rested, self.inner.r_max)
 
     def blend(self, energies: torch.Tensor, batch: Batch, distance: torch.Tensor) -> torch.Tensor:
         """Energies of the atoms, those of crowded ones led over to the wall."""

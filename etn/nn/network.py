@@ -87,6 +87,15 @@ class Network(nn.Module, ABC):
         """
         return ()
 
+    @property
+    def reach(self) -> float:
+        """Radius within which atoms change the answer of an atom, Å.
+
+        ``(1 + layers) * r_max`` with the setting `layers`, or none; a network of more steps must
+        say so, as programs that divide space between processes go by it.
+        """
+        return (1 + int(self.settings.get("layers", 0))) * self.r_max
+
     def describe(self) -> dict[str, str]:
         """Facts about the network by name, for people."""
         return {}

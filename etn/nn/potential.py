@@ -104,18 +104,16 @@ class AtomicModel(nn.Module):
 
     def answers(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Energies of the atoms and, of a network that predicts them, forces."""
-        energies, forces, element = self.unbounded(batch)
+        energies, forces = self.unbounded(batch)
         if self.rest is not None:
-            energies = self.rest(energies, element)
+            energies = self.rest(energies, batch.element)
         if self.end is not None:
             energies = self.end.blend(energies, batch, batch.lengths())
         return energies, forces
 
-    def unbounded(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
-        """Energies and forces without floor and wall, and what elements the atoms are taken for."""
-        known = batch if self.end is None else self.end.acquainted(batch)
-        end = self.end
-        graph = known.graph(None if end is None else end.rest(known, known.lengths()))
+    def unbounded(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Energies of the atoms and forces without floor and wall."""
+        graph = batch.graph(None if self.end is None else self.end.rest(batch, batch.lengths()))
         n, last = batch.n_atoms, len(self.scale)
         lone = torch.arange(last, device=graph.element.device)
         extended = graph._replace(
@@ -129,7 +127,7 @@ class AtomicModel(nn.Module):
         bound = -torch.expm1(-PRESENCE * count)
         scale = self.scale[graph.element]
         energies = scale * own + self.mean[graph.element] * bound
-        return energies, None if forces is None else scale[:, None] * forces[:n], graph.element
+        return energies, None if forces is None else scale[:, None] * forces[:n]
 
     def outcome(self, batch: Batch, *, training: bool = False) -> Outcome:
         """Energies, forces and strain derivatives; with a graph of their own in training."""
@@ -224,6 +222,10 @@ class NeuralPotential(Potential):
         """The same with another model and its uncertainty."""
         return NeuralPotential(model, self.baseline, below=self.below, uncertainty=uncertainty)
 
+    def _outcome(self, batch: Batch) -> Outcome:
+        """What the network answers to a batch."""
+        return self.model.outcome(batch)
+
     @property
     def network(self) -> Network:
         """The network."""
@@ -256,7 +258,7 @@ class NeuralPotential(Potential):
         batch = Batch.of(
             within(pairs, self.network.r_max), dtype=self.dtype, device=self.model.scale.device
         )
-        found = Response(*(part.double().cpu().numpy() for part in self.model.outcome(batch)))
+        found = Response(*(part.double().cpu().numpy() for part in self._outcome(batch)))
         if self.below is None:
             return found
         return Response(*map(np.add, found, self.respond_below(pairs)))

@@ -53,9 +53,11 @@ def test_elements_that_never_met_do_not_hear_each_other(rng, frames):
     end = InnerEnd(INNER)
     for frame in frames(rng, [41, 42]):
         batch = Batch.of(Pairs.find([frame], ELEMENTS, 3.4))
-        known = end.acquainted(batch)
+        rested = end.rest(batch, batch.lengths())
         same = batch.element[batch.first] == batch.element[batch.second]
-        assert len(known.first) == int(same.sum())
+        assert not same.all()
+        assert (rested[~same] == INNER.r_max).all()
+        assert (rested[same] < INNER.r_max).all()
 
 
 def test_answers_rest_on_the_same_floor(rng):

@@ -14,6 +14,7 @@ from etn.backend import FloatArray as Array
 COULOMB = 14.3996454784
 AMPLITUDES = np.array([0.18175, 0.50986, 0.28022, 0.02817])
 DECAYS = np.array([3.19980, 0.94229, 0.40290, 0.20162])
+LENGTH, POWER = 0.46850, 0.23
 
 
 def zbl(
@@ -44,7 +45,7 @@ def zbl(
     True
     """
     charge = COULOMB * z1 * z2
-    length = 0.46850 / (z1**0.23 + z2**0.23)
+    length = LENGTH / (z1**POWER + z2**POWER)
     x = distance / length
     terms = AMPLITUDES * np.exp(-DECAYS * x[:, None])
     phi = terms.sum(1)

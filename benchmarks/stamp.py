@@ -34,6 +34,10 @@ DEPENDS: dict[str, tuple[str, ...]] = {
     "fit": _FITS,
     "learning": (*_FITS, "benchmarks/sizes.py"),
     "message_passing": _POTENTIALS,
+    "networks": (
+        *_POTENTIALS, "etn/product", "etn/nn", "etn/run/networks.py", "benchmarks/peers.py",
+        "benchmarks/per_path.py",
+    ),
     "nve": (*_FITS, "etn/interfaces/ase.py"),
     "products": _PRODUCTS,
     "refinement": _FITS,

@@ -1,19 +1,24 @@
 """Neural potentials beside other codes: a training step, and energies with forces.
 
     python benchmarks/networks.py tensornet            # beside torchmd-net
-    python benchmarks/networks.py ictp                 # beside MACE, which needs e3nn 0.4: `--help`
-    python benchmarks/networks.py tdn                  # beside a model of e3nn with weights per path
+    python benchmarks/networks.py ictp                 # beside MACE, which wants its own python
+    python benchmarks/networks.py tdn                  # beside e3nn, weights per path
     python benchmarks/networks.py tdn --compiled       # compiled as well, where a code offers it
 
 Both sides have the same size, the same frames, neighbours found beforehand, the same loss and Adam.
 Contestants take turns, one call each, so that a disturbance of the machine meets all of them; the
-first two turns are not counted. A time is the median of a contestant's calls. MACE needs an
-environment of its own: `pip install mace-torch` there beside etn, and run this script in it.
+first two calls of each are not counted. A time is the median of a contestant's calls, a ratio that
+of the medians of the fastest on either side.
+
+MACE pins an old e3nn and needs an environment of its own, where etn runs as well: install
+mace-torch there and what etn depends on, and name its interpreter by --python or ETN_MACE_PYTHON.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -25,6 +30,7 @@ import torch
 from common import result_name, shared_data, write
 from peers import PEERS, Steps, System, own_steps, peer_steps
 
+import etn
 from etn import Dataset
 from etn.nn import AtomicModel, Recipe, untrained
 from etn.nn.samples import Sample, Samples
@@ -39,6 +45,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "ictp": {"n_max": 8, "order": 3, "layers": 2},
     "tdn": {"n_max": 8, "heads": 4, "products": "exact"},
 }
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 R_MAX = {"tensornet": 4.5, "ictp": 5.0, "tdn": 5.0}
 
 
@@ -98,7 +105,9 @@ def contestants(
     return found, facts
 
 
-def measure(runs: Mapping[str, Callable[[], Any]], turns: int) -> dict[str, list[float]]:
+def measure(
+    runs: Mapping[str, Callable[[], Any]], turns: int, clock: Callable[[], float]
+) -> dict[str, list[float]]:
     """Seconds of the calls of each, in turns; what fails at first is left out, and said."""
     times: dict[str, list[float]] = {}
     for name, run in runs.items():
@@ -114,9 +123,9 @@ def measure(runs: Mapping[str, Callable[[], Any]], turns: int) -> dict[str, list
             print(f"    {name}: {time.perf_counter() - start:.0f} s before the first turn")
     for _ in range(turns):
         for name, each in times.items():
-            start = time.perf_counter()
+            start = clock()
             runs[name]()
-            each.append(time.perf_counter() - start)
+            each.append(clock() - start)
     return times
 
 
@@ -142,26 +151,6 @@ def compare(times: Mapping[str, list[float]]) -> dict[str, Any]:
     return found | {"fastest of etn": best, "fastest peer": peer}
 
 
-def table(*results: Mapping[str, Any]) -> str:
-    """Times and ratios of all networks."""
-    head = ["", "batch", "work", "etn", "etn, compiled", "fastest peer", "ratio"]
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    for result in results:
-        for row in result["rows"]:
-            for work, name in (("train", "training step"), ("predict", "energies and forces")):
-                each = row[work]
-                times = each["milliseconds"]
-                compiled = times.get("etn, compiled")
-                peer = each["fastest peer"]
-                cells = [
-                    result["network"], f"{row['case']}: {row['atoms']} atoms, {row['pairs']} pairs",
-                    name, f"{times['etn']:.3g}", "" if compiled is None else f"{compiled:.3g}",
-                    f"{times[peer]:.3g} ({peer})", f"{each['ratio']:.2f}",
-                ]  # fmt: skip
-                lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -175,8 +164,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--compiled", action="store_true", help="takes minutes more for each")
     parser.add_argument("--cases", nargs="+", help="acac, Mo; all by default")
+    parser.add_argument("--clock", choices=sorted(CLOCKS), default="wall",
+                        help="cpu: of this process alone, where others disturb it")  # fmt: skip
+    parser.add_argument("--python", help="interpreter that has the peer")
     parser.add_argument("--name", type=result_name, help="of the result")
     args = parser.parse_args()
+    python = args.python or (os.environ.get("ETN_MACE_PYTHON") if args.network == "ictp" else None)
+    if python and Path(python).absolute() != Path(sys.executable).absolute():
+        again = os.environ | {"PYTHONPATH": str(Path(etn.__file__).parents[1])}
+        os.execve(python, [python, *sys.argv], again)
     warnings.filterwarnings("ignore", module="(ast|e3nn|torch|mace|torchmdnet)")
     torch.set_num_threads(args.threads)
     settings = {**SETTINGS[args.network], **SIZES[args.network][args.size]}
@@ -189,7 +185,11 @@ def main() -> None:
         row: dict[str, Any] = {"case": case.name, **facts}
         print(f"{args.network}, {case.name}: {facts}", flush=True)
         for work in ("train", "predict"):
-            times = measure({name: getattr(each, work) for name, each in runs.items()}, args.turns)
+            times = measure(
+                {name: getattr(each, work) for name, each in runs.items()},
+                args.turns,
+                CLOCKS[args.clock],
+            )
             row[work] = compare(times)
             print(f"  {work}")
             for name, ms in sorted(row[work]["milliseconds"].items(), key=lambda item: item[1]):
@@ -200,8 +200,10 @@ def main() -> None:
                       f"{row[work]['ratio, eager']:.2f}", flush=True)  # fmt: skip
         rows.append(row)
     result = {
-        "network": args.network, "settings": settings, "size": args.size, "r_max": R_MAX[args.network],
-        "turns": args.turns, "threads": args.threads, "dtype": "float32", "rows": rows,
+        "network": args.network, "size": args.size, "settings": settings,
+        "r_max": R_MAX[args.network],
+        "turns": args.turns, "clock": args.clock, "threads": args.threads, "dtype": "float32",
+        "rows": rows,
     }  # fmt: skip
     print(write(args.name or f"networks-{args.network}", result))
 

@@ -216,10 +216,11 @@ def mace(
     system: System, settings: Mapping[str, Any], recipe: Recipe, *, way: str = ""
 ) -> Peer | Steps:
     """MACE with as many channels, degrees, factors and interactions."""
-    from mace import modules  # first: it makes old constants of e3nn readable
-    from mace.tools.compile import prepare
+    import_module("mace")  # makes the constants of an old e3nn readable
     from e3nn import o3
     from e3nn.util import jit
+    from mace import modules
+    from mace.tools.compile import prepare
 
     channels, hidden = settings["channels"], settings["hidden"]
     irreps = "+".join(f"{channels}x{l}{'eo'[l % 2]}" for l in range(settings["l_hidden"] + 1))
@@ -271,13 +272,20 @@ def mace(
 
 
 def per_path(
-    system: System, settings: Mapping[str, Any], recipe: Recipe, *, mode: str, compiled: bool = False
+    system: System,
+    settings: Mapping[str, Any],
+    recipe: Recipe,
+    *,
+    mode: str,
+    compiled: bool = False,
 ) -> Steps:
     """The network of per_path.py, with all that etn has around a network."""
     import e3nn
     from per_path import PerPath
 
-    known = {key: settings[key] for key in ("channels", "l_max", "layers", "heads", "n_max", "hidden")}
+    known = {
+        key: settings[key] for key in ("channels", "l_max", "layers", "heads", "n_max", "hidden")
+    }
     modern = "jit_mode" in e3nn.get_optimization_defaults()
     if modern:
         before = e3nn.get_optimization_defaults()["jit_mode"]

@@ -137,13 +137,12 @@ class Norm(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         found = []
         parts = x.split([term.dim for term in self.irreps], dim=1)
-        for k, (part, term) in enumerate(zip(parts, self.irreps, strict=True)):
-            part = part.unflatten(1, (term.mul, term.ir.dim))
-            if k == 0:
-                part = part - part.mean(1, keepdim=True)
-            size = (part * part).mean((1, 2), keepdim=True)
-            part = part * torch.rsqrt(size + self.epsilon) * self.scale[k][:, None]
-            found.append((part + self.bias[:, None] if k == 0 else part).flatten(1))
+        for k, (flat, term) in enumerate(zip(parts, self.irreps, strict=True)):
+            part = flat.unflatten(1, (term.mul, term.ir.dim))
+            centred = part if k else part - part.mean(1, keepdim=True)
+            size = (centred * centred).mean((1, 2), keepdim=True)
+            own = centred * torch.rsqrt(size + self.epsilon) * self.scale[k][:, None]
+            found.append((own if k else own + self.bias[:, None]).flatten(1))
         return torch.cat(found, 1)
 
 

@@ -35,7 +35,11 @@ DEPENDS: dict[str, tuple[str, ...]] = {
     "learning": (*_FITS, "benchmarks/sizes.py"),
     "message_passing": _POTENTIALS,
     "networks": (
-        *_POTENTIALS, "etn/product", "etn/nn", "etn/run/networks.py", "benchmarks/peers.py",
+        *_POTENTIALS,
+        "etn/product",
+        "etn/nn",
+        "etn/run/networks.py",
+        "benchmarks/peers.py",
         "benchmarks/per_path.py",
     ),
     "nve": (*_FITS, "etn/interfaces/ase.py"),

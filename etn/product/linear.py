@@ -101,6 +101,9 @@ class SharedLinear:
                 if i in sources
             }
         self.weight_plan = WeightPlan(shapes)
+        # Whether the terms of the output are those of the input, in their order.
+        order = [i for i, term in enumerate(self.irreps_in) if term.mul]
+        self._is_whole = list(self._sources.values()) == [[i] for i in order]
         scalars = {
             f"{k}": (self.irreps_out[k].mul,)
             for k in self._sources
@@ -156,6 +159,11 @@ class SharedLinear:
         lead = broadcast_lead(leads, "features, weights and biases")
         matrices = self.weight_plan.split(w)
         at_once = self.weights == "shared" and self.layout == "ir_mul" and bool(matrices)
+        if at_once and self._is_whole and w.ndim == 1 and (b is None or b.ndim == 1):
+            # Nothing to take apart: the derivatives of slices would cost more than the product.
+            z = self._rows(x, matrices["channels"])
+            z = z if b is None else z + _as(self._bias_rows(b), z)
+            return z.reshape((*lead, z.shape[-2] * z.shape[-1]))
         terms = self._at_once(x, matrices["channels"]) if at_once else self._each(x, matrices)
         # In the precision of the features, also where autocast has lowered it.
         like = next(iter(terms.values()), x)
@@ -175,15 +183,32 @@ class SharedLinear:
         return library(x).broadcast_to(zero, (*x.shape[:-1], *shape))
 
     def _at_once(self, x: Array, matrix: Array) -> dict[int, Array]:
-        """All components as rows of one matrix product; terms (..., dim, C') by number."""
-        c1 = matrix.shape[-2]
-        x = x.reshape((*x.shape[:-1], x.shape[-1] // c1, c1))
-        z = x @ (matrix * (1.0 / math.sqrt(c1)))
+        """Terms (..., dim, C') by number."""
+        z = self._rows(x, matrix)
         rows, start = {}, 0
         for i, term in enumerate(self.irreps_in):
             if term.mul:
                 rows[i] = slice(start, start := start + term.ir.dim)
         return {k: z[..., rows[of[0]], :] for k, of in self._sources.items() if of}
+
+    def _rows(self, x: Array, matrix: Array) -> Array:
+        """All components (..., d, C') as rows of one matrix product."""
+        c1 = matrix.shape[-2]
+        x = x.reshape((*x.shape[:-1], x.shape[-1] // c1, c1))
+        return x @ (matrix * (1.0 / math.sqrt(c1)))
+
+    def _bias_rows(self, b: Array) -> Array:
+        """Biases (d, C') of all components, those of no scalar zero."""
+        xp, blocks = library(b), self.bias_plan.split(b)
+        zero = b[:0].sum()
+        rows = [
+            blocks[f"{k}"][None]
+            if f"{k}" in blocks
+            else xp.broadcast_to(zero, (term.ir.dim, term.mul))
+            for k, term in enumerate(self.irreps_out)
+            if term.mul
+        ]
+        return xp.concat(rows, axis=0)
 
     def _each(self, x: Array, matrices: dict[str, Array]) -> dict[int, Array]:
         """Term by term; (..., dim, C'), or (..., C', dim) in the layout ``mul_ir``."""

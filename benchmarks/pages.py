@@ -151,11 +151,14 @@ def networks(*results: Result) -> str:
             batch = f"{each['case']}, {each['atoms']} atoms, {each['pairs']} pairs"
             for work, label in (("train", "training step"), ("predict", "energies and forces")):
                 found = each[work]
-                times = found["milliseconds"]
+                times = {
+                    name: f"{ms:.0f}" if ms >= 100 else f"{ms:.3g}"
+                    for name, ms in found["milliseconds"].items()
+                }
                 compiled, peer = times.get("etn, compiled"), found["fastest peer"]
                 cells = [
-                    f"{result['network']}, {result['size']}", batch, label, f"{times['etn']:.3g}",
-                    "" if compiled is None else f"{compiled:.3g}", f"{peer}: {times[peer]:.3g}",
+                    f"{result['network']}, {result['size']}", batch, label, times["etn"],
+                    compiled or "", f"{peer}: {times[peer]}",
                     f"{found['ratio, eager']:.2f}", f"{found['ratio']:.2f}",
                 ]  # fmt: skip
                 lines.append(row(cells))

@@ -62,6 +62,9 @@ COMMANDS = {
     "spin_chain": "spin_chain.py",
     "scaling": "OMP_NUM_THREADS=1 scaling.py",
     "products": "products.py",
+    "networks-tensornet": "networks.py tensornet --compiled --data {data}/acac",
+    "networks-ictp": "networks.py ictp --compiled --data {data}/acac",
+    "networks-tdn": "networks.py tdn --compiled --data {data}/acac",
     "cp": "OMP_NUM_THREADS=1 cp.py",
     "cp-ranks": "OMP_NUM_THREADS=1 cp.py --figure docs/figures/cp-ranks.svg",
     "cartesian": "OMP_NUM_THREADS=1 cartesian.py --rank 8",
@@ -139,6 +142,32 @@ def short_range(result: Result) -> str:
     return "\n".join(lines)
 
 
+def networks(*results: Result) -> str:
+    """Times of neural potentials and of their fastest peers."""
+    head = ["size", "batch", "", "etn", "compiled", "fastest peer", "ratio, eager", "ratio"]
+    lines = [row(head), "|---" * len(head) + "|"]
+    for result in results:
+        for each in result["rows"]:
+            batch = f"{each['case']}, {each['atoms']} atoms, {each['pairs']} pairs"
+            for work, label in (("train", "training step"), ("predict", "energies and forces")):
+                found = each[work]
+                times = {
+                    name: f"{ms:.0f}" if ms >= 100 else f"{ms:.3g}"
+                    for name, ms in found["milliseconds"].items()
+                }
+                compiled, peer = times.get("etn, compiled"), found["fastest peer"]
+                cells = [
+                    f"{result['network']}, {result['size']}", batch, label, times["etn"],
+                    compiled or "", f"{peer}: {times[peer]}",
+                    f"{found['ratio, eager']:.2f}", f"{found['ratio']:.2f}",
+                ]  # fmt: skip
+                lines.append(row(cells))
+    first = results[0]
+    kind = "Milliseconds" if first["clock"] == "wall" else "Milliseconds of CPU"
+    what = f"{kind}, float32, {first['threads']} thread, {first['machine']['processor']}:"
+    return what + "\n\n" + "\n".join(lines)
+
+
 def row(cells: Iterable[str]) -> str:
     return "|" + "".join(f" {cell} |" if cell else " |" for cell in cells)
 
@@ -165,6 +194,7 @@ TABLES = {
     "spin_chain": Table(("spin_chain",), prose.spin_chain),
     "products": Table(("products",), prose.factors),
     "message_passing-gain": Table(("message_passing", "message_passing-energy-300"), prose.gain),
+    "networks": Table(("networks-tensornet", "networks-ictp", "networks-tdn"), networks),
     "sizes": Table(("sizes",), lambda result: sizes.table(result["fits"])),
     "refinement": Table(("refinement",), refinement.table),
     "message_passing": Table(("message_passing",), message_passing.table),

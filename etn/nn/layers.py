@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
@@ -188,9 +187,7 @@ class Gate(nn.Module):
         self.irreps = irreps
         self.channels = channels_of(irreps)
         self.n_gates = (len(irreps) - 1) * self.channels
-        counts = [term.ir.dim for term in irreps][1:]
-        repeat = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
-        self.register_buffer("_repeat", repeat, persistent=False)
+        self.dims = [term.ir.dim for term in irreps]
 
     def forward(self, gates: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """Gated features (..., irreps.dim).
@@ -200,10 +197,9 @@ class Gate(nn.Module):
         gates : (..., n_gates)
         x : (..., irreps.dim)
         """
-        scalars = silu(x[..., : self.channels]) * SILU
-        if not self.n_gates:
-            return scalars
-        rest = x[..., self.channels :].unflatten(-1, (-1, self.channels))
-        opened = torch.sigmoid(gates.unflatten(-1, (-1, self.channels)))
-        index: Any = self._repeat
-        return torch.cat([scalars, (rest * opened[..., index, :]).flatten(-2)], -1)
+        scalars, *rest = x.unflatten(-1, (-1, self.channels)).split(self.dims, dim=-2)
+        found = [silu(scalars) * SILU]
+        if rest:
+            opened = torch.sigmoid(gates.unflatten(-1, (-1, self.channels))).split(1, dim=-2)
+            found += [part * gate for part, gate in zip(rest, opened, strict=True)]
+        return torch.cat(found, -2).flatten(-2)

@@ -273,16 +273,17 @@ class Attention(nn.Module):
         edges = around.edges
         weights = self.weights(around.radial)
         weights = torch.cat([weights, weights])
-        message = self.source(x)[edges.neighbor] + self.target(x)[edges.center]
+        message = self.source(x).index_select(0, edges.neighbor)
+        message = message + self.target(x).index_select(0, edges.center)
         message = self.product(message, around.folded, weights)
         scalars = message[:, : self.channels]
         looks = _smooth_leaky(self.look(scalars)).unflatten(1, (self.heads, -1))
         scores = (looks * self.query).sum(-1) * (1.0 / math.sqrt(looks.shape[-1]))
         attention = _softmax(scores, around.ends, edges.center, len(x))
         value = self.gate(self.gates(scalars), self.between(message))
-        value = self.product(value, around.folded, weights)
-        value = value.unflatten(1, (-1, self.heads, self.channels // self.heads))
-        value = (value * attention[:, None, :, None]).flatten(1)
+        # Shares are weights of the product as well: there they meet no components.
+        shared = weights.unflatten(1, (self.heads, -1)) * attention[:, :, None]
+        value = self.product(value, around.folded, shared.flatten(1))
         told: torch.Tensor = self.last(scatter_sum(value, edges.center, len(x)))
         return told
 

@@ -101,7 +101,7 @@ class SharedLinear:
                 if i in sources
             }
         self.weight_plan = WeightPlan(shapes)
-        self._in_step = self._find_in_step()
+        self._is_whole = layout == "ir_mul" and self._keeps_terms()
         scalars = {
             f"{k}": (self.irreps_out[k].mul,)
             for k in self._sources
@@ -155,9 +155,13 @@ class SharedLinear:
             )
         leads = [tuple(a.shape[:-1]) for a in (x, w, b) if a is not None]
         lead = broadcast_lead(leads, "features, weights and biases")
-        if self._in_step and w.ndim == 1 and b is None:
-            return self._by_component(x, w)
         matrices = self.weight_plan.split(w)
+        if self._is_whole and w.ndim == 1 and (b is None or b.ndim == 1):
+            # Nothing to take apart: the derivatives of slices would cost more than the product.
+            shared = self.weights == "shared"
+            z = self._rows(x, matrices["channels"]) if shared else self._by_component(x, w)
+            z = z if b is None else z + _as(self._bias_rows(b), z)
+            return z.reshape((*lead, z.shape[-2] * z.shape[-1]))
         at_once = self.weights == "shared" and self.layout == "ir_mul" and bool(matrices)
         terms = self._at_once(x, matrices["channels"]) if at_once else self._each(x, matrices)
         # In the precision of the features, also where autocast has lowered it.
@@ -177,39 +181,51 @@ class SharedLinear:
         zero = x[..., :0].sum(-1)[..., None, None]
         return library(x).broadcast_to(zero, (*x.shape[:-1], *shape))
 
-    def _find_in_step(self) -> list[int]:
-        """Dimensions of the terms, if each goes to the one of its place alone."""
-        terms, others = list(self.irreps_in), list(self.irreps_out)
-        same = [term.ir for term in terms] == [term.ir for term in others]
-        distinct = len({term.ir for term in terms}) == len(terms)
-        uniform = len({(a.mul, b.mul) for a, b in zip(terms, others, strict=False)}) == 1
-        filled = all(term.mul for term in (*terms, *others))
-        if not (same and distinct and uniform and filled and self.weights == "per_irrep"):
-            return []
-        if self.layout != "ir_mul":
-            return []
-        return [term.ir.dim for term in terms]
+    def _keeps_terms(self) -> bool:
+        """Whether each term goes to the one of its place alone, all of equal channels."""
+        one, two = filled(self.irreps_in), filled(self.irreps_out)
+        numbers = [i for i, term in enumerate(self.irreps_in) if term.mul]
+        uniform = all(len({term.mul for term in leg}) == 1 for leg in (one, two))
+        return uniform and list(self._sources.values()) == [[i] for i in numbers]
 
     def _by_component(self, x: Array, w: Array) -> Array:
-        """One product of matrices for each component, all in one call."""
-        c1, c2 = self.irreps_in[0].mul, self.irreps_out[0].mul
-        matrices = (w * (1.0 / math.sqrt(c1))).reshape((-1, 1, c1, c2))
+        """A matrix for each term, for all components in one product; (..., components, C')."""
+        dims = [term.ir.dim for term in filled(self.irreps_in)]
+        c1, c2 = filled(self.irreps_in)[0].mul, filled(self.irreps_out)[0].mul
         xp, lead = library(x), tuple(x.shape[:-1])
-        each = [xp.broadcast_to(matrices[i], (dim, c1, c2)) for i, dim in enumerate(self._in_step)]
-        rows = x.reshape((math.prod(lead), sum(self._in_step), c1)).swapaxes(0, 1)
+        matrices = (w * (1.0 / math.sqrt(c1))).reshape((len(dims), 1, c1, c2))
+        each = [xp.broadcast_to(matrices[i], (dim, c1, c2)) for i, dim in enumerate(dims)]
+        rows = x.reshape((math.prod(lead), sum(dims), c1)).swapaxes(0, 1)
         z: Array = (rows @ xp.concat(each, axis=0)).swapaxes(0, 1)
-        return z.reshape((*lead, sum(self._in_step) * c2))
+        return z.reshape((*lead, sum(dims), c2))
 
     def _at_once(self, x: Array, matrix: Array) -> dict[int, Array]:
-        """All components as rows of one matrix product; terms (..., dim, C') by number."""
-        c1 = matrix.shape[-2]
-        x = x.reshape((*x.shape[:-1], x.shape[-1] // c1, c1))
-        z = x @ (matrix * (1.0 / math.sqrt(c1)))
+        """Terms (..., dim, C') by number."""
+        z = self._rows(x, matrix)
         rows, start = {}, 0
         for i, term in enumerate(self.irreps_in):
             if term.mul:
                 rows[i] = slice(start, start := start + term.ir.dim)
         return {k: z[..., rows[of[0]], :] for k, of in self._sources.items() if of}
+
+    def _rows(self, x: Array, matrix: Array) -> Array:
+        """All components (..., d, C') as rows of one matrix product."""
+        c1 = matrix.shape[-2]
+        x = x.reshape((*x.shape[:-1], x.shape[-1] // c1, c1))
+        return x @ (matrix * (1.0 / math.sqrt(c1)))
+
+    def _bias_rows(self, b: Array) -> Array:
+        """Biases (d, C') of all components, those of no scalar zero."""
+        xp, blocks = library(b), self.bias_plan.split(b)
+        zero = b[:0].sum()
+        rows = [
+            blocks[f"{k}"][None]
+            if f"{k}" in blocks
+            else xp.broadcast_to(zero, (term.ir.dim, term.mul))
+            for k, term in enumerate(self.irreps_out)
+            if term.mul
+        ]
+        return xp.concat(rows, axis=0)
 
     def _each(self, x: Array, matrices: dict[str, Array]) -> dict[int, Array]:
         """Term by term; (..., dim, C'), or (..., C', dim) in the layout ``mul_ir``."""

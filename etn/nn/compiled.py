@@ -46,7 +46,10 @@ def compiled_outcome(
         dynamic=True, fullgraph=True, backend=backend,
     )  # fmt: skip
 
+    ready = _Ready(model)
+
     def outcome(batch: Batch) -> Outcome:
+        ready(batch)
         with _told(model):
             return Outcome(*function(_weights(model), batch))
 
@@ -70,7 +73,7 @@ class CompiledLoss:
     """
 
     def __init__(self, model: AtomicModel, recipe: Recipe, *, backend: str = "inductor") -> None:
-        self._model, self._recipe = model, recipe
+        self._model, self._recipe, self._ready = model, recipe, _Ready(model)
         self._function = torch.compile(
             self._gradients, dynamic=True, fullgraph=True, backend=backend
         )
@@ -83,6 +86,7 @@ class CompiledLoss:
         loss : ()
         outcome : Outcome
         """
+        self._ready(batch)
         factor = torch.as_tensor(scale, dtype=batch.vector.dtype, device=batch.vector.device)
         with _told(self._model):
             gradients, loss, parts = self._function(_weights(self._model), batch, goal, factor)
@@ -101,6 +105,18 @@ class CompiledLoss:
         found: Any = torch.func.grad_and_value(loss, has_aux=True)(weights)
         gradients, (value, outcome) = found
         return gradients, value, outcome
+
+
+class _Ready:
+    """Has made what is made once, before a compiler comes, which cannot read its locks."""
+
+    def __init__(self, model: AtomicModel) -> None:
+        self._model, self._is_done = model, False
+
+    def __call__(self, batch: Batch) -> None:
+        if not self._is_done:
+            self._model.outcome(batch)
+            self._is_done = True
 
 
 def _outcome(model: AtomicModel, weights: Weights, batch: Batch) -> Outcome:

@@ -60,9 +60,6 @@ class CompiledPotential(NeuralPotential):
         return compiled_outcome(self.model, backend=self.backend)
 
     def _outcome(self, batch: Batch) -> Outcome:
-        if "_compiled" not in self.__dict__:
-            # Constants that are made once are made before: compilers cannot read their locks.
-            self.model.outcome(batch)
         return self._compiled(batch)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -25,10 +25,10 @@ from torch import nn
 
 from etn.errors import SettingsError
 from etn.nn.graph import Edges, Graph
-from etn.nn.layers import Gate, PartNorm, RadialWeights, equivariant_linear, scatter_sum
+from etn.nn.layers import Gate, Harmonics, PartNorm, RadialWeights, equivariant_linear, scatter_sum
 from etn.nn.network import Network
 from etn.nn.radial import CutoffName, RadialName, cutoff, radial_basis
-from etn.o3 import Irreps, spherical_harmonics
+from etn.o3 import Irreps
 from etn.o3.cartesian.rank2 import Group
 from etn.product import DecomposedProduct, SphericalProduct, decompose, fused_cg
 
@@ -119,7 +119,7 @@ class TDN(Network):
             raise SettingsError(f'group: expected "O(3)" or "SO(3)", got {group!r}')
         if forces not in ("conservative", "direct"):
             raise SettingsError(f"forces: expected conservative or direct, got {forces!r}")
-        self.l_max, self.channels = l_max, channels
+        self.harmonics, self.channels = Harmonics(l_max), channels
         parity = -1 if group == "O(3)" else 1
         self.irreps = Irreps([(channels, (l, parity**l)) for l in range(l_max + 1)])
         directions = Irreps([(1, (l, parity**l)) for l in range(l_max + 1)])
@@ -151,7 +151,7 @@ class TDN(Network):
     def answers(self, graph: Graph) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Answers (atoms,) and, if they are predicted, forces (atoms, 3)."""
         edges = graph.edges()
-        y = spherical_harmonics(self.l_max, edges.direction) * math.sqrt(4.0 * math.pi)
+        y = self.harmonics(edges.direction)
         radial = self.radial(graph.distance)
         ends = self.cutoff(graph.distance, self.r_max)
         surroundings = Surroundings(edges, self.product.fold(y), radial, torch.cat([ends, ends]))

@@ -20,7 +20,7 @@ with warnings.catch_warnings():
 
 from etn.errors import SettingsError  # noqa: E402
 from etn.interfaces.metatomic import to_metatomic  # noqa: E402
-from etn.nn import TDN, AtomicModel, NeuralPotential, TensorNet  # noqa: E402
+from etn.nn import ICTP, TDN, AtomicModel, NeuralPotential, TensorNet  # noqa: E402
 from etn.potential import Baseline, Basis, PolynomialPotential  # noqa: E402
 
 ELEMENTS = ("Fe", "Mo", "Si")
@@ -38,11 +38,11 @@ def make(name):
         return chain()
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(3)
-        if name == "tdn":
-            return NeuralPotential(
-                AtomicModel(TDN(ELEMENTS, 3.4, channels=4, heads=2, layers=1, hidden=6)), BASELINE
-            )
-        model = AtomicModel(TensorNet(ELEMENTS, 3.4, channels=4, layers=1))
+        network = {
+            "tdn": lambda: TDN(ELEMENTS, 3.4, channels=4, heads=2, layers=1, hidden=6),
+            "ictp": lambda: ICTP(ELEMENTS, 3.4, channels=4, hidden=6),
+        }.get(name, lambda: TensorNet(ELEMENTS, 3.4, channels=4, layers=1))()
+        model = AtomicModel(network)
     below = chain() if name == "delta" else None
     return NeuralPotential(model, BASELINE, below=below)
 
@@ -61,7 +61,7 @@ def structures():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["tensornet", "tdn", "polynomial", "delta"])
+@pytest.mark.parametrize("name", ["tensornet", "ictp", "tdn", "polynomial", "delta"])
 def test_a_saved_model_says_what_the_calculator_says(name, tmp_path):
     potential = make(name)
     to_metatomic(potential).save(tmp_path / "model.pt")

@@ -18,10 +18,7 @@ from etn.potential.features.pairs import Pairs
 ELEMENTS = ("Nb", "Mo")
 # torch says of its own ways that they are old.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-REWRITTEN = pytest.mark.xfail(
-    raises=SettingsError, strict=False, reason="get_buffer is not read by torch.export"
-)
-NAMES = ["tensornet", pytest.param("ictp", marks=REWRITTEN), "tdn", "polynomial"]
+NAMES = ["tensornet", "ictp", "tdn", "polynomial"]
 
 
 def make(name, potential, rng):

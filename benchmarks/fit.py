@@ -48,6 +48,14 @@ SETS = {
         "{data}/3BPA/isolated_atoms.xyz",
         *("--r-max", "4.2"),
     ],
+    "acac": [
+        "{data}/acac/train_300K.xyz",
+        "--test",
+        "{data}/acac/test_MD_300K.xyz",
+        "--e0",
+        "{data}/acac/isolated_atoms.xyz",
+        *("--r-max", "4.2"),
+    ],
     **{
         molecule: [
             f"{{data}}/rMD17_{molecule}/train_01.xyz",
@@ -99,34 +107,42 @@ def run(name: str, options: list[str], out: Path) -> dict[str, Any]:
     """Fit one set and return what it cost and how good it is."""
     pattern = [*SETS[name], *options]
     data = str(shared_data())
-    real = [part.replace("{data}", data) for part in pattern]
-    start = time.perf_counter()
-    process = subprocess.Popen([*COMMAND, "fit", *real, "--out", str(out), "--force"])
-    # wait4 tells the peak memory of this child alone; RUSAGE_CHILDREN is the largest of all so far.
-    _, status, usage = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{name}: etn fit ended with exit code {process.returncode}")
-    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    report, cost = call(["fit", *pattern], out)
     for part, path in ALSO.get(name, {}).items():
         metrics = load(out / "model.etn").evaluate(Dataset.read(path.replace("{data}", data)))
         report["metrics"][part] = metrics.to_dict()
-    unit = 1 if sys.platform == "darwin" else 1024
     keys = ("n_sites", "sweep", "loss", "losses", "condition", "solver", "seconds", "measures")
     hidden = ("train", "test", "valid", "e0")  # may hold paths; the command has them
     return {
         "benchmark": "fit",
         "set": name,
         "command": " ".join(["etn", "fit", *pattern]).replace("{data}", "$ETN_SHARED_DATA"),
-        "wall_s": round(wall, 2),
-        "cpu_s": round(usage.ru_utime + usage.ru_stime, 2),
-        "peak_memory_gb": round(usage.ru_maxrss * unit / 1e9, 3),
+        **cost,
         "parts_s": report["seconds"],
         "model": report["model"],
         "errors": {part: brief(metrics) for part, metrics in report["metrics"].items()},
         "sweeps": [{key: record[key] for key in keys} for record in report["fit"]["records"]],
         "settings": {k: v for k, v in report["settings"].items() if k not in hidden},
+    }
+
+
+def call(pattern: list[str], out: Path) -> tuple[dict[str, Any], dict[str, float]]:
+    """Run a command of etn with a run folder; its report, and what it cost."""
+    real = [part.replace("{data}", str(shared_data())) for part in pattern]
+    start = time.perf_counter()
+    process = subprocess.Popen([*COMMAND, *real, "--out", str(out), "--force"])
+    # wait4 tells the peak memory of this child alone; RUSAGE_CHILDREN is the largest of all so far.
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"etn {' '.join(pattern)}: ended with exit code {process.returncode}")
+    unit = 1 if sys.platform == "darwin" else 1024
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    return report, {
+        "wall_s": round(wall, 2),
+        "cpu_s": round(usage.ru_utime + usage.ru_stime, 2),
+        "peak_memory_gb": round(usage.ru_maxrss * unit / 1e9, 3),
     }
 
 

@@ -27,6 +27,7 @@ from torch import nn
 
 from etn.backend import FloatArray
 from etn.errors import IrrepsError, SettingsError
+from etn.nn.layers import unrounded
 from etn.o3 import Irrep, Irreps
 from etn.product.symmetric_powers import (
     Degree,
@@ -127,6 +128,7 @@ class WeightedProducts(nn.Module):
         self._keep("couple", plan.couple)
         self.register_buffer("which", torch.as_tensor(plan.weights), persistent=False)
 
+    @unrounded
     def forward(self, A: torch.Tensor, element: torch.Tensor) -> torch.Tensor:
         """The sums (atoms, out.dim) of the products of features (atoms, irreps.dim)."""
         n = len(A)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import torch
 
+from etn.data.labels import LABELS
 from etn.data.weights import Weights
 from etn.errors import SettingsError
 
-__all__ = ["Recipe"]
+__all__ = ["Arithmetic", "OptimizerName", "Recipe", "ScheduleName"]
 
 OptimizerName: TypeAlias = Literal["adam", "amsgrad", "adamw"]
 ScheduleName: TypeAlias = Literal["cosine", "plateau", "constant"]
+Arithmetic: TypeAlias = Literal["full", "tf32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,9 @@ class Recipe:
     Parameters
     ----------
     weights : Weights
+    final_weights : mapping of str to float, optional
+        Weights of "energy", "forces" or "stress" in the last epoch, to which they go in equal
+        ratios from epoch to epoch.  Validation is judged by the final ones throughout.
     optimizer : {"amsgrad", "adam", "adamw"}
     learning_rate : float
         The largest.
@@ -55,6 +61,10 @@ class Recipe:
         Epochs without a lower validation loss after which training ends; zero: never.
     max_hours : float
         Wall time after which it ends, at the end of an epoch; zero: never.
+    arithmetic : {"full", "tf32", "bfloat16"}
+        Of products of matrices in a step: as precise as the network, or rounded to 10 bits
+        ("tf32", on GPUs that have it) or 8 bits ("bfloat16") of mantissa.  Weights, sums,
+        products of irreps and validation keep the precision of the network.
     compiled : bool
         Compile the steps, see :mod:`etn.nn.compiled`: minutes before the first one, and a third
         of the time for each.
@@ -74,6 +84,7 @@ class Recipe:
     """
 
     weights: Weights = field(default_factory=Weights)
+    final_weights: Mapping[str, float] | None = None
     optimizer: OptimizerName = "amsgrad"
     learning_rate: float = 2e-3
     batch_size: int = 8
@@ -88,6 +99,7 @@ class Recipe:
     huber: float = 0.0
     patience: int = 0
     max_hours: float = 0.0
+    arithmetic: Arithmetic = "full"
     compiled: bool = False
     seed: int = 0
 
@@ -108,11 +120,56 @@ class Recipe:
         for name, known in (
             ("optimizer", ("amsgrad", "adam", "adamw")),
             ("schedule", ("cosine", "plateau", "constant")),
+            ("arithmetic", ("full", "tf32", "bfloat16")),
         ):
             if getattr(self, name) not in known:
                 raise SettingsError(
                     f"{name}: expected one of {', '.join(known)}, got {getattr(self, name)!r}"
                 )
+
+        for name, value in (self.final_weights or {}).items():
+            if name not in LABELS:
+                raise SettingsError(
+                    f"final_weights: expected weights of {', '.join(LABELS)}, got one of {name!r}"
+                )
+            if not (0 < value < math.inf and self._weight(name) > 0):
+                raise SettingsError(
+                    f"final_weights: expected {name} to go from one number above zero to another, "
+                    f"got {self._weight(name):g} to {value:g}"
+                )
+
+    def _weight(self, label: str) -> float:
+        """The weight that a label begins with."""
+        value: float | None = getattr(self.weights, label)
+        return Weights.DEFAULT_STRESS if value is None else value
+
+    def balance(self, epoch: int) -> tuple[float, float, float]:
+        """What multiplies the weights of energies, forces and stresses in an epoch, from 1.
+
+        Examples
+        --------
+        >>> Recipe(final_weights={"energy": 120.0}, max_epochs=3).balance(2)
+        (2.0, 1.0, 1.0)
+        """
+        final, share = self.final_weights or {}, (epoch - 1) / max(1, self.max_epochs - 1)
+        energy, forces, stress = (
+            (final[label] / self._weight(label)) ** share if label in final else 1.0
+            for label in LABELS
+        )
+        return energy, forces, stress
+
+    @contextmanager
+    def rounded(self, device: torch.device) -> Iterator[None]:
+        """The arithmetic of the steps, within."""
+        before = torch.get_float32_matmul_precision()
+        if self.arithmetic == "tf32":
+            torch.set_float32_matmul_precision("high")
+        try:
+            half = self.arithmetic == "bfloat16"
+            with torch.autocast(device.type, torch.bfloat16, enabled=half):
+                yield
+        finally:
+            torch.set_float32_matmul_precision(before)
 
     def rate(self, step: int, *, steps: int, factor: float = 1.0) -> float:
         """Learning rate of a step.

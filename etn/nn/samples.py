@@ -83,6 +83,17 @@ class Goal(NamedTuple):
         )
         return torch.cat([part.flatten() for part in parts])
 
+    def balanced(self, balance: tuple[float, float, float]) -> Goal:
+        """The same with the weights of energies, forces and stresses times numbers."""
+        if balance == (1.0, 1.0, 1.0):
+            return self
+        energy, forces, stress = balance
+        return self._replace(
+            energy_weight=energy * self.energy_weight,
+            force_weight=forces * self.force_weight,
+            strain_weight=stress * self.strain_weight,
+        )
+
     def to(self, device: torch.device | str) -> Goal:
         """The same on another device."""
         return Goal(*(tensor.to(device, non_blocking=True) for tensor in self))
@@ -110,6 +121,10 @@ class Sample(NamedTuple):
                 columns[k] = [tensor + int(at) for tensor, at in pairs]
         goals = zip(*(sample.goal for sample in samples), strict=True)
         return cls(Batch(*map(torch.cat, columns)), Goal(*map(torch.cat, goals)))
+
+    def balanced(self, balance: tuple[float, float, float]) -> Sample:
+        """The same with other weights of the labels, see :meth:`Goal.balanced`."""
+        return self._replace(goal=self.goal.balanced(balance))
 
     @property
     def nbytes(self) -> float:

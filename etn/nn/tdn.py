@@ -25,7 +25,15 @@ from torch import nn
 
 from etn.errors import SettingsError
 from etn.nn.graph import Edges, Graph
-from etn.nn.layers import Gate, Harmonics, PartNorm, RadialWeights, equivariant_linear, scatter_sum
+from etn.nn.layers import (
+    Gate,
+    Harmonics,
+    PartNorm,
+    RadialWeights,
+    equivariant_linear,
+    scatter_sum,
+    unrounded,
+)
 from etn.nn.network import Network
 from etn.nn.radial import CutoffName, RadialName, cutoff, radial_basis
 from etn.o3 import Irreps
@@ -221,10 +229,12 @@ class Product(nn.Module):
             raise SettingsError(f"products: expected exact, cp, cp:RANK or even, got {products!r}")
         self.module = self.decomposed.module()
 
+    @unrounded
     def fold(self, y: torch.Tensor) -> torch.Tensor:
         """What is kept of harmonics (edges, d) for all products with them."""
         return y if self.exact is None else self.exact.fold(y)
 
+    @unrounded
     def forward(self, x: torch.Tensor, folded: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
         """The product of features of edges."""
         if self.exact is not None:

@@ -21,6 +21,7 @@ from torch.nn.functional import silu
 
 from etn.errors import SettingsError
 from etn.nn.graph import Graph
+from etn.nn.layers import unrounded
 from etn.nn.network import Network
 from etn.nn.radial import CutoffName, RadialName, cutoff, radial_basis
 from etn.o3.cartesian.rank2 import Group, unpack
@@ -262,10 +263,12 @@ class Units(nn.Module):
         units = np.asarray(unpack(np.eye(9))).reshape(9, 9).T.copy()
         self.register_buffer("units", torch.as_tensor(units), persistent=False)
 
+    @unrounded
     def matrices(self, X: Parts) -> torch.Tensor:
         """3x3 matrices (atoms, 3, 3, channels)."""
         return torch.matmul(self.units, torch.cat(X, 1)).unflatten(1, (3, 3))
 
+    @unrounded
     def parts(self, M: torch.Tensor) -> Parts:
         """The parts of 3x3 matrices (atoms, 3, 3, channels)."""
         scalar, vector, tensor = torch.matmul(self.units.T, M.flatten(1, 2)).split(SIZES, dim=1)

@@ -7,21 +7,25 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import NoReturn
 
 import numpy as np
 import torch
 
 from etn.data.dataset import Dataset
-from etn.errors import DivergedError, RunFolderError
+from etn.errors import DivergedError, RunFolderError, SettingsError
 from etn.machine import memory_left
 from etn.nn.calibration import with_uncertainty
 from etn.nn.compiled import CompiledLoss, compiled_outcome
 from etn.nn.graph import Batch
+from etn.nn.out_of_memory import is_out_of_memory, largest_that_fits
 from etn.nn.parallel import Processes
 from etn.nn.potential import NeuralPotential, Outcome
 from etn.nn.progress import Epoch, Progress, TrainingReport
 from etn.nn.recipe import Recipe
 from etn.nn.samples import Sample, Samples
+from etn.nn.tally import Tally
+from etn.surface import option
 
 __all__ = ["train"]
 
@@ -81,7 +85,8 @@ def train(
     RunFolderError
         If `resume` is of another network.
     SettingsError
-        If the program and the data take more than `memory` already.
+        If the program and the data take more than `memory` already, or a batch does not fit in
+        the memory of the device; the message says how many frames do.
 
     Examples
     --------
@@ -198,7 +203,7 @@ class _Training:
         # By seed and epoch alone, so that nothing has to be remembered.
         order = np.random.default_rng([recipe.seed, number]).permutation(len(self.samples))
         device = self.model.scale.device
-        tally, rate = _Tally(recipe), 0.0
+        tally, rate = Tally(recipe), 0.0
         self.model.train()
         starts = range(0, len(order), recipe.batch_size)
         batches = [order[first : first + recipe.batch_size].tolist() for first in starts]
@@ -209,7 +214,7 @@ class _Training:
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             self.optimizer.zero_grad(set_to_none=True)
-            loss = self._descend(numbers, share, tally)
+            loss = self._descend(number, numbers, share, tally)
             if not math.isfinite(loss):
                 self._stop_at(number, numbers)
             if recipe.clip:
@@ -219,10 +224,10 @@ class _Training:
         tally.add_up(self.processes, device)
         measured = tally
         if self.valid is not None:
-            measured = _Tally(recipe)
+            measured = Tally(recipe)
             own = self.processes.share(range(len(self.valid)))
             for joined in self.valid.batches(VALID_BATCH * recipe.batch_size, own):
-                sample = joined.to(device)
+                sample = joined.to(device).balanced(recipe.balance(recipe.max_epochs))
                 measured.add(sample, self.judge(sample.batch))
             measured.add_up(self.processes, device)
         return Epoch(
@@ -230,22 +235,38 @@ class _Training:
             measured.energy, measured.forces, time.perf_counter() - began,
         )  # fmt: skip
 
-    def _descend(self, numbers: Sequence[int], share: Sample | None, tally: _Tally) -> float:
+    def _descend(
+        self, epoch: int, numbers: Sequence[int], share: Sample | None, tally: Tally
+    ) -> float:
         """The gradients of the loss of a batch, of which every process forms its share."""
-        device = self.model.scale.device
+        device, balance = self.model.scale.device, self.recipe.balance(epoch)
         loss = torch.zeros((), device=device)
         scale = 1.0 / sum(3 * self.samples.sizes[k] for k in numbers)
-        sample = None if share is None else share.to(device)
-        if sample is not None and self.compiled is not None:
-            loss, outcome = self.compiled(*sample, scale)
-            tally.add(sample, outcome)
-        elif sample is not None:
-            part = tally.add(sample, self.model.outcome(sample.batch, training=True)) * scale
-            loss = part.detach()
-            if torch.isfinite(loss):
-                part.backward()
+        sample = None if share is None else share.to(device).balanced(balance)
+        if sample is not None:
+            try:
+                loss = self._gradients(sample, scale, tally)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                sample = None
+            if sample is None:
+                # Outside of the handler, as an error holds all that the step did.
+                self._stop_for_memory(numbers)
         self.processes.add_gradients(self.model.parameters())
         return float(self.processes.add_up(loss))
+
+    def _gradients(self, sample: Sample, scale: float, tally: Tally) -> torch.Tensor:
+        """The loss of a sample, its gradients left at the weights."""
+        with self.recipe.rounded(self.model.scale.device):
+            if self.compiled is not None:
+                loss, outcome = self.compiled(*sample, scale)
+                tally.add(sample, outcome)
+                return loss
+            part = tally.add(sample, self.model.outcome(sample.batch, training=True)) * scale
+            if torch.isfinite(part):
+                part.backward()
+        return part.detach()
 
     def _average(self, step: int) -> None:
         """Move the average towards the weights; the first steps count fully."""
@@ -288,57 +309,28 @@ class _Training:
             "train with a smaller learning rate; the last complete epoch is kept"
         )
 
+    def _stop_for_memory(self, numbers: Sequence[int]) -> NoReturn:
+        """Say how many frames would fit, by trying."""
+        own = sorted(self.processes.share(numbers), key=lambda k: -self.samples.sizes[k])
 
-class _Tally:
-    """Sums over batches: the loss, and squared errors of energies and forces."""
+        def step(n: int) -> None:
+            self.optimizer.zero_grad(set_to_none=True)
+            (sample,) = self.samples.joined([own[:n]])
+            assert sample is not None
+            self._gradients(sample.to(self.model.scale.device), 1.0, Tally(self.recipe))
 
-    def __init__(self, recipe: Recipe) -> None:
-        self._recipe = recipe
-        self._loss = self._components = 0.0
-        # Sum of squares and number of labels.
-        self._energy, self._forces = [0.0, 0.0], [0.0, 0.0]
-
-    def add(self, sample: Sample, outcome: Outcome) -> torch.Tensor:
-        """The sum of the losses of a batch; it is added up, and what is said of errors."""
-        batch, goal = sample
-        errors = goal.errors(outcome, batch)
-        loss = self._recipe.loss(goal.residuals(errors))
-        self._loss += loss.item()
-        self._components += 3 * batch.n_atoms
-        sizes = torch.bincount(batch.frame, minlength=batch.n_frames)
-        for sums, error, weight in (
-            (self._energy, (errors.energy / sizes)[:, None], goal.energy_weight),
-            (self._forces, errors.forces, goal.force_weight),
-        ):
-            known = error.detach()[weight > 0]
-            sums[0] += float((known * known).sum())
-            sums[1] += known.numel()
-        return loss
-
-    def add_up(self, processes: Processes, device: torch.device) -> None:
-        """Make the sums those over all processes."""
-        sums = [self._loss, self._components, *self._energy, *self._forces]
-        told = processes.add_up(torch.tensor(sums, dtype=torch.float64, device=device)).tolist()
-        (self._loss, self._components), self._energy, self._forces = told[:2], told[2:4], told[4:]
-
-    @property
-    def loss(self) -> float:
-        """Of all batches."""
-        return self._loss / self._components
-
-    @property
-    def energy(self) -> float:
-        """Root mean square error, eV/atom."""
-        return _root(self._energy)
-
-    @property
-    def forces(self) -> float:
-        """Root mean square error, eV/Å."""
-        return _root(self._forces)
-
-
-def _root(sums: Sequence[float]) -> float:
-    return math.sqrt(sums[0] / sums[1]) if sums[1] else math.nan
+        size = self.processes.size * largest_that_fits(step, len(own) - 1)
+        largest = self.samples.frames[own[0]]
+        raise SettingsError(
+            f"batch_size: a step with {len(numbers)} frames does not fit in the memory of the "
+            f"{self.model.scale.device.type}; "
+            + (
+                f"{size} would: {option('batch_size', size)}"
+                if size
+                else f"{largest.title} ({largest.n_atoms} atoms) alone does not either: choose a "
+                "smaller network or radius"
+            )
+        )
 
 
 def _state(model: torch.nn.Module) -> dict[str, np.ndarray]:

@@ -184,19 +184,27 @@ def to_e0(value: Any) -> str | dict[str, float]:
 
 def to_kind_weights(value: Any) -> dict[str, float] | None:
     """Read weights by config_type, from a mapping or as Surface=2,Elastic=0.5."""
+    return _weights(value, "config_type", "Surface=2,Elastic=0.5")
+
+
+def to_label_weights(value: Any) -> dict[str, float] | None:
+    """Read weights by label, from a mapping or as energy=300,forces=1."""
+    return _weights(value, "label", "energy=300,forces=1")
+
+
+def _weights(value: Any, what: str, example: str) -> dict[str, float] | None:
     if (given := to_optional(value)) is None:
         return None
     if isinstance(given, str):
         parts = [part.rpartition("=") for part in given.split(",")]
-        given = {kind.strip(): weight for kind, mark, weight in parts if mark}
+        given = {name.strip(): weight for name, mark, weight in parts if mark}
         given = given if len(given) == len(parts) else None
     if isinstance(given, Mapping):
-        weights = {str(kind): _number(weight) for kind, weight in given.items()}
+        weights = {str(name): _number(weight) for name, weight in given.items()}
         if all(weight is not None and weight >= 0 for weight in weights.values()):
-            return {kind: weight for kind, weight in weights.items() if weight is not None}
+            return {name: weight for name, weight in weights.items() if weight is not None}
     raise ValueError(
-        "expected a number, zero or more, for each config_type (such as Surface=2,Elastic=0.5), "
-        f"got {value!r}"
+        f"expected a number, zero or more, for each {what} (such as {example}), got {value!r}"
     )
 
 

@@ -14,6 +14,7 @@ from etn.io import write_atomic
 from etn.run.options import Options
 
 __all__ = [
+    "BOARD",
     "CHECKPOINT",
     "CONVERGENCE",
     "EPOCHS",
@@ -29,6 +30,7 @@ __all__ = [
 
 MODEL, SETTINGS, REPORT, ERRORS = "model.etn", "settings.yaml", "report.json", "errors.txt"
 PARITY, CONVERGENCE, CHECKPOINT = "parity.png", "convergence.png", "checkpoint.etn"
+BOARD = "tensorboard"  # a folder
 EPOCHS = "epochs.csv"  # of a training, a line for each epoch as it ends
 OUTPUTS = (MODEL, SETTINGS, REPORT, ERRORS, PARITY, CONVERGENCE)
 REPLACED = "replaced-run"

@@ -14,17 +14,18 @@ from etn.errors import SettingsError
 from etn.io import write_atomic
 from etn.machine import GB, memory_left
 from etn.nn import trainer
+from etn.nn.board import Board
 from etn.nn.parallel import session
 from etn.nn.potential import NeuralPotential
 from etn.nn.progress import Epoch, Progress, TrainingReport, table
-from etn.nn.recipe import OptimizerName, Recipe, ScheduleName
+from etn.nn.recipe import Arithmetic, OptimizerName, Recipe, ScheduleName
 from etn.nn.start import untrained
 from etn.potential.base import load
 from etn.potential.baseline import Baseline
 from etn.run import parsing
 from etn.run.data_settings import DataSettings, absolute
 from etn.run.options import option
-from etn.run.record import EPOCHS, Record
+from etn.run.record import BOARD, EPOCHS, Record
 from etn.run.sizes import default_of
 
 if TYPE_CHECKING:
@@ -99,6 +100,20 @@ class TrainingSettings(DataSettings):
         ge=0,
         allow_inf_nan=False,
     )
+    final_weights: Annotated[dict[str, float] | None, BeforeValidator(parsing.to_label_weights)] = (
+        option(
+            default_of(Recipe, "final_weights"),
+            "Weights of labels in the last epoch (energy=300,forces=1), to which they go from "
+            "epoch to epoch; validation is judged by these.",
+            form="LABEL=FLOAT,...",
+        )
+    )
+    arithmetic: Arithmetic = option(
+        default_of(Recipe, "arithmetic"),
+        "Of products of matrices in the steps: in the precision of the network, or rounded to 10 "
+        "or 8 bits, which GPUs do faster.",
+        form="|".join(get_args(Arithmetic)),
+    )
     patience: int = option(
         default_of(Recipe, "patience"),
         "Epochs without a lower validation loss after which training ends; 0: never.",
@@ -135,6 +150,9 @@ class TrainingSettings(DataSettings):
         gt=0,
         le=1e6,
         allow_inf_nan=False,
+    )
+    tensorboard: bool = option(
+        False, "Write the course of the training for TensorBoard too, into the run folder."
     )
     device: str = option("cpu", "Device of torch to train on.", form="cpu|cuda")
 
@@ -233,12 +251,13 @@ class TrainingSettings(DataSettings):
             # Anew each time: a run that was killed between two files has no line twice.
             write_atomic(record.out / EPOCHS, table(now.epochs))
 
+        board = [Board(record.out / BOARD)] if self.tensorboard else []
         return trainer.train(
             model,
             train,
             valid=valid,
             recipe=self.recipe(),
-            callbacks=[keep, *callbacks],
+            callbacks=[keep, *board, *callbacks],
             resume=Progress.load(record.path) if record.has_state else None,
             uncertainty=self.uncertainty,
             memory=self.memory,

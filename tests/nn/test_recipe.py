@@ -9,6 +9,7 @@ import torch
 
 from etn.errors import SettingsError
 from etn.nn.recipe import Recipe
+from etn.potential import Weights
 
 
 def test_the_learning_rate_rises_and_falls():
@@ -46,6 +47,28 @@ def test_huber_is_that_of_scipy(rng):
     np.testing.assert_allclose(Recipe().loss(residuals), residuals.square().sum(), rtol=1e-12)
 
 
+def test_weights_of_labels_move_in_equal_ratios():
+    recipe = Recipe(final_weights={"energy": 270.0, "stress": 0.125}, max_epochs=4)
+    np.testing.assert_allclose(
+        [recipe.balance(epoch) for epoch in range(1, 5)],
+        [(9.0**share, 1.0, 0.125**share) for share in (0, 1 / 3, 2 / 3, 1)],
+    )
+    assert Recipe(max_epochs=1, final_weights={"energy": 60.0}).balance(1) == (1.0, 1.0, 1.0)
+
+
+def test_products_of_matrices_are_rounded_within_steps_alone():
+    x, cpu = torch.full((8, 8), 1.0 + 2.0**-9), torch.device("cpu")
+    before = torch.get_float32_matmul_precision()
+    with Recipe(arithmetic="bfloat16").rounded(cpu):
+        assert torch.equal((x @ x).float(), torch.full((8, 8), 8.0))
+    with Recipe(arithmetic="tf32").rounded(cpu):
+        assert torch.get_float32_matmul_precision() == "high"
+    assert torch.get_float32_matmul_precision() == before
+    with Recipe().rounded(cpu):
+        assert (x @ x).dtype == torch.float32
+        assert (x @ x).max() > 8.0
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -56,6 +79,12 @@ def test_huber_is_that_of_scipy(rng):
         ({"clip": -1.0}, "clip: expected zero or more"),
         ({"optimizer": "sgd"}, "optimizer: expected one of amsgrad, adam, adamw"),
         ({"schedule": "step"}, "schedule: expected one of cosine"),
+        ({"arithmetic": "int8"}, "arithmetic: expected one of full, tf32, bfloat16"),
+        ({"final_weights": {"energies": 1.0}}, "final_weights: expected weights of energy, forces"),
+        (
+            {"final_weights": {"forces": 2.0}, "weights": Weights(forces=0.0)},
+            "final_weights: expected forces to go from one number above zero to another, got 0",
+        ),
     ],
 )
 def test_what_is_out_of_range(change, message):

@@ -110,6 +110,59 @@ def test_a_loss_that_is_no_number_names_the_frames(start, tmp_path):
         train(start, DATA, recipe=Recipe(max_epochs=2))
 
 
+def test_validation_is_judged_by_the_final_weights_of_labels(start):
+    recipe = Recipe(
+        weights=Weights(energy=3.0), final_weights={"energy": 48.0}, max_epochs=5,
+        learning_rate=1e-12, average=0.0,
+    )  # fmt: skip
+    report = train(start, DATA, valid=0.3, recipe=recipe)
+    final = Recipe(weights=Weights(energy=48.0), max_epochs=5, learning_rate=1e-12, average=0.0)
+    expected = train(start, DATA, valid=0.3, recipe=final)
+    assert report.epochs[0].valid == pytest.approx(expected.epochs[0].valid, rel=1e-5)
+    # The weights of the network stand still: of the loss energies have a share that grows.
+    first, *_, last = (epoch.loss for epoch in report.epochs)
+    assert last == pytest.approx(expected.epochs[-1].loss, rel=1e-5)
+    assert first < last
+
+
+@pytest.mark.parametrize("name", ["tensornet", "ictp", "tdn"])
+def test_rounded_arithmetic_learns_too(name, networks):
+    start = untrained(name, DATA[:4], r_max=3.6, settings=networks[name])
+    full, half = (
+        train(start, DATA[:4], recipe=Recipe(max_epochs=4, batch_size=2, arithmetic=arithmetic))
+        for arithmetic in ("full", "bfloat16")
+    )
+    for one, two in zip(full.epochs, half.epochs, strict=True):
+        assert two.loss == pytest.approx(one.loss, rel=0.05)
+        assert two.loss != one.loss
+
+
+def test_a_batch_that_does_not_fit_says_how_many_frames_would(start, monkeypatch):
+    outcome = type(start.model).outcome
+
+    def with_little_memory(model, batch, *, training=False):
+        if training and batch.n_atoms > 120:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        return outcome(model, batch, training=training)
+
+    monkeypatch.setattr(type(start.model), "outcome", with_little_memory)
+    message = (
+        r"batch_size: a step with 8 frames does not fit in the memory of the cpu; 1 would: "
+        r"batch_size=1"
+    )
+    large = [frame for frame in DATA if frame.n_atoms > 50] * 2
+    with pytest.raises(SettingsError, match=message):
+        train(start, Dataset(large), recipe=Recipe(batch_size=8))
+    assert len(train(start, DATA[:2], recipe=Recipe(batch_size=1, max_epochs=1)).epochs) == 1
+
+    def with_none(model, batch, *, training=False):
+        raise MemoryError
+
+    monkeypatch.setattr(type(start.model), "outcome", with_none)
+    with pytest.raises(SettingsError, match=r"frame .* atoms\) alone does not either: choose"):
+        train(start, DATA, recipe=Recipe(batch_size=2))
+
+
 def test_weights_of_another_network_are_refused(start):
     kept = []
     train(start, DATA[:2], recipe=Recipe(max_epochs=1), callbacks=[lambda e, p: kept.append(p())])

@@ -102,3 +102,33 @@ def test_a_limit_below_what_the_program_holds_is_refused(settings, tmp_path):
     with pytest.raises(SettingsError, match="memory: expected more than"):
         run_fit(small, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_settings_of_a_recipe_are_read_as_they_are_typed(mo_data):
+    recipe = TensorNetSettings(
+        train=mo_data / "train.xyz", final_weights="energy=300,forces=2", arithmetic="bfloat16"
+    ).recipe()
+    assert recipe.final_weights == {"energy": 300.0, "forces": 2.0}
+    assert recipe.arithmetic == "bfloat16"
+    for change, message in (
+        ({"final_weights": "energy"}, "expected a number, zero or more, for each label"),
+        ({"final_weights": "energy=0"}, "expected energy to go from one number above zero"),
+        ({"arithmetic": "int8"}, "arithmetic"),
+    ):
+        with pytest.raises(SettingsError, match=message):
+            TensorNetSettings(train=mo_data / "train.xyz", **change)
+
+
+def test_the_course_for_tensorboard_is_in_the_run_folder(settings, tmp_path, monkeypatch):
+    written = []
+
+    class Noted:
+        def __init__(self, folder):
+            self.folder = folder
+
+        def __call__(self, epoch, progress):
+            written.append((self.folder, epoch.number))
+
+    monkeypatch.setattr(training, "Board", Noted)
+    run_fit(settings.model_copy(update={"tensorboard": True}), tmp_path)
+    assert written == [(tmp_path / "tensorboard", number) for number in range(1, 5)]

@@ -104,7 +104,7 @@ class Potential(ABC):
     so that there are stresses of atoms, which every local one has."""
 
     ignores_charge: ClassVar[bool] = True
-    """Whether total charges are passed over; if not, they are read, or refused as they come."""
+    """Whether total charges are passed over; if not, they are read, or refused."""
 
     def check_frames(self, frames: Iterable[Frame]) -> None:
         """Raise a :class:`~etn.errors.DataError` if there is a frame that it cannot answer for."""
@@ -223,8 +223,8 @@ class Potential(ABC):
         pairs = Pairs.find(frames, self.elements, self.r_max)
         frame_of, by_atom = pairs.frame, self.is_local or self.has_stresses
         if by_atom:  # as if each were a frame of its own
-            own = np.arange(pairs.n_atoms)
-            pairs = replace(pairs, frame=own, charge=pairs.charge[pairs.frame])
+            charge = pairs.charge[pairs.frame]
+            pairs = replace(pairs, frame=np.arange(pairs.n_atoms), charge=charge)
         energies, forces, strain = self.baseline.evaluate(
             pairs, self.elements, self.r_max, self.inner
         )

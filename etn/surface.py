@@ -25,6 +25,7 @@ _PYTHON = {
     "forces_key": "forces",
     "stress_key": "stress",
     "virial_key": "virial",
+    "charge_key": "charge",
 }
 _WEIGHTS = {f"{label}_weight": label for label in ("energy", "forces", "stress")}
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from etn.cli.labels import (
+    ChargeKey,
     EnergyKey,
     ForcesKey,
     StressConvention,
@@ -37,6 +38,7 @@ def convert(
     virial_key: VirialKey = "none",
     stress_unit: StressUnit = "eV/Å³",
     stress_convention: StressConvention = "none",
+    charge_key: ChargeKey = "charge",
     debug: Debug = False,
 ) -> None:
     """Gather structures and labels into one file of extended XYZ, and say what they hold."""
@@ -50,7 +52,7 @@ def convert(
     if Path(out).resolve() in {Path(path).resolve() for path in data}:
         raise SettingsError(f"--out: {out} is one of the data files; choose another file")
     keys = label_keys(
-        energy_key, forces_key, stress_key, virial_key, stress_unit, stress_convention
+        energy_key, forces_key, stress_key, virial_key, stress_unit, stress_convention, charge_key
     )
     dataset = Dataset.read(data, index=index, **keys)
     dataset.write(out)

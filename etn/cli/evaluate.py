@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from etn.cli.labels import (
+    ChargeKey,
     EnergyKey,
     ForcesKey,
     StressConvention,
@@ -46,6 +47,7 @@ def evaluate(
     virial_key: VirialKey = "none",
     stress_unit: StressUnit = "eV/Å³",
     stress_convention: StressConvention = "none",
+    charge_key: ChargeKey = "charge",
     out: Annotated[
         str | None,
         typer.Option(
@@ -85,7 +87,7 @@ def evaluate(
         raise SettingsError(f"--max-force: expected a positive number of eV/Å, got {max_force}")
     potential = load(model)
     keys = label_keys(
-        energy_key, forces_key, stress_key, virial_key, stress_unit, stress_convention
+        energy_key, forces_key, stress_key, virial_key, stress_unit, stress_convention, charge_key
     )
     dataset = Dataset.read(data, **keys)
     if suffix not in _PREDICTIONS:

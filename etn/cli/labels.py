@@ -24,6 +24,9 @@ StressConvention = Annotated[
         "order xx yy zz xy yz zx. none: tension for a stress, compression for a virial.",
     ),
 ]
+ChargeKey = Annotated[
+    str, typer.Option(metavar="NAME", help="Key of the total charge; none: all are neutral.")
+]
 
 
 def label_keys(
@@ -33,6 +36,7 @@ def label_keys(
     virial_key: str,
     stress_unit: str,
     stress_convention: str,
+    charge_key: str,
 ) -> dict[str, Any]:
     """The values of these options as arguments of ``Dataset.read``."""
     from etn.run.parsing import to_optional
@@ -44,4 +48,5 @@ def label_keys(
         "virial": to_optional(virial_key),
         "stress_unit": stress_unit,
         "stress_convention": to_optional(stress_convention),
+        "charge": to_optional(charge_key),
     }

@@ -207,13 +207,12 @@ def _element_warnings(train: Dataset) -> list[str]:
 
 def _energy_warnings(train: Dataset) -> list[str]:
     """Frames whose energy per atom stands alone, far from that of all comparable frames."""
-    comparable: dict[tuple[bytes, str], list[tuple[float, int]]] = defaultdict(list)
+    comparable: dict[tuple[bytes, float, str], list[tuple[float, int]]] = defaultdict(list)
     for index, frame in enumerate(train):
         if frame.energy is not None and frame.n_atoms > 1:
             composition = np.bincount(frame.numbers, minlength=119) / frame.n_atoms
-            comparable[np.round(composition, 6).tobytes(), frame.config_type].append(
-                (frame.energy / frame.n_atoms, index)
-            )
+            kind = np.round(composition, 6).tobytes(), frame.charge, frame.config_type
+            comparable[kind].append((frame.energy / frame.n_atoms, index))
     found = []
     for of_kind in comparable.values():
         if len(of_kind) < _OUTLIER_FRAMES:

@@ -90,6 +90,7 @@ class Dataset(Sequence[Frame]):
         virial: str | None = None,
         stress_unit: str = "eV/Å³",
         stress_convention: str | None = None,
+        charge: str | None = "charge",
         index: str | int | slice = ":",
         memory: float | None = None,
     ) -> Dataset:
@@ -115,6 +116,9 @@ class Dataset(Sequence[Frame]):
         stress_convention : {"tension", "compression", "vasp"}, optional
             Which sign stresses and virials have, see :class:`LabelKeys`; by default a stress is
             positive under tension and a virial under compression.
+        charge : str or None
+            The key of the total charge of a frame, elementary charges, which is zero where there
+            is no single number under it. None takes all frames for neutral.
         index : str, int or slice
             Which frames of each file: ``":"``, ``"::10"``, ``"-100:"``, ``5``.
         memory : float, optional
@@ -136,7 +140,7 @@ class Dataset(Sequence[Frame]):
         >>> Dataset.read("etn:Mo/test", index=":5", stress=None).labels
         {'energy': 5, 'forces': 5, 'stress': 0}
         """
-        keys = LabelKeys(energy, forces, stress, virial, stress_unit, stress_convention)
+        keys = LabelKeys(energy, forces, stress, virial, stress_unit, stress_convention, charge)
         once = tuple(key for names in keys.used().values() for key in names)
         sources = [source] if isinstance(source, str | os.PathLike) else list(source)
         titles = _titles([os.fspath(one) for one in sources])
@@ -144,7 +148,7 @@ class Dataset(Sequence[Frame]):
             (f"{title}:{number}", atoms)
             for one, title in zip(sources, titles, strict=True)
             for number, atoms in read_structures(
-                _as_path(one), index=index, keys=once, order=keys.order, title=title
+                _as_path(one), index=index, keys=once, charge=charge, order=keys.order, title=title
             )
         )
         return cls._collect(named, ", ".join(titles), keys, memory)
@@ -160,6 +164,7 @@ class Dataset(Sequence[Frame]):
         virial: str | None = None,
         stress_unit: str = "eV/Å³",
         stress_convention: str | None = None,
+        charge: str | None = "charge",
         name: str = "atoms",
     ) -> Dataset:
         """Take over ASE structures and their stored labels; see :meth:`Frame.from_atoms`.
@@ -176,7 +181,7 @@ class Dataset(Sequence[Frame]):
         ('Al', 'Cu')
         """
         named = ((f"{name}:{number}", atoms) for number, atoms in enumerate(images))
-        keys = LabelKeys(energy, forces, stress, virial, stress_unit, stress_convention)
+        keys = LabelKeys(energy, forces, stress, virial, stress_unit, stress_convention, charge)
         return cls._collect(named, name, keys)
 
     @classmethod
@@ -193,6 +198,8 @@ class Dataset(Sequence[Frame]):
 
     def write(self, path: _Path) -> None:
         """Write the frames as extended XYZ with the keys ``energy``, ``forces`` and ``stress``.
+
+        A frame that is not neutral has its ``charge``.
 
         Positions and forces are rounded to 8 decimals, as ASE writes them. The file appears only
         when it is complete.

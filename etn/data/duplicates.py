@@ -31,7 +31,7 @@ def find_duplicates(frames: Sequence[Frame]) -> list[list[int]]:
     """Indices of frames that are the same structure, in groups of two or more.
 
     Shifted, rotated, mirrored and wrapped copies and other orders of the atoms count as the same;
-    another choice of cell vectors does not.
+    another choice of cell vectors does not, nor another total charge.
 
     Parameters
     ----------
@@ -56,7 +56,8 @@ def find_duplicates(frames: Sequence[Frame]) -> list[list[int]]:
     alike: dict[bytes, list[int]] = defaultdict(list)
     for first, *_ in copies.values():
         frame = frames[first]
-        alike[np.sort(frame.numbers).tobytes() + frame.pbc.tobytes()].append(first)
+        what = np.append(np.sort(frame.numbers), [*frame.pbc, frame.charge])
+        alike[what.tobytes()].append(first)
     merged: dict[int, int] = {}
     for members in alike.values():
         for later, earlier in _merged(frames, members):
@@ -105,7 +106,7 @@ def linked(points: Sequence[FloatArray] | FloatArray, tolerance: float) -> Itera
 def _digest(frame: Frame) -> bytes:
     """A hash of the structure as it stands: of copies to the bit."""
     digest = hashlib.sha256(frame.pbc.tobytes())
-    for array in (frame.cell, frame.numbers, frame.positions):
+    for array in (np.array(frame.charge), frame.cell, frame.numbers, frame.positions):
         digest.update(array.tobytes())
     return digest.digest()
 

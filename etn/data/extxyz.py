@@ -46,6 +46,7 @@ def read_extxyz(
     *,
     index: str | int | slice = ":",
     keys: Sequence[str] = (),
+    charge: str | None = None,
     order: Sequence[int] = range(6),
     title: str | None = None,
 ) -> Iterator[tuple[int, Atoms]]:
@@ -59,6 +60,8 @@ def read_extxyz(
         Which frames: ``":"``, ``"::10"``, ``"-100:"``, ``5``.
     keys : sequence of str
         Keys that may stand only once in a frame: those of the labels.
+    charge : str, optional
+        A key that may stand only once in a comment line; a column of this name is of the atoms.
     order : sequence of int
         Where xx, yy, zz, yz, xz, xy stand among the six numbers of a stress or virial.
     title : str, optional
@@ -86,7 +89,7 @@ def read_extxyz(
     wanted = as_slice(index)
     with open_file(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig") as stream:
         try:
-            lines = _scan(stream, title, keys)
+            lines = _scan(stream, title, keys, charge)
         except UnicodeDecodeError as error:
             file.seek(0)
             raise _not_utf8(file.read(), title) from error
@@ -217,7 +220,9 @@ def _siblings(path: Path) -> list[str]:
     return [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
 
 
-def _scan(stream: io.TextIOWrapper, name: str, keys: Sequence[str]) -> list[int]:
+def _scan(
+    stream: io.TextIOWrapper, name: str, keys: Sequence[str], charge: str | None
+) -> list[int]:
     """Check the layout of the whole file and return the first line (from 1) of each frame."""
     starts: list[int] = []
     lines = enumerate(stream, start=1)
@@ -242,7 +247,7 @@ def _scan(stream: io.TextIOWrapper, name: str, keys: Sequence[str]) -> list[int]
         _, comment = next(lines, (0, None))
         if comment is None:
             raise _truncated(name, len(starts) - 1, announced, "before the comment line")
-        columns = _check_comment(comment, where, number + 1, keys)
+        columns = _check_comment(comment, where, number + 1, keys, charge)
         for atom in range(n_atoms):
             row_number, row = next(lines, (0, None))
             if row is None:
@@ -274,7 +279,9 @@ def _only_blank_lines_after(lines: Iterator[tuple[int, str]], name: str, number:
             )
 
 
-def _check_comment(line: str, where: str, number: int, keys: Sequence[str]) -> int:
+def _check_comment(
+    line: str, where: str, number: int, keys: Sequence[str], charge: str | None
+) -> int:
     """Refuse keys that stand twice; return the number of columns of the frame."""
     pairs = [(match[1], match[2]) for match in _PAIR.finditer(line) if match[1]]
     properties = next((value for key, value in pairs if key == "Properties"), _DEFAULT_PROPERTIES)
@@ -288,11 +295,11 @@ def _check_comment(line: str, where: str, number: int, keys: Sequence[str]) -> i
             f"{where}: line {number}: expected Properties=name:type:columns:..., "
             f"came {properties!r}"
         ) from error
-    names = [key for key, _ in pairs] + fields[::3]
-    for key in (*keys, *_STRUCTURE_KEYS):
+    names = [key for key, _ in pairs] + [field for field in fields[::3] if field != charge]
+    for key in (*keys, *_STRUCTURE_KEYS, charge):
         if names.count(key) > 1:
             values = [f"{key}={value}" for other, value in pairs if other == key]
-            values += ["a column of Properties"] * fields[::3].count(key)
+            values += ["a column of Properties"] * (names.count(key) - len(values))
             raise DataError(
                 f"{where}: two labels for one key: {key!r} stands {len(values)} times in line "
                 f"{number} ({', '.join(values)}); keep one, or rename one and name the key to use"

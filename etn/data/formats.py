@@ -30,6 +30,7 @@ def read_structures(
     *,
     index: str | int | slice = ":",
     keys: Sequence[str] = (),
+    charge: str | None = None,
     order: Sequence[int] = range(6),
     title: str | None = None,
 ) -> Iterator[tuple[int, Atoms]]:
@@ -42,7 +43,7 @@ def read_structures(
 
     Parameters
     ----------
-    path, index, keys, order, title
+    path, index, keys, charge, order, title
         As in :func:`etn.data.extxyz.read_extxyz`.
 
     Raises
@@ -68,7 +69,9 @@ def read_structures(
     wanted = as_slice(index)
     name = _format(path, title)
     if name in ("xyz", "extxyz"):
-        yield from read_extxyz(path, index=index, keys=keys, order=order, title=title)
+        yield from read_extxyz(
+            path, index=index, keys=keys, charge=charge, order=order, title=title
+        )
         return
     if name in _DATABASES:
         yield from _rows(path, name, title, index)
@@ -154,7 +157,9 @@ def _rows(
                 row = next(rows)
                 if number in selected:
                     atoms = row.toatoms()
-                    atoms.info |= {**row.get("data", {}), **row.key_value_pairs}
+                    # What ASE derives of the atoms, as their charge, hides what the row says.
+                    told = {key: vars(row)[key] for key in row.key_value_pairs}
+                    atoms.info |= {**row.get("data", {}), **told}
                     yield number, atoms
     except DataError:
         raise

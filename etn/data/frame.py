@@ -54,6 +54,8 @@ class Frame:
         Where the frame comes from, for messages: ``"train.xyz:17"`` (frame index from 0).
     unread : tuple of (str, str)
         Pairs of label and key of what may be that label but was not read, for messages.
+    charge : float
+        Total charge, elementary charges.
 
     Raises
     ------
@@ -82,6 +84,7 @@ class Frame:
     name: str = ""
     weight: float = 1.0
     unread: tuple[tuple[str, str], ...] = ()
+    charge: float = 0.0
 
     def __post_init__(self) -> None:
         numbers = np.array(self.numbers, dtype=np.int64)
@@ -131,6 +134,12 @@ class Frame:
                 f"{show(self.weight)}"
             )
         object.__setattr__(self, "weight", weight)
+        charge = np.asarray(self.charge)
+        if charge.size != 1 or charge.dtype.kind not in "iuf":
+            raise self._error(f"the total charge must be one number, came {show(self.charge)}")
+        if not np.isfinite(charge).all():
+            raise self._not_finite(f"the total charge is {charge.item()}")
+        object.__setattr__(self, "charge", float(charge.item()) + 0.0)  # and -0.0 is 0.0
 
     @property
     def title(self) -> str:
@@ -166,13 +175,15 @@ class Frame:
         virial: str | None = None,
         stress_unit: str = "eV/Å³",
         stress_convention: str | None = None,
+        charge: str | None = "charge",
     ) -> Frame:
         """Take over an ASE structure and its stored labels; nothing is calculated.
 
         Labels are looked for among the results of the attached calculator, in ``atoms.arrays``
         and in ``atoms.info``. A stress may be 3x3, its nine numbers in a row, or in Voigt order;
         it is read only where all three directions are periodic.
-        ``atoms.info`` may have a ``config_type`` and a ``config_weight``, the frame's `weight`.
+        ``atoms.info`` may have a ``config_type``, a ``config_weight``, the frame's `weight`, and
+        the total charge, a single number.
 
         Parameters
         ----------
@@ -184,6 +195,8 @@ class Frame:
             The key of each label; None leaves the label out.
         stress_unit, stress_convention : str
             How stresses are written, see :class:`LabelKeys`.
+        charge : str or None
+            The key of the total charge; None takes the structure for neutral.
 
         Raises
         ------
@@ -201,7 +214,7 @@ class Frame:
         Frame(H2, energy)
         """
         where = name or "frame"
-        keys = LabelKeys(energy, forces, stress, virial, stress_unit, stress_convention)
+        keys = LabelKeys(energy, forces, stress, virial, stress_unit, stress_convention, charge)
         labels = keys.read(atoms, where)
         config_type = atoms.info.get("config_type", "")
         return cls(
@@ -233,6 +246,8 @@ class Frame:
             atoms.info["config_type"] = self.config_type
         if self.weight != 1:
             atoms.info["config_weight"] = self.weight
+        if self.charge:
+            atoms.info["charge"] = self.charge
         labels = {"energy": self.energy, "forces": self.forces, "stress": self.stress}
         known = {label: value for label, value in labels.items() if value is not None}
         if known:
@@ -247,7 +262,8 @@ class Frame:
         )
         found = [label for label in LABELS if getattr(self, label) is not None]
         labels = ", ".join(found) or "no labels"
-        return f"Frame({self.name + ': ' if self.name else ''}{formula}, {labels})"
+        charge = f", charge {self.charge:+g}" if self.charge else ""
+        return f"Frame({self.name + ': ' if self.name else ''}{formula}{charge}, {labels})"
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         # What pickle or copy bring back may not be written to either.

@@ -40,7 +40,7 @@ class IsolatedAtoms:
             return cls._by_config(dataset, config_type, r_max)
         places, near = [], []
         for place, frame in enumerate(dataset):
-            if frame.energy is None:
+            if frame.energy is None or frame.charge:  # E0 is that of a neutral atom
                 continue
             if is_dissociated(frame, r_max):
                 places.append(place)
@@ -58,11 +58,13 @@ class IsolatedAtoms:
 
     @classmethod
     def _by_config(cls, dataset: Dataset, name: str, r_max: float) -> IsolatedAtoms:
-        found = chosen(dataset, lambda frame: frame.config_type == name)
+        found = chosen(dataset, lambda frame: frame.config_type == name and not frame.charge)
         if not found:
             types = sorted({frame.config_type for frame in dataset} - {""})
             there = ", ".join(f'"{kind}"' for kind in types) or "none with a config_type"
-            raise DataError(f'e0: no frame has the config_type "{name}", expected one of {there}')
+            raise DataError(
+                f'e0: no neutral frame has the config_type "{name}", expected one of {there}'
+            )
         wrong = [frame for frame in found if frame.n_atoms > 1 or frame.energy is None]
         if wrong:
             raise DataError(

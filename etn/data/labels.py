@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from etn.backend import FloatArray
+from etn.data.charge import total_charge
 from etn.data.stress import CONVENTIONS, STRESS_UNITS, VASP_ORDER, known_unit, voigt_stress
 from etn.errors import DataError, SettingsError
 from etn.surface import name_of, option
@@ -51,6 +52,8 @@ class LabelKeys:
         compression; or that of VASP, positive under compression and, where six numbers are
         written, in the order xx, yy, zz, xy, yz, zx. By default a stress is positive under
         tension and a virial under compression.
+    charge : str or None
+        Key of the total charge, elementary charges; None takes every frame for neutral.
 
     Raises
     ------
@@ -69,6 +72,7 @@ class LabelKeys:
     virial: str | None = None
     stress_unit: str = "eV/Å³"
     stress_convention: str | None = None
+    charge: str | None = "charge"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stress_unit", known_unit(self.stress_unit))
@@ -130,7 +134,7 @@ class LabelKeys:
         """Return the labels of a structure in the units of etn, by name; None where one is missing.
 
         A stress or virial is read only where all three directions are periodic: nothing else has
-        a volume.
+        a volume. With them comes the total charge, zero where none is told.
 
         Raises
         ------
@@ -152,6 +156,7 @@ class LabelKeys:
             "energy": find_label(atoms, self.energy, where),
             "forces": find_label(atoms, self.forces, where),
             "stress": self._read_stress(atoms, where) if all(atoms.pbc) else None,
+            "charge": total_charge(atoms, self.charge),
         }
 
     def _read_stress(self, atoms: Atoms, where: str) -> FloatArray | None:
@@ -210,7 +215,7 @@ def unread_labels(atoms: Atoms, keys: LabelKeys) -> tuple[tuple[str, str], ...]:
     found: dict[tuple[str, str], None] = {}
     for key, value in _values(atoms):
         label = _shape_of(value, len(atoms), key)
-        if label not in used or "weight" in key.lower():
+        if label not in used or "weight" in key.lower() or key == keys.charge:
             continue
         is_read = key in used[label]
         # Without periodicity no stress is read, and none is missed.

@@ -97,11 +97,11 @@ def strain_work(frames: Sequence[Frame]) -> StrainWork:
 
 def _copies(frames: Sequence[Frame]) -> Iterator[Sequence[Frame]]:
     """Frames that are, nearly, affine images of each other."""
-    alike: dict[bytes, list[int]] = defaultdict(list)
+    alike: dict[tuple[bytes, float], list[int]] = defaultdict(list)
     for index, frame in enumerate(frames):
         if frame.energy is not None and frame.stress is not None:
-            alike[frame.numbers.tobytes()].append(index)
-    for numbers, indices in alike.items():
+            alike[frame.numbers.tobytes(), frame.charge].append(index)
+    for (numbers, _), indices in alike.items():
         most = max(_MAX_COPIES, _MAX_ATOMS * 8 // len(numbers))
         members = Chosen(frames, indices[:most])
         phases = []

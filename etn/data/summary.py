@@ -70,6 +70,8 @@ class DatasetSummary:
     stress: tuple[float, float] | None
     volume_per_atom: tuple[float, float] | None
     """Over the frames that are periodic in all directions."""
+    charges: tuple[float, float]
+    """The smallest and the largest total charge, elementary charges."""
     warnings: tuple[str, ...]
 
     def __str__(self) -> str:
@@ -95,6 +97,8 @@ class DatasetSummary:
         if self.volume_per_atom is not None:
             text = f"{self.volume_per_atom[0]:.2f} to {self.volume_per_atom[1]:.2f} Å³/atom"
             rows.append(("volume range", text))
+        if any(self.charges):
+            rows.append(("charge range", "{:g} to {:g}".format(*self.charges)))
         rows.append(("warnings", "none" if not self.warnings else str(len(self.warnings))))
         rows += [("  -", text) for text in self.warnings]
         return "\n".join(_wrap(name, text) for name, text in rows)
@@ -208,6 +212,7 @@ def summarize(
         rms_force=float(np.sqrt(forces[:, 1].sum() / forces[:, 2].sum())) if len(forces) else None,
         stress=_range(stresses),
         volume_per_atom=_range(volumes),
+        charges=(min(frame.charge for frame in frames), max(frame.charge for frame in frames)),
         warnings=tuple(label_warnings(frames, keys)),
     )
 

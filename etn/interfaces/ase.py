@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 
+from etn.data.charge import total_charge
 from etn.data.frame import Frame
 from etn.errors import DataError, ExtrapolationError, ExtrapolationWarning, SettingsError
 from etn.potential import load
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EtnCalculator"]
 
-# What the potential depends on; a change of charges or magnetic moments recomputes nothing.
+# What every potential depends on; magnetic moments and charges of atoms recompute nothing.
 _RELEVANT = ("positions", "numbers", "cell", "pbc")
 # Grades that are only watched are calculated anew where an atom has moved by more than this, Å.
 MOVED = 0.1
@@ -35,6 +36,9 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
     the radius of the potential. Units are those of ASE: eV, eV/Å, and eV/Å³ with tension
     positive in the Voigt order xx, yy, zz, yz, xz, xy. As ASE has it, the stresses of the atoms
     sum to the stress; that of atom i is (1/V) dE_i/d epsilon.
+
+    The total charge of a structure is ``atoms.info["charge"]``, zero if there is none. TensorNet
+    reads it, other networks refuse a charged structure, and fits pass over it.
 
     A potential with an uncertainty watches its grades: an :class:`etn.errors.ExtrapolationWarning`
     comes once from each calculator, when a structure first leaves the training data. It looks
@@ -68,8 +72,8 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
         If grades are asked for and the potential has no uncertainty, or a threshold is not
         positive.
     DataError
-        From a calculation, if the structure has elements that the potential does not know, or
-        coincident atoms.
+        From a calculation, if the structure has elements that the potential does not know,
+        coincident atoms, or a charge that the network does not read.
     PropertyNotImplementedError
         From a calculation, if stresses are asked for and the cell has no volume or the
         potential has none of atoms.
@@ -165,6 +169,14 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
             self._gamma = self._grades(self._frame())
         return self._gamma.copy()
 
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """What has changed since the last calculation, with the total charge where it matters."""
+        changes: list[str] = super().check_state(atoms, tol)
+        before = 0.0 if self.atoms is None else total_charge(self.atoms)
+        if not self.model.ignores_charge and total_charge(atoms) != before:
+            return [*changes, "charge"]
+        return changes
+
     def reset(self) -> None:
         """Forget the structure and its results."""
         super().reset()
@@ -209,7 +221,10 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
     def _frame(self) -> Frame:
         """The structure, of elements that the potential knows."""
         atoms = self.atoms
-        frame = Frame(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, name="atoms")
+        frame = Frame(
+            atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, name="atoms",
+            charge=total_charge(atoms),
+        )  # fmt: skip
         unknown = sorted(set(frame.symbols) - set(self.model.elements))
         if unknown:
             raise DataError(
@@ -217,6 +232,7 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
                 f"{', '.join(self.model.elements)}, but the structure holds {', '.join(unknown)}; "
                 "use a potential that was fitted to data with all these elements"
             )
+        self.model.check_frames([frame])
         return frame
 
     def _watch(self, frame: Frame) -> None:
@@ -245,6 +261,8 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
     def _has_moved(self, frame: Frame) -> bool:
         before = self._looked_at
         if before is None or not np.array_equal(before.numbers, frame.numbers):
+            return True
+        if before.charge != frame.charge:
             return True
         pairs = ((frame.positions, before.positions), (frame.cell, before.cell))
         return any(bool(np.any(np.abs(now - then) > MOVED)) for now, then in pairs)

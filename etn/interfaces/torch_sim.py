@@ -24,6 +24,7 @@ class TorchSimModel(ModelInterface):  # type: ignore[misc]
     """A potential as a model of torch-sim.
 
     Energies in eV, forces in eV/Å, and the stress in eV/Å³ with tension positive, as a matrix.
+    Total charges, which states of torch-sim do not have, are zero.
 
     Parameters
     ----------

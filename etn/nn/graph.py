@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from etn.potential.features.pairs import Pairs
 
@@ -61,7 +60,6 @@ class Batch(NamedTuple):
     def of(
         cls,
         pairs: Pairs,
-        charge: NDArray[np.float64] | None = None,
         *,
         dtype: torch.dtype = torch.float64,
         device: torch.device | str = "cpu",
@@ -72,8 +70,6 @@ class Batch(NamedTuple):
         ----------
         pairs : Pairs
             Of all atoms of the frames: each pair both ways.
-        charge : (frames,), optional
-            Total charges; zero by default.
         dtype, device
             Of the tensors of real numbers, and of all.
         """
@@ -83,14 +79,13 @@ class Batch(NamedTuple):
         up = (z > 0) | ((z == 0) & ((y > 0) | ((y == 0) & (x > 0))))
         once = np.flatnonzero((first < second) | ((first == second) & up))
         assert 2 * len(once) == len(first), "every pair must be there both ways"
-        charges = np.zeros(pairs.n_frames) if charge is None else np.asarray(charge, float)
         return cls(
             torch.as_tensor(first[once], device=device),
             torch.as_tensor(second[once], device=device),
             torch.as_tensor(pairs.vector[once], dtype=dtype, device=device),
             torch.as_tensor(pairs.element, device=device),
             torch.as_tensor(pairs.frame, device=device),
-            torch.as_tensor(charges, dtype=dtype, device=device),
+            torch.as_tensor(pairs.charge, dtype=dtype, device=device),
         )
 
     @property

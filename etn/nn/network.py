@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
-from etn.errors import ModelFileError, SettingsError
+from etn.data.frame import Frame
+from etn.errors import DataError, ModelFileError, SettingsError
 from etn.nn.graph import Graph
+from etn.surface import option
 
 __all__ = ["Network", "network_class"]
 
@@ -56,7 +58,7 @@ class Network(nn.Module, ABC):
     """By which files and the command know the architecture."""
 
     has_charge: ClassVar[bool] = False
-    """Whether the answer depends on the total charge of the frame."""
+    """Whether it reads the total charge of the frame; one that does not refuses charged frames."""
 
     has_forces: bool = False
     """Whether :meth:`answers` predicts forces beside the energies, which conserve no energy."""
@@ -99,6 +101,25 @@ class Network(nn.Module, ABC):
     def describe(self) -> dict[str, str]:
         """Facts about the network by name, for people."""
         return {}
+
+    @classmethod
+    def check_frames(cls, frames: Iterable[Frame]) -> None:
+        """Refuse total charges of frames if the network reads none.
+
+        Raises
+        ------
+        DataError
+            If a frame has one.
+        """
+        charged = [] if cls.has_charge else [frame for frame in frames if frame.charge]
+        if charged:
+            first, more = charged[0], len(charged) - 1
+            others = f" ({more} more frame{'' if more == 1 else 's'} with one)" if more else ""
+            raise DataError(
+                f"{first.title}: a total charge of {first.charge:g}{others}, which the network "
+                f"{cls.NAME} does not read: train tensornet, which does, or leave charges out "
+                f"({option('charge_key', None)} as data are read)"
+            )
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Note the name of a class.

@@ -11,7 +11,7 @@ be another potential, such as a polynomial one: then the network learns what tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from etn.data.frame import Frame
 from etn.errors import SettingsError
 from etn.nn.bounded import Bounded
 from etn.nn.bounds import InnerEnd, Rest
@@ -193,6 +194,7 @@ class NeuralPotential(Potential):
     KIND = "neural potential"
     WITH_UNCERTAINTY = "etn.nn.with_uncertainty"
     is_local = False
+    ignores_charge = False
 
     def __init__(
         self,
@@ -221,6 +223,10 @@ class NeuralPotential(Potential):
     ) -> NeuralPotential:
         """The same with another model and its uncertainty."""
         return NeuralPotential(model, self.baseline, below=self.below, uncertainty=uncertainty)
+
+    def check_frames(self, frames: Iterable[Frame]) -> None:
+        """Refuse what the network refuses: charges that it does not read."""
+        self.network.check_frames(frames)
 
     def _outcome(self, batch: Batch) -> Outcome:
         """What the network answers to a batch."""

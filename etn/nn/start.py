@@ -65,6 +65,8 @@ def untrained(
     >>> potential.model.scale.round(decimals=3), potential.model.mean.round(decimals=1)
     (tensor([1.5020]), tensor([-6.8000]))
     """
+    made = network_class(name)
+    made.check_frames(data)
     if below is not None:
         baseline = below.baseline
     baseline = baseline or Baseline.fit(data, r_max=r_max)
@@ -72,7 +74,7 @@ def untrained(
     # Modules draw their weights from the generator of torch, which stays as it was.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        network = network_class(name)(elements, r_max, **(settings or {}))
+        network = made(elements, r_max, **(settings or {}))
     inner = Inner.of(data, elements, r_max)
     model = AtomicModel(network, inner, scale=np.zeros(len(elements)), dtype=DTYPES[dtype])
     start = NeuralPotential(model, baseline, below=below)

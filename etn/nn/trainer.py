@@ -79,7 +79,8 @@ def train(
     Raises
     ------
     DataError
-        If a label with a weight is missing, or elements are unknown.
+        If a label with a weight is missing, elements are unknown, or frames have charges that the
+        network does not read.
     DivergedError
         If the loss is no number; the message names the frames of the batch.
     RunFolderError
@@ -106,6 +107,7 @@ def train(
         data, held_out = data.split(float(valid), recipe.seed)  # type: ignore[arg-type]
     for what, frames in (("training set", data), ("validation set", held_out)):
         if frames is not None:
+            potential.check_frames(frames)
             recipe.weights.require(frames, what=what)
     report = _Training(potential, data, held_out, recipe, resume, memory).run(callbacks)
     trained = report.model

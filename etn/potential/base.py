@@ -103,6 +103,13 @@ class Potential(ABC):
     """Whether a potential that is not local uses ``pairs.frame`` for the strain derivatives alone,
     so that there are stresses of atoms, which every local one has."""
 
+    ignores_charge: ClassVar[bool] = True
+    """Whether total charges are passed over; if not, they are read, or refused."""
+
+    def check_frames(self, frames: Iterable[Frame]) -> None:
+        """Raise a :class:`~etn.errors.DataError` if there is a frame that it cannot answer for."""
+        return
+
     @property
     def inner(self) -> Inner | None:
         """Where the data end and the repulsion of the baseline begins, if that is known."""
@@ -211,10 +218,13 @@ class Potential(ABC):
             yield from self._predict(batch)
 
     def _predict(self, frames: Sequence[Frame]) -> Iterator[Prediction]:
+        for frame in frames:
+            self.check_frames([frame])
         pairs = Pairs.find(frames, self.elements, self.r_max)
         frame_of, by_atom = pairs.frame, self.is_local or self.has_stresses
         if by_atom:  # as if each were a frame of its own
-            pairs = replace(pairs, frame=np.arange(pairs.n_atoms), n_frames=pairs.n_atoms)
+            charge = pairs.charge[pairs.frame]
+            pairs = replace(pairs, frame=np.arange(pairs.n_atoms), charge=charge)
         energies, forces, strain = self.baseline.evaluate(
             pairs, self.elements, self.r_max, self.inner
         )

@@ -86,6 +86,13 @@ class DataSettings(Options):
         "tension for a stress, compression for a virial.",
         form="tension|compression|vasp",
     )
+    charge_key: Key = option(
+        default_of(Dataset.read, "charge"),
+        "Key of the total charge of a frame in the files; none takes all for neutral. Networks of "
+        "tensornet read it, other networks refuse charged frames, fits pass over it.",
+        unit="e",
+        form="NAME",
+    )
     missing: Literal["error", "skip"] = option(
         default_of(fit, "missing"),
         "Whether a frame that lacks a label with a weight is an error, or is fitted without it.",
@@ -204,6 +211,7 @@ class DataSettings(Options):
             "virial": self.virial_key,
             "stress_unit": self.stress_unit,
             "stress_convention": self.stress_convention,
+            "charge": self.charge_key,
         }
 
     def resolved(self) -> Self:

@@ -11,6 +11,7 @@ from itertools import chain
 import numpy as np
 
 from etn.data.atomic_energies import AtomicEnergies
+from etn.data.charge import check_charges
 from etn.data.checks import check_constants, check_data, check_unknowns
 from etn.data.dataset import Dataset
 from etn.data.force_cap import describe_left_out, split_by_force
@@ -114,7 +115,10 @@ class Plan:
         settings, size = settings.sized_for(train)
         found = AtomicEnergies.find(everything, e0, r_max=settings.r_max)
         model = settings.start(everything, Baseline.fit(everything, e0=found, zbl=settings.zbl))
-        for other in (valid, test, *left_out.values()):
+        others = (valid, test, *left_out.values())
+        for other in (everything, *others):
+            model.check_frames(other or ())
+        for other in others:
             for frame in other or ():
                 Pairs.find([frame], model.elements, model.r_max)
         plan = cls(settings, train, valid, test, model, size)
@@ -122,6 +126,7 @@ class Plan:
         warnings = (
             *found.warnings,
             *check_data(plan.datasets),
+            *(check_charges(plan.datasets) if model.ignores_charge else ()),
             *check_constants(train, settings.energy_weight),
             *(() if n_unknowns is None else check_unknowns(n_rows, n_unknowns)),
         )
@@ -155,7 +160,8 @@ class Plan:
         digest = hashlib.sha256()
         for frame in chain(self.train, self.valid or ()):
             labels = (frame.energy, frame.forces, frame.stress)
-            digest.update(f"{frame.config_type} {frame.weight!r}".encode())
+            charge = f" {frame.charge!r}" if frame.charge else ""
+            digest.update(f"{frame.config_type} {frame.weight!r}{charge}".encode())
             for array in (frame.numbers, frame.positions, frame.cell, frame.pbc, *labels):
                 digest.update(b"-" if array is None else np.asarray(array).tobytes())
         return digest.hexdigest()

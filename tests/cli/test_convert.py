@@ -71,3 +71,13 @@ def unknown_format(folder):
 )
 def test_bad_input_gets_a_clear_error_and_touches_nothing(prepare, refused):
     refused(prepare)
+
+
+def test_charges_are_written_under_their_own_key(tmp_path, invoke):
+    atoms = bulk("Cu", cubic=True)
+    atoms.info |= {"Q": 2, "charge": -1, "energy": -3.0}
+    ase.io.write(tmp_path / "a.xyz", atoms)
+    for options, charge in (([], -1), (["--charge-key", "Q"], 2), (["--charge-key", "none"], 0)):
+        result = invoke("convert", tmp_path / "a.xyz", "--out", tmp_path / "b.xyz", *options)
+        assert result.exit_code == 0
+        assert ase.io.read(tmp_path / "b.xyz").info.get("charge", 0) == charge

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import ase.io
 import numpy as np
@@ -16,6 +17,22 @@ import etn
 from etn import io
 from etn.potential import Dataset, Frame, load
 from etn.run.settings import FitSettings
+
+
+def test_charges_are_left_out_where_the_network_reads_none(data, tmp_path, invoke):
+    from etn.nn import ICTP, AtomicModel, NeuralPotential
+
+    network = ICTP(("Mo",), 3.5, channels=2, l_max=1, layers=1, n_max=3, hidden=4)
+    NeuralPotential(AtomicModel(network)).save(tmp_path / "model.etn")
+    ions = [replace(frame, charge=-1) for frame in Dataset.read(data / "test.xyz")[:2]]
+    Dataset(ions).write(tmp_path / "ions.xyz")
+    result = invoke("evaluate", tmp_path / "model.etn", tmp_path / "ions.xyz")
+    assert result.exit_code == 2
+    assert "frame ions.xyz:0: a total charge of -1, which the network ictp does" in result.stderr
+    assert "--charge-key none" in result.stderr
+    left_out = ["--charge-key", "none"]
+    result = invoke("evaluate", tmp_path / "model.etn", tmp_path / "ions.xyz", *left_out)
+    assert result.exit_code == 0
 
 
 def test_evaluate_prints_the_errors(finished, data, tmp_path, invoke):

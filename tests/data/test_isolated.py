@@ -72,7 +72,7 @@ def test_a_called_isolated_atom_that_is_none_is_named():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("none", 'no frame has the config_type "none", expected one of "free", "pair"'),
+        ("none", 'no neutral frame has the config_type "none", expected one of "free", "pair"'),
         ("pair", "expected one atom with an energy in each frame .* a:1 has 2 atoms"),
     ],
 )

@@ -24,6 +24,7 @@ from etn.errors import (
     SettingsError,
 )
 from etn.interfaces.ase import EtnCalculator
+from etn.nn import ICTP, AtomicModel, NeuralPotential, TensorNet
 from etn.potential import (
     Baseline,
     Basis,
@@ -249,6 +250,40 @@ def test_only_changes_that_matter_are_calculated(alloy, monkeypatch):
     atoms.positions[0, 0] += 0.01
     atoms.get_forces()
     assert len(calls) == 2
+
+
+def test_charges_are_read_where_they_matter(alloy):
+    charged = crystal()
+    charged.calc = EtnCalculator(alloy)
+    energy = charged.get_potential_energy()
+    charged.info["charge"] = 1
+    assert charged.calc.check_state(charged) == []
+    assert charged.get_potential_energy() == energy  # a fit passes over it
+    atoms = crystal()
+    network = TensorNet(atoms.symbols.species(), r_max=4.0, channels=4, layers=1)
+    model = NeuralPotential(AtomicModel(network))
+    atoms.calc = EtnCalculator(model)
+    neutral = atoms.get_potential_energy()
+    atoms.info["charge"] = np.array([-1])
+    assert atoms.calc.check_state(atoms) == ["charge"]
+    (expected,) = model.predict([Frame.from_atoms(atoms.copy())])
+    assert atoms.get_potential_energy() == expected.energy
+    assert abs(expected.energy - neutral) > 1e-9
+    assert atoms.calc.check_state(atoms) == []
+    del atoms.info["charge"]
+    assert atoms.get_potential_energy() == neutral
+
+
+def test_charges_that_the_network_does_not_read_are_refused():
+    atoms = crystal()
+    network = ICTP(
+        atoms.symbols.species(), r_max=4.0, channels=2, l_max=1, layers=1, n_max=3, hidden=4
+    )
+    atoms.calc = EtnCalculator(NeuralPotential(AtomicModel(network)))
+    atoms.get_potential_energy()
+    atoms.info["charge"] = 2
+    with pytest.raises(DataError, match="frame atoms: a total charge of 2, which the network ictp"):
+        atoms.get_forces()
 
 
 def test_a_calculator_from_a_model_file(alloy, tmp_path):

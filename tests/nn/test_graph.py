@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -44,7 +46,8 @@ def test_forces_and_strain_are_derivatives_by_positions_and_cell(rng, frames):
 
 
 def test_charges_and_precision(rng, frames):
-    batch = batch_of(frames(rng, [41, 42])[:2], charge=np.array([1.0, -2.0]), dtype=torch.float32)
+    some = zip(frames(rng, [41, 42])[:2], (1, -2), strict=True)
+    batch = batch_of([replace(frame, charge=q) for frame, q in some], dtype=torch.float32)
     assert batch.charge.tolist() == [1.0, -2.0]
     assert batch.vector.dtype == torch.float32
     assert batch.n_frames == 2

@@ -117,14 +117,33 @@ def test_single_precision_is_near_double(potential, frames, rng):
 
 
 def test_charge_is_heard_by_tensornet(potential, rng):
-    model = potential("tensornet", rng).model
-    from etn.nn.graph import Batch
-    from etn.potential.features.pairs import Pairs
-
+    model = potential("tensornet", rng)
     frame = Frame([41, 42], [[0, 0, 0], [2, 0, 0]], np.zeros((3, 3)), [False] * 3)
-    pairs = Pairs.find([frame], ("Nb", "Mo"), 3.4)
-    neutral, charged = (model(Batch.of(pairs, np.array([q]))).sum() for q in (0.0, 1.0))
-    assert abs(neutral - charged) > 1e-9
+    ions = [replace(frame, charge=q) for q in (0, 1, -1)]
+    apart = [model.predict([ion])[0] for ion in ions]
+    energies = [prediction.energy for prediction in apart]
+    assert min(abs(np.diff(sorted(energies)))) > 1e-9
+    # Each frame of a batch has its own charge.
+    for one, other in zip(model.predict(ions), apart, strict=True):
+        assert one.energy == pytest.approx(other.energy, rel=1e-12)
+        np.testing.assert_allclose(one.forces, other.forces, atol=1e-12)
+    # Forces of a charged frame are derivatives of its energy.
+    h = 1e-4
+    step = np.array([[0, 0, 0], [h, 0, 0]])
+    moved = [replace(ions[1], positions=frame.positions + s * step) for s in (1, -1)]
+    up, down = (model.predict([one])[0].energy for one in moved)
+    assert apart[1].forces[1, 0] == pytest.approx((down - up) / (2 * h), abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["ictp", "tdn"])
+def test_charges_that_a_network_does_not_read_are_refused(potential, frames, rng, name):
+    model = potential(name, rng)
+    data = frames(rng, [41, 42])
+    data[1] = replace(data[1], charge=-1, name="ions.xyz:1")
+    message = f"frame ions.xyz:1: a total charge of -1, which the network {name} does not read: t"
+    with pytest.raises(DataError, match=message + r"rain tensornet, .* \(charge=None as data"):
+        model.predict(data)
+    assert len(model.predict(data[:1])) == 1
 
 
 def test_files_keep_all_of_it(potential, tmp_path, rng, networks):

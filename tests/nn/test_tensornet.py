@@ -64,8 +64,8 @@ RULES = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("group", ["O(3)", "SO(3)"])
-def test_it_is_that_of_torchmd_net(group):
+@pytest.mark.parametrize(("group", "charge"), [("O(3)", 0), ("SO(3)", 0), ("O(3)", -2)])
+def test_it_is_that_of_torchmd_net(group, charge):
     create_model = pytest.importorskip("torchmdnet.models.model").create_model
     from ase.build import molecule
 
@@ -95,10 +95,11 @@ def test_it_is_that_of_torchmd_net(group):
     )
     network.load_state_dict({name: state[name] for name in network.state_dict()})
     atoms = molecule("CH3CH2OH")
-    frame = Frame(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
+    frame = Frame(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, charge=charge)
     batch = Batch.of(Pairs.find([frame], network.elements, 4.5))
     model = AtomicModel(network)
-    lone = model(batch._replace(first=batch.first[:0], second=batch.second[:0],
+    neutral = torch.zeros_like(batch.charge)
+    lone = model(batch._replace(charge=neutral, first=batch.first[:0], second=batch.second[:0],
                                 vector=batch.vector[:0]))  # fmt: skip
     assert lone.abs().max() == 0  # alone, every atom has nothing beyond its E0
     vector = batch.vector.requires_grad_(True)
@@ -106,7 +107,7 @@ def test_it_is_that_of_torchmd_net(group):
     (gradient,) = torch.autograd.grad(energy, vector)
     expected, forces = theirs(
         torch.as_tensor(atoms.numbers), torch.as_tensor(atoms.positions),
-        torch.zeros(len(atoms), dtype=torch.long),
+        torch.zeros(len(atoms), dtype=torch.long), q=torch.tensor([float(charge)]),
     )  # fmt: skip
     # Constants of their radial functions are rounded to float32.
     torch.testing.assert_close(energy, expected[0, 0], rtol=1e-6, atol=0)

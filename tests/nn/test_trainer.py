@@ -21,7 +21,7 @@ from etn.nn.progress import HEAD, Progress, line
 from etn.nn.recipe import Recipe
 from etn.nn.start import untrained
 from etn.nn.trainer import train
-from etn.potential import Basis, Dataset, PolynomialPotential, Weights, fit
+from etn.potential import Baseline, Basis, Dataset, Frame, PolynomialPotential, Weights, fit
 
 DATA = Dataset.read("etn:Mo/train", index="::20")
 
@@ -289,3 +289,52 @@ def test_a_set_five_times_larger_than_the_memory_trains_within_it(tmp_path):
     assert on_disk
     assert size > 5 * room
     assert growth < room
+
+
+def of_two_charges():
+    """Dimers whose energy falls by 0.5 eV with the charge."""
+    frames = []
+    for k, length in enumerate(np.linspace(2.0, 2.6, 8)):
+        charge = -(k % 2)
+        energy = -20.0 + 2.0 * (length - 2.3) ** 2 + 0.5 * charge
+        frames.append(
+            Frame(
+                [42, 42], [[0, 0, 0], [length, 0, 0]], np.zeros((3, 3)), [False] * 3,
+                energy=energy, charge=charge, name=f"ions.xyz:{k}",
+            )
+        )  # fmt: skip
+    return Dataset(frames)
+
+
+def test_the_energies_of_two_charges_are_learned():
+    data = of_two_charges()
+    settings = {"channels": 8, "layers": 1, "n_max": 6}
+    start = untrained(
+        "tensornet", data, r_max=4.0, settings=settings, baseline=Baseline({"Mo": -10.0}),
+        dtype="float64",
+    )  # fmt: skip
+    recipe = Recipe(
+        weights=Weights(forces=0), max_epochs=150, batch_size=8, learning_rate=1e-2, warmup=0,
+        average=0.9,
+    )  # fmt: skip
+    model = train(start, data, recipe=recipe, uncertainty=False).model
+    frame = replace(data[3], charge=0)
+    neutral, anion = model.predict([frame, replace(frame, charge=-1)])
+    assert neutral.energy - anion.energy == pytest.approx(0.5, abs=0.05)
+
+
+def test_charges_are_refused_before_anything_is_computed(monkeypatch):
+    data = of_two_charges()
+    neutral = Dataset([replace(frame, charge=0) for frame in data])
+    settings = {"channels": 2, "l_max": 1, "layers": 1, "n_max": 3, "hidden": 4}
+    message = r"ions.xyz:1: a total charge of -1 \(3 more frames with one\), which the network ictp"
+    with pytest.raises(DataError, match=message):
+        untrained("ictp", data, r_max=4.0, settings=settings)
+    start = untrained(
+        "ictp", neutral, r_max=4.0, settings=settings, baseline=Baseline({"Mo": -10.0})
+    )
+    monkeypatch.setattr(trainer, "_Training", None)
+    recipe = Recipe(weights=Weights(forces=0))
+    for sets in ({"data": data}, {"data": neutral, "valid": data}):
+        with pytest.raises(DataError, match=message):
+            train(start, recipe=recipe, **sets)

@@ -193,6 +193,28 @@ def test_a_kind_of_your_own_is_read_once_it_is_known(tmp_path):
     assert model.diagram() == ""
 
 
+def test_atoms_of_a_potential_of_your_own_read_the_charge_of_their_frame(rng):
+    class Charged(Springs):
+        KIND = ""
+        ignores_charge = False
+
+        def check_frames(self, frames):
+            if any(abs(frame.charge) > 2 for frame in frames):
+                raise DataError("too much")
+
+        def _respond(self, pairs):
+            answer = no_response(pairs)
+            answer.energies[:] = pairs.charge[pairs.sample_frame]
+            return answer
+
+    frames = frames_of(rng)
+    model = Charged(Baseline({"Cu": 0.0, "Mo": 0.0}))
+    ions = [replace(frame, charge=k - 1) for k, frame in enumerate(frames[:2])]
+    assert [p.energy for p in model.predict(ions)] == [-ions[0].n_atoms, 0]
+    with pytest.raises(DataError, match="too much"):
+        model.predict([*ions, replace(frames[0], charge=3)])
+
+
 def pretend(name, kind="", base=Potential):
     """A class of potentials that is its baseline alone."""
 

@@ -10,6 +10,7 @@ import pytest
 from etn.data.weights import count_rows
 from etn.errors import DataError, SettingsError
 from etn.potential import Baseline, Dataset, Frame, Weights
+from etn.run.networks import training_settings
 from etn.run.plan import Plan, check_reach
 from etn.run.settings import FitSettings
 from etn.run.sizes import SIZES
@@ -136,3 +137,33 @@ def test_a_test_set_without_labels_is_refused(mo_data, small, tmp_path):
 def test_a_radius_shorter_than_any_bond_is_refused():
     with pytest.raises(SettingsError, match=r"r_max: 1e-300 Å is shorter than any bond"):
         check_reach(Dataset.read("etn:Mo/test"), 1e-300)
+
+
+def test_charges_are_told_of_by_fits_and_refused_by_networks_without(tmp_path, small):
+    data = Dataset.read("etn:Mo/train", index="::20")
+    some = Dataset([replace(f, charge=-(k % 2), stress=None) for k, f in enumerate(data)])
+    some.write(tmp_path / "ions.xyz")
+    Dataset([replace(f, charge=0) for f in some]).write(tmp_path / "neutral.xyz")
+    files = {"train": tmp_path / "neutral.xyz", "test": tmp_path / "ions.xyz"}
+
+    def told(settings):
+        return [text for text in Plan.read(settings).warnings if "charge" in text]
+
+    (text,) = told(FitSettings(**files, **small))
+    assert text.startswith("test: charges -1 to 0 are not read by a fit")
+    assert text.endswith("(charge_key=None)")
+    assert told(FitSettings(**files, charge_key="none", **small)) == []
+    assert told(training_settings(network="tensornet", **files)) == []
+    for changes in ({}, {"train": files["test"], "test": None}):
+        with pytest.raises(DataError, match=r"ions.xyz:1: a total charge of -1 \(. more"):
+            Plan.read(training_settings(network="ictp", **files | changes))
+    assert told(training_settings(network="ictp", **files, charge_key=None)) == []
+
+
+def test_another_charge_is_another_fingerprint():
+    frame = Frame([42], np.zeros((1, 3)), np.zeros((3, 3)), [False] * 3, energy=-4.5)
+    prints = [
+        Plan(None, Dataset([replace(frame, charge=charge)]), None, None, None).fingerprint()
+        for charge in (0, 1, -1)
+    ]
+    assert len(set(prints)) == 3

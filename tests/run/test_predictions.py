@@ -32,6 +32,15 @@ def test_a_cluster_and_a_potential_without_bars(tmp_path):
     assert Dataset.read(path).labels == {"energy": 1, "forces": 1, "stress": 0}
 
 
+def test_charges_are_kept(tmp_path):
+    atoms = molecule("H2O")
+    atoms.info["charge"] = -1
+    dataset = Dataset.from_atoms([atoms])
+    model = PolynomialPotential(Basis(("H", "O"), l_max=1))
+    write_predictions(tmp_path / "a.xyz", model, dataset, model.predict(dataset))
+    assert Dataset.read(tmp_path / "a.xyz")[0].charge == -1
+
+
 def test_the_file_appears_when_it_is_complete(tmp_path):
     dataset = Dataset.from_atoms([molecule("H2O")])
     model = PolynomialPotential(Basis(("H", "O"), l_max=1))

@@ -23,6 +23,7 @@ SAME_AS = {
     "virial_key": (Dataset.read, "virial"),
     "stress_unit": (Dataset.read, "stress_unit"),
     "stress_convention": (Dataset.read, "stress_convention"),
+    "charge_key": (Dataset.read, "charge"),
     "missing": (fit, "missing"),
     "r_max": (Basis.for_dataset, "r_max"),
     "n_max": (Basis.for_dataset, "n_max"),

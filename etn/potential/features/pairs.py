@@ -38,7 +38,8 @@ class Pairs:
         Index into the elements of the basis.
     frame : (atoms,) int
         Frame of each atom, counted in the batch.
-    n_frames : int
+    charge : (frames,)
+        Total charges, elementary charges.
     """
 
     sample: NDArray[np.int64]
@@ -48,7 +49,12 @@ class Pairs:
     distance: NDArray[np.float64]
     element: NDArray[np.int64]
     frame: NDArray[np.int64]
-    n_frames: int
+    charge: NDArray[np.float64]
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames in the batch."""
+        return len(self.charge)
 
     @property
     def n_atoms(self) -> int:
@@ -89,7 +95,7 @@ class Pairs:
             distance=np.concatenate([p[3] for p in parts]),
             element=np.concatenate([element_indices(frame, elements) for frame in frames]),
             frame=np.repeat(np.arange(len(frames)), np.diff(offsets)),
-            n_frames=len(frames),
+            charge=np.array([frame.charge for frame in frames], dtype=np.float64),
         )
 
     def select(self, samples: NDArray[np.int64]) -> Pairs:

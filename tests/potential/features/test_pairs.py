@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase.neighborlist import primitive_neighbor_list
@@ -99,6 +101,14 @@ def test_selected_centers_keep_their_pairs(rng):
     again = part.select(np.array([2]))
     np.testing.assert_array_equal(again.sample, [7])
     np.testing.assert_array_equal(again.is_image, again.neighbor == 7)
+
+
+def test_every_frame_keeps_its_charge(rng):
+    frames = [replace(random_frame(rng, (1, 1, 1)), charge=charge) for charge in (0, -1, 2)]
+    pairs = Pairs.find(frames, ("Mo",), 4.5)
+    assert pairs.n_frames == 3
+    np.testing.assert_array_equal(pairs.charge, [0, -1, 2])
+    np.testing.assert_array_equal(pairs.select(np.array([3])).charge, [0, -1, 2])
 
 
 def test_a_lone_atom_has_no_pairs():

@@ -49,6 +49,7 @@ DEPENDS: dict[str, tuple[str, ...]] = {
     "short_range": (*_FITS, "etn/interfaces/ase.py"),
     "sizes": _FITS,
     "spin_chain": _CORES,
+    "train": (*_FITS, "etn/product", "etn/nn"),
     "uncertainty": _POTENTIALS,
 }
 DEFAULTS: dict[str, Any] = {

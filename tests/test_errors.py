@@ -14,8 +14,8 @@ from etn.errors import EtnError, EtnWarning, ToleranceError
 OWN = [c for _, c in inspect.getmembers(errors, inspect.isclass) if c.__module__ == "etn.errors"]
 WARNINGS = [c for c in OWN if issubclass(c, Warning)]
 CLASSES = [c for c in OWN if c not in WARNINGS]
-# What others want to catch: Python of attributes, indices, types and abstract methods, pydantic of readers
-# of one value, ASE of properties that a calculator lacks.
+# What others want to catch: Python of attributes, indices, types and abstract methods, pydantic of
+# readers of one value, ASE of properties that a calculator lacks.
 OF_OTHERS = {
     "AttributeError",
     "IndexError",

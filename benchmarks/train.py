@@ -2,6 +2,7 @@
 
     python benchmarks/train.py acac-tensornet            # one of the runs below
     python benchmarks/train.py acac-tdn --keep runs      # keep the run folder
+    python benchmarks/train.py --figures                 # draw what has been measured
 
 The data are those of fit.py, read from the folder in ETN_SHARED_DATA. Run it with as many threads
 as it may have (OMP_NUM_THREADS).
@@ -11,34 +12,50 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from common import write
+from common import RESULTS, save, write
 from fit import SETS, brief, call, summary
+from learning import FIGURES, PALETTE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COMPILED = "--compiled --batch-size 5 --size medium --r-max 4.5"
 # Set of fit.py, network, options; "{fit}" stands for the model of `etn fit` with the same data.
 RUNS = {
-    "acac-tensornet": ("acac", "tensornet", f"{COMPILED} --max-epochs 1500"),
-    "acac-ictp": ("acac", "ictp", f"{COMPILED} --max-epochs 900"),
-    "acac-tdn": ("acac", "tdn", f"{COMPILED} --max-epochs 500"),
-    "acac-delta": ("acac", "tensornet", f"{COMPILED} --max-epochs 1500 --below {{fit}}"),
+    "acac-tensornet": ("acac", "tensornet", f"{COMPILED} --max-epochs 800"),
+    "acac-ictp": ("acac", "ictp", f"{COMPILED} --max-epochs 500"),
+    "acac-tdn": ("acac", "tdn", f"{COMPILED} --max-epochs 250"),
+    "acac-delta": ("acac", "tensornet", f"{COMPILED} --max-epochs 800 --below {{fit}}"),
 }
+
+
+CURVES = (
+    ("energy_rmse_eV_per_atom", "energy, validation RMSE, meV/atom"),
+    ("forces_rmse_eV_per_A", "forces, validation RMSE, meV/Å"),
+)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("runs", nargs="+", metavar="RUN", choices=RUNS)
+    parser.add_argument("runs", nargs="*", metavar="RUN", help=f"any of {', '.join(RUNS)}")
+    parser.add_argument("--figures", action="store_true", help="draw docs/figures/train-acac.svg")
     parser.add_argument("--keep", metavar="DIR", help="keep the run folders here")
     parser.add_argument(
         "--shared-cores", action="store_true", help="note that other jobs run: times are bounds"
     )
     given = parser.parse_args()
+    if unknown := [name for name in given.runs if name not in RUNS]:
+        parser.error(f"expected any of {', '.join(RUNS)}, got {', '.join(unknown)}")
+    if given.figures:
+        save(figure("acac"), FIGURES / "train-acac.svg")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(given.keep or scratch)
         for name in given.runs:
@@ -94,6 +111,28 @@ def course(path: Path) -> dict[str, list[float]]:
     for key in ("energy_rmse_eV_per_atom", "forces_rmse_eV_per_A"):
         found[key] = [float(f"{float(lines[k][key]):.5g}") for k in chosen]
     return found
+
+
+def figure(data: str) -> Figure:
+    """Validation errors against the time of the training, of all results of a set."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({"font.size": 9}):
+        drawn = Figure(figsize=(7.2, 2.8), layout="constrained")
+        panels = drawn.subplots(1, 2)
+        for name, color in zip([n for n in RUNS if RUNS[n][0] == data], PALETTE, strict=False):
+            path = RESULTS / f"train-{name}.json"
+            if not path.exists():
+                continue
+            epochs = json.loads(path.read_text(encoding="utf-8"))["epochs"]
+            minutes = [second / 60 for second in epochs["seconds"]]
+            for panel, (key, title) in zip(panels, CURVES, strict=True):
+                values = [1e3 * value for value in epochs[key]]
+                panel.loglog(minutes, values, color=color, label=name.removeprefix(f"{data}-"))
+                panel.set(xlabel="minutes", title=title)
+        panels[1].legend(frameon=False)
+    return drawn
 
 
 if __name__ == "__main__":

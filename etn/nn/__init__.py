@@ -22,8 +22,9 @@ from etn.nn.exported import export  # noqa: E402
 from etn.nn.graph import Batch, Edges, Graph  # noqa: E402
 from etn.nn.ictp import ICTP  # noqa: E402
 from etn.nn.last_layer import LastLayer  # noqa: E402
+from etn.nn.model import AtomicModel, Outcome  # noqa: E402
 from etn.nn.network import Network  # noqa: E402
-from etn.nn.potential import AtomicModel, NeuralPotential, Outcome  # noqa: E402
+from etn.nn.potential import NeuralPotential  # noqa: E402
 from etn.nn.progress import Epoch, Progress, TrainingReport  # noqa: E402
 from etn.nn.recipe import Recipe  # noqa: E402
 from etn.nn.start import untrained  # noqa: E402

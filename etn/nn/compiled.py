@@ -16,7 +16,7 @@ import torch
 
 from etn.errors import SettingsError
 from etn.nn.graph import Batch
-from etn.nn.potential import AtomicModel, Outcome
+from etn.nn.model import AtomicModel, Outcome
 from etn.nn.recipe import Recipe
 from etn.nn.samples import Goal
 

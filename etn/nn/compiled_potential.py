@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from etn.nn.graph import Batch
-    from etn.nn.potential import Outcome
+    from etn.nn.model import Outcome
     from etn.potential.base import Potential
 
 __all__ = ["CompiledPotential"]

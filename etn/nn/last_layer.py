@@ -33,7 +33,7 @@ from etn.potential.uncertainty import Uncertainty
 
 if TYPE_CHECKING:
     from etn.data.frame import Frame
-    from etn.nn.potential import AtomicModel
+    from etn.nn.model import AtomicModel
 
 __all__ = ["LastLayer"]
 

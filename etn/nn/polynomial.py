@@ -23,8 +23,9 @@ from etn.errors import CoreError, SettingsError
 from etn.network import Chain
 from etn.network.values import left_values
 from etn.nn.graph import Graph
+from etn.nn.model import AtomicModel
 from etn.nn.network import Network
-from etn.nn.potential import AtomicModel, NeuralPotential
+from etn.nn.potential import NeuralPotential
 from etn.o3 import Irrep, Irreps, spherical_harmonics
 from etn.potential import PolynomialPotential
 from etn.potential.features.channels import Channels, natural

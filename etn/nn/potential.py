@@ -1,33 +1,29 @@
-r"""Neural potentials: a network with units, on top of a baseline.
+r"""Neural potentials: the energies of a network on top of a baseline.
 
-.. math:: E = \sum_i \bigl[ E^{baseline}_i + E^{below}_i + s_{Z_i} (N_i - N^{alone}_{Z_i})
-    + m_{Z_i} (1 - e^{-5 q_i}) \bigr], \qquad q_i = \sum_j \phi(r_{ij})
+.. math:: E = \sum_i \bigl[ E^{baseline}_i + E^{below}_i + E^{model}_i \bigr]
 
-N are the answers of the network, of which those of lone atoms are taken away, so that an atom alone
-has its E0.  The scale s and the mean m of each element come from the data before training: m is
-what a bound atom has on average, switched on by its first neighbours.  Below the network there may
-be another potential, such as a polynomial one: then the network learns what that leaves.
+with the model of :mod:`etn.nn.model`, which is zero for an atom alone, so that it has its E0.
+Below there may be another potential, such as a polynomial one: then the network learns what that
+leaves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from etn.data.frame import Frame
 from etn.errors import SettingsError
 from etn.nn.bounded import Bounded
-from etn.nn.bounds import InnerEnd, Rest
 from etn.nn.graph import Batch
 from etn.nn.last_layer import LastLayer
+from etn.nn.model import DTYPES, AtomicModel, Outcome
 from etn.nn.network import Network, network_class
-from etn.nn.radial import polynomial_cutoff
 from etn.potential.base import Arrays, Potential, potential_class
 from etn.potential.baseline import Baseline
 from etn.potential.features.floor import Floor
@@ -37,113 +33,10 @@ from etn.potential.response import Response
 from etn.potential.uncertainty import Uncertainty
 from etn.stored import conform, numbers
 
-__all__ = ["AtomicModel", "NeuralPotential", "Outcome"]
+__all__ = ["NeuralPotential", "within"]
 
-# How fast the mean energy of a bound atom comes with its neighbours.
-PRESENCE = 5.0
 # Numbers that a network may hold beside four times its weights: constants of its products.
 SPARE = 10_000_000
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
-
-
-class Outcome(NamedTuple):
-    """What a model answers to a batch.
-
-    Attributes
-    ----------
-    energies : (atoms,), eV
-    forces : (atoms, 3), eV/Å
-    strain : (frames, 3, 3), eV
-        dE/d epsilon.
-    """
-
-    energies: torch.Tensor
-    forces: torch.Tensor
-    strain: torch.Tensor
-
-
-class AtomicModel(nn.Module):
-    """Energies of atoms in eV by a network, and their derivatives.
-
-    Parameters
-    ----------
-    network : Network
-    inner : Inner, optional
-        Where the data end: functions of distances rest below, and crowded atoms meet a wall.
-    floor : Floor, optional
-        Where answers come to rest.
-    scale, mean : (elements,) array, optional
-        eV; one and zero by default.
-    dtype : torch.dtype
-        The precision that all of it gets; ``model.to(dtype)`` gives it another.
-    """
-
-    def __init__(
-        self,
-        network: Network,
-        inner: Inner | None = None,
-        *,
-        floor: Floor | None = None,
-        scale: NDArray[np.float64] | None = None,
-        mean: NDArray[np.float64] | None = None,
-        dtype: torch.dtype = torch.float64,
-    ) -> None:
-        super().__init__()
-        self.network = network
-        n = len(network.elements)
-        self.scale: torch.Tensor
-        self.mean: torch.Tensor
-        self.register_buffer("scale", torch.as_tensor(np.ones(n) if scale is None else scale))
-        self.register_buffer("mean", torch.as_tensor(np.zeros(n) if mean is None else mean))
-        self.end = None if inner is None else InnerEnd(inner)
-        self.rest = None if floor is None else Rest(floor)
-        self.to(dtype)
-
-    def forward(self, batch: Batch) -> torch.Tensor:
-        """Energies of the atoms beyond the baseline, (atoms,), eV."""
-        return self.answers(batch)[0]
-
-    def answers(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Energies of the atoms and, of a network that predicts them, forces."""
-        energies, forces = self.unbounded(batch)
-        if self.rest is not None:
-            energies = self.rest(energies, batch.element)
-        if self.end is not None:
-            energies = self.end.blend(energies, batch, batch.lengths())
-        return energies, forces
-
-    def unbounded(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Energies of the atoms and forces without floor and wall."""
-        graph = batch.graph(None if self.end is None else self.end.rest(batch, batch.lengths()))
-        n, last = batch.n_atoms, len(self.scale)
-        lone = torch.arange(last, device=graph.element.device)
-        extended = graph._replace(
-            element=torch.cat([graph.element, lone]),
-            charge=torch.cat([graph.charge, graph.charge.new_zeros(last)]),
-        )
-        answers, forces = self.network.answers(extended)
-        own = answers[:n] - answers[n:][graph.element]
-        near = polynomial_cutoff(graph.distance, self.network.r_max)
-        count = near.new_zeros(n).index_add(0, graph.first, near).index_add(0, graph.second, near)
-        bound = -torch.expm1(-PRESENCE * count)
-        scale = self.scale[graph.element]
-        energies = scale * own + self.mean[graph.element] * bound
-        return energies, None if forces is None else scale[:, None] * forces[:n]
-
-    def outcome(self, batch: Batch, *, training: bool = False) -> Outcome:
-        """Energies, forces and strain derivatives; with a graph of their own in training."""
-        if self.network.has_forces:
-            with torch.set_grad_enabled(training):
-                energies, forces = self.answers(batch)
-            assert forces is not None
-            return Outcome(energies, forces, forces.new_zeros((batch.n_frames, 3, 3)))
-        vector = batch.vector.detach().requires_grad_(True)
-        with torch.enable_grad():
-            energies = self(batch._replace(vector=vector))
-            (gradient,) = torch.autograd.grad(energies.sum(), vector, create_graph=training)
-        if not training:
-            energies = energies.detach()
-        return Outcome(energies, batch.forces(gradient), batch.strain(gradient))
 
 
 def within(pairs: Pairs, r_max: float) -> Pairs:

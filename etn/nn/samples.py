@@ -15,7 +15,8 @@ from etn.data.frame import Frame
 from etn.data.stress import voigt
 from etn.data.weights import Weights
 from etn.nn.graph import Batch
-from etn.nn.potential import NeuralPotential, Outcome, within
+from etn.nn.model import Outcome
+from etn.nn.potential import NeuralPotential, within
 from etn.potential.features.pairs import Pairs
 from etn.potential.fitting.targets import Targets
 from etn.potential.response import Response

@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from etn.data.dataset import Dataset
+from etn.nn.model import DTYPES, AtomicModel
 from etn.nn.network import network_class
-from etn.nn.potential import DTYPES, AtomicModel, NeuralPotential
+from etn.nn.potential import NeuralPotential
 from etn.potential.base import Potential
 from etn.potential.baseline import Baseline
 from etn.potential.features.inner import Inner

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import torch
 
+from etn.nn.model import Outcome
 from etn.nn.parallel import Processes
-from etn.nn.potential import Outcome
 from etn.nn.recipe import Recipe
 from etn.nn.samples import Sample
 

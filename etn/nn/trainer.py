@@ -18,9 +18,10 @@ from etn.machine import memory_left
 from etn.nn.calibration import with_uncertainty
 from etn.nn.compiled import CompiledLoss, compiled_outcome
 from etn.nn.graph import Batch
+from etn.nn.model import Outcome
 from etn.nn.out_of_memory import is_out_of_memory, largest_that_fits
 from etn.nn.parallel import Processes
-from etn.nn.potential import NeuralPotential, Outcome
+from etn.nn.potential import NeuralPotential
 from etn.nn.progress import Epoch, Progress, TrainingReport
 from etn.nn.recipe import Recipe
 from etn.nn.samples import Sample, Samples
@@ -91,7 +92,7 @@ def train(
 
     Examples
     --------
-    >>> from etn.nn.potential import AtomicModel
+    >>> from etn.nn.model import AtomicModel
     >>> from etn.nn.tensornet import TensorNet
     >>> from etn.potential import Baseline
     >>> data = Dataset.read("etn:Mo/train", index="::40")

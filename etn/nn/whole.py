@@ -10,8 +10,9 @@ from torch import nn
 from etn.errors import SettingsError
 from etn.nn.baseline import BaselineModel
 from etn.nn.graph import Batch
+from etn.nn.model import AtomicModel
 from etn.nn.polynomial import to_module
-from etn.nn.potential import AtomicModel, NeuralPotential
+from etn.nn.potential import NeuralPotential
 from etn.potential import PolynomialPotential
 from etn.potential.base import Potential
 

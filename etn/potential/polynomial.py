@@ -24,7 +24,7 @@ from etn.potential.uncertainty import LastCore, Uncertainty
 from etn.stored import conform
 
 if TYPE_CHECKING:
-    from etn.nn.potential import AtomicModel
+    from etn.nn.model import AtomicModel
 
 
 class PolynomialPotential(Potential):

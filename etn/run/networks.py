@@ -11,8 +11,9 @@ from pydantic import BeforeValidator, model_validator
 from etn.data.dataset import Dataset
 from etn.errors import SettingsError
 from etn.nn.ictp import ICTP, Products, SharingName, Variant
+from etn.nn.model import DTYPES
 from etn.nn.polynomial import from_module, to_module
-from etn.nn.potential import DTYPES, NeuralPotential
+from etn.nn.potential import NeuralPotential
 from etn.nn.progress import TrainingReport
 from etn.nn.radial import CutoffName, RadialName
 from etn.nn.tdn import TDN, ForcesName

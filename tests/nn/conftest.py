@@ -21,8 +21,9 @@ import numpy as np
 import pytest
 import torch
 
+from etn.nn.model import AtomicModel
 from etn.nn.network import network_class
-from etn.nn.potential import AtomicModel, NeuralPotential
+from etn.nn.potential import NeuralPotential
 from etn.potential import Baseline, Dataset, Frame
 
 SMALL = MappingProxyType(

@@ -9,8 +9,9 @@ import torch
 from etn.errors import SettingsError
 from etn.nn.exported import energy_graph, export, scripted
 from etn.nn.graph import Batch
+from etn.nn.model import AtomicModel
 from etn.nn.network import Network
-from etn.nn.potential import AtomicModel, NeuralPotential
+from etn.nn.potential import NeuralPotential
 from etn.nn.whole import WholeModel
 from etn.potential import Baseline, Basis, Frame, PolynomialPotential
 from etn.potential.features.pairs import Pairs

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from etn.errors import ModelFileError, SettingsError
+from etn.nn.model import AtomicModel
 from etn.nn.network import HOMES, Network, network_class
-from etn.nn.potential import AtomicModel, NeuralPotential
+from etn.nn.potential import NeuralPotential
 from etn.potential import load
 
 

@@ -11,8 +11,9 @@ import torch
 from etn.errors import CoreError, SettingsError
 from etn.network import Chain
 from etn.nn.graph import Batch
+from etn.nn.model import AtomicModel
 from etn.nn.polynomial import PolynomialNetwork, from_module, to_module
-from etn.nn.potential import AtomicModel, NeuralPotential
+from etn.nn.potential import NeuralPotential
 from etn.nn.recipe import Recipe
 from etn.nn.start import untrained
 from etn.nn.tensornet import TensorNet

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from etn.errors import DataError, ModelFileError
+from etn.nn.model import AtomicModel
 from etn.nn.network import network_class
-from etn.nn.potential import AtomicModel, NeuralPotential
+from etn.nn.potential import NeuralPotential
 from etn.potential import Baseline, Dataset, Frame, load
 from etn.potential.features.inner import Inner
 from etn.testing import PotentialLaws
@@ -94,26 +95,6 @@ def test_below_the_data_functions_rest_and_nuclei_repel(name, potential, rng):
     assert max(np.abs(forces).max() for _, _, forces in deep) < 1e-12
     energies = [energy for energy, _, _ in deep]
     assert energies == sorted(energies, reverse=True)
-
-
-def test_direct_forces_are_no_derivatives_and_turn(potential, frames, rng, rotation):
-    direct = potential("tdn", rng, forces="direct")
-    data = frames(rng, [41, 42])[:1]
-    (one,) = direct.predict(data)
-    (two,) = direct.predict([replace(data[0], positions=data[0].positions @ rotation.T)])
-    np.testing.assert_allclose(two.forces, one.forces @ rotation.T, atol=1e-12)
-    assert np.abs(one.forces).max() > 1e-3
-
-
-def test_single_precision_is_near_double(potential, frames, rng):
-    for name in ("tensornet", "ictp", "tdn"):
-        double = potential(name, rng)
-        single = potential(name, np.random.default_rng(0))
-        single.model.load_state_dict(double.model.state_dict())
-        single.model.float()
-        data = frames(rng, [41, 42])
-        for one, two in zip(double.predict(data), single.predict(data), strict=True):
-            np.testing.assert_allclose(two.forces, one.forces, atol=2e-4 * np.abs(one.forces).max())
 
 
 def test_charge_is_heard_by_tensornet(potential, rng):

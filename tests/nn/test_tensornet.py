@@ -11,7 +11,7 @@ import torch
 from etn.data.frame import Frame
 from etn.errors import SettingsError
 from etn.nn.graph import Batch
-from etn.nn.potential import AtomicModel
+from etn.nn.model import AtomicModel
 from etn.nn.tensornet import SIZES, TensorNet, Units, multiply, norm, shapes
 from etn.o3.cartesian import rank2
 from etn.potential.features.pairs import Pairs

@@ -8,7 +8,8 @@ import torch
 
 from etn.errors import CoreError, SettingsError
 from etn.nn.graph import Batch
-from etn.nn.potential import AtomicModel, NeuralPotential
+from etn.nn.model import AtomicModel
+from etn.nn.potential import NeuralPotential
 from etn.nn.tensornet import TensorNet
 from etn.nn.whole import WholeModel
 from etn.potential import Baseline, Basis, Frame, PolynomialPotential

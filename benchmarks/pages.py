@@ -168,6 +168,21 @@ def networks(*results: Result) -> str:
     return what + "\n\n" + "\n".join(lines)
 
 
+def trained(fit: Result, *trainings: Result) -> str:
+    """Test errors of a molecule by a fit and by networks, and what they cost."""
+    head = ["", "energy, meV a molecule", "forces, meV/Å", "time", "threads"]
+    lines = [row(head), "|---" * len(head) + "|"]
+    for each in (fit, *trainings):
+        test = each["errors"]["test"]
+        name = "`etn fit`" if each is fit else f"`etn train {each['network']}`"
+        name += " `--below` the fit" if "below" in each else ""
+        seconds = each["wall_s"] + each.get("below", {}).get("wall_s", 0.0)
+        energy, forces = 15e3 * test["energy"]["rmse"], 1e3 * test["forces"]["rmse"]
+        cells = [name, f"{energy:.1f}", f"{forces:.1f}", f"{seconds / 60:.0f} min"]
+        lines.append(row([*cells, str(each.get("threads", "all"))]))
+    return "\n".join(lines)
+
+
 def row(cells: Iterable[str]) -> str:
     return "|" + "".join(f" {cell} |" if cell else " |" for cell in cells)
 

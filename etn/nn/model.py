@@ -108,7 +108,9 @@ class AtomicModel(nn.Module):
             charge=torch.cat([graph.charge, graph.charge.new_zeros(last)]),
         )
         answers, forces = self.network.answers(extended)
-        own = answers[:n] - answers[n:][graph.element]
+        # A sum, as compilers of derivatives fail on indices into what has one element.
+        kinds = (graph.element[:, None] == lone).to(answers.dtype)
+        own = answers[:n] - (kinds * answers[n:]).sum(1)
         near = polynomial_cutoff(graph.distance, self.network.r_max)
         count = near.new_zeros(n).index_add(0, graph.first, near).index_add(0, graph.second, near)
         bound = -torch.expm1(-PRESENCE * count)

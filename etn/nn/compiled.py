@@ -26,13 +26,15 @@ Weights = dict[str, torch.Tensor]
 
 
 def compiled_outcome(
-    model: AtomicModel, *, backend: str = "inductor"
+    model: AtomicModel, *, derivatives: bool = True, backend: str = "inductor"
 ) -> Callable[[Batch], Outcome]:
     """The energies and forces of a model, compiled, with the weights that it has when called.
 
     Parameters
     ----------
     model : AtomicModel
+    derivatives : bool
+        Whether to form forces and strain derivatives, which are zero otherwise.
     backend : str
         Of ``torch.compile``; "eager" only traces the graph.
 
@@ -42,7 +44,7 @@ def compiled_outcome(
         When it is called, if the network cannot be compiled.
     """
     function = torch.compile(
-        lambda weights, batch: _outcome(model, weights, batch),
+        lambda weights, batch: _outcome(model, weights, batch, derivatives),
         dynamic=True, fullgraph=True, backend=backend,
     )  # fmt: skip
 
@@ -63,6 +65,8 @@ class CompiledLoss:
     ----------
     model : AtomicModel
     recipe : Recipe
+    derivatives : bool
+        Whether forces and strain derivatives are part of the loss.
     backend : str
         Of ``torch.compile``.
 
@@ -72,7 +76,15 @@ class CompiledLoss:
         When it is called, if the network cannot be compiled.
     """
 
-    def __init__(self, model: AtomicModel, recipe: Recipe, *, backend: str = "inductor") -> None:
+    def __init__(
+        self,
+        model: AtomicModel,
+        recipe: Recipe,
+        *,
+        derivatives: bool = True,
+        backend: str = "inductor",
+    ) -> None:
+        self._derivatives = derivatives
         self._model, self._recipe, self._ready = model, recipe, _Ready(model)
         self._function = torch.compile(
             self._gradients, dynamic=True, fullgraph=True, backend=backend
@@ -98,7 +110,7 @@ class CompiledLoss:
         self, weights: Weights, batch: Batch, goal: Goal, scale: torch.Tensor
     ) -> tuple[Weights, torch.Tensor, Outcome]:
         def loss(weights: Weights) -> tuple[torch.Tensor, Outcome]:
-            outcome = _outcome(self._model, weights, batch)
+            outcome = _outcome(self._model, weights, batch, self._derivatives)
             residuals = goal.residuals(goal.errors(outcome, batch))
             return self._recipe.loss(residuals) * scale, outcome
 
@@ -119,12 +131,14 @@ class _Ready:
             self._is_done = True
 
 
-def _outcome(model: AtomicModel, weights: Weights, batch: Batch) -> Outcome:
+def _outcome(model: AtomicModel, weights: Weights, batch: Batch, derivatives: bool) -> Outcome:
     def energy(vector: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         moved = batch._replace(vector=vector)
         energies = torch.func.functional_call(model, weights, (moved,))
         return energies.sum(), energies
 
+    if not derivatives:
+        return Outcome.of(batch, energy(batch.vector)[1], None)
     gradient, energies = torch.func.grad(energy, has_aux=True)(batch.vector)
     return Outcome(energies, batch.forces(gradient), batch.strain(gradient))
 

@@ -47,6 +47,12 @@ class Outcome(NamedTuple):
     forces: torch.Tensor
     strain: torch.Tensor
 
+    @classmethod
+    def of(cls, batch: Batch, energies: torch.Tensor, forces: torch.Tensor | None) -> Outcome:
+        """Energies without strain derivatives, and without forces if there are none."""
+        zeros = energies.new_zeros((batch.n_atoms, 3)) if forces is None else forces
+        return cls(energies, zeros, energies.new_zeros((batch.n_frames, 3, 3)))
+
 
 class AtomicModel(nn.Module):
     """Energies of atoms in eV by a network, and their derivatives.
@@ -118,13 +124,15 @@ class AtomicModel(nn.Module):
         energies = scale * own + self.mean[graph.element] * bound
         return energies, None if forces is None else scale[:, None] * forces[:n]
 
-    def outcome(self, batch: Batch, *, training: bool = False) -> Outcome:
-        """Energies, forces and strain derivatives; with a graph of their own in training."""
-        if self.network.has_forces:
+    def outcome(self, batch: Batch, *, training: bool = False, derivatives: bool = True) -> Outcome:
+        """Energies, forces and strain derivatives; with a graph of their own in training.
+
+        Without derivatives those of the energies are zero, and cost nothing.
+        """
+        if self.network.has_forces or not derivatives:
             with torch.set_grad_enabled(training):
                 energies, forces = self.answers(batch)
-            assert forces is not None
-            return Outcome(energies, forces, forces.new_zeros((batch.n_frames, 3, 3)))
+            return Outcome.of(batch, energies, forces)
         vector = batch.vector.detach().requires_grad_(True)
         with torch.enable_grad():
             energies = self(batch._replace(vector=vector))

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 import torch
 
+from etn.data.frame import Frame
 from etn.data.labels import LABELS
 from etn.data.weights import Weights
 from etn.errors import SettingsError
@@ -142,6 +143,14 @@ class Recipe:
         """The weight that a label begins with."""
         value: float | None = getattr(self.weights, label)
         return Weights.DEFAULT_STRESS if value is None else value
+
+    def has_derivatives(self, frames: Iterable[Frame]) -> bool:
+        """Whether any forces or stresses are learned from."""
+        return any(
+            (self.weights.forces > 0 and frame.forces is not None)
+            or (self._weight("stress") > 0 and frame.stress is not None)
+            for frame in frames
+        )
 
     def balance(self, epoch: int) -> tuple[float, float, float]:
         """What multiplies the weights of energies, forces and stresses in an epoch, from 1.

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NoReturn
 
 import numpy as np
@@ -143,10 +144,13 @@ class _Training:
         self.averaged = copy.deepcopy(self.model)
         self.optimizer = recipe.make_optimizer(self.model.parameters())
         self.compiled: CompiledLoss | None = None
-        self.judge: Callable[[Batch], Outcome] = self.averaged.outcome
+        self.derivatives = recipe.has_derivatives(data)
+        self.judge: Callable[[Batch], Outcome] = partial(
+            self.averaged.outcome, derivatives=self.derivatives
+        )
         if recipe.compiled:
-            self.compiled = CompiledLoss(self.model, recipe)
-            self.judge = compiled_outcome(self.averaged)
+            self.compiled = CompiledLoss(self.model, recipe, derivatives=self.derivatives)
+            self.judge = compiled_outcome(self.averaged, derivatives=self.derivatives)
         self.best = _state(self.averaged)
         self.epochs: list[Epoch] = []
         self.factor = 1.0
@@ -266,7 +270,8 @@ class _Training:
                 loss, outcome = self.compiled(*sample, scale)
                 tally.add(sample, outcome)
                 return loss
-            part = tally.add(sample, self.model.outcome(sample.batch, training=True)) * scale
+            found = self.model.outcome(sample.batch, training=True, derivatives=self.derivatives)
+            part = tally.add(sample, found) * scale
             if torch.isfinite(part):
                 part.backward()
         return part.detach()

@@ -30,6 +30,7 @@ DEPENDS: dict[str, tuple[str, ...]] = {
     "cartesian": (*_PRODUCTS, "benchmarks/products.py"),
     "core_update": _POTENTIALS,
     "cp": _PRODUCTS,
+    "curves": (*_FITS, "etn/product", "etn/nn"),
     "elements": (*_POTENTIALS, "SIZES"),
     "fit": _FITS,
     "learning": (*_FITS, "benchmarks/sizes.py"),

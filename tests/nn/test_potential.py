@@ -12,6 +12,8 @@ from etn.errors import DataError, ModelFileError
 from etn.nn.model import AtomicModel
 from etn.nn.network import network_class
 from etn.nn.potential import NeuralPotential
+from etn.nn.recipe import Recipe
+from etn.nn.trainer import train
 from etn.potential import Baseline, Dataset, Frame, load
 from etn.potential.features.inner import Inner
 from etn.testing import PotentialLaws
@@ -55,6 +57,39 @@ class TestTDN(Base):
 class TestTDNInCPForm(Base):
     name = "tdn"
     changes = {"products": "cp", "l_max": 1}
+
+
+class Trained(Base):
+    """After some steps, which may break what holds at first."""
+
+    made = None
+
+    @pytest.fixture(autouse=True)
+    def _taught_by(self, labelled):
+        self.labelled = labelled
+
+    def make_potential(self, rng):
+        if type(self).made is None:
+            teacher = self.potential("tensornet", np.random.default_rng(9))
+            data = self.labelled(self.frames(np.random.default_rng(8), [41, 42]), teacher)
+            recipe = Recipe(max_epochs=10, batch_size=2, learning_rate=2e-2, warmup=2)
+            start = self.potential(self.name, rng)
+            report = train(start, data, recipe=recipe, uncertainty=False)
+            assert report.epochs[-1].loss < report.epochs[0].loss
+            type(self).made = report.model
+        return type(self).made
+
+
+class TestTrainedTensorNet(Trained):
+    name = "tensornet"
+
+
+class TestTrainedICTP(Trained):
+    name = "ictp"
+
+
+class TestTrainedTDN(Trained):
+    name = "tdn"
 
 
 class OfRotations(Base):

@@ -25,9 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from common import RESULTS, save, shared_data, write
+from common import FIGURES, PALETTE, RESULTS, save, shared_data, write
 from fit import brief, call
-from learning import FIGURES, PALETTE
 from stamp import stamp
 
 from etn.potential import Dataset, Frame

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from common import RESULTS, save, shared_data, write
+from common import FIGURES, PALETTE, RESULTS, save, shared_data, write
 from fit import SETS
 from sizes import evaluation
 from stamp import stamp
@@ -41,10 +41,7 @@ from etn.run.sizes import SIZES
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FIGURES = Path(__file__).resolve().parents[1] / "docs" / "figures"
 FRAMES = (10, 20, 40, 80, 160, -1)
-# Colours of Okabe and Ito, told apart by all eyes.
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 COLORS = dict(zip(SIZES, PALETTE, strict=False))
 LABELS = (("energy", 1e3, "energy MAE, meV/atom"), ("forces", 1.0, "force MAE, eV/Å"))
 KEY = ("size", "frames", "seed", "settings")

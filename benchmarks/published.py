@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from common import RESULTS, save
-from learning import FIGURES, PALETTE
+from common import FIGURES, PALETTE, RESULTS, save
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

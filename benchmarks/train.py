@@ -18,9 +18,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import RESULTS, save, write
+from common import FIGURES, PALETTE, RESULTS, save, write
 from fit import SETS, brief, call, summary
-from learning import FIGURES, PALETTE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

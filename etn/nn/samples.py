@@ -70,8 +70,11 @@ class Goal(NamedTuple):
 
     def errors(self, outcome: Outcome, batch: Batch) -> Errors:
         """What a network answers less what it should, also where there is no label."""
-        zero = self.energy.new_zeros(batch.n_frames)
-        energy = zero.index_add(0, batch.frame, outcome.energies) - self.energy
+        if batch.n_frames == 1:  # the compiler of several threads fails on a sum at one place
+            energy = outcome.energies.sum(0, keepdim=True) - self.energy
+        else:
+            zero = self.energy.new_zeros(batch.n_frames)
+            energy = zero.index_add(0, batch.frame, outcome.energies) - self.energy
         strain = 0.5 * (outcome.strain + outcome.strain.transpose(1, 2))[:, _ROWS, _COLUMNS]
         return Errors(energy, outcome.forces - self.forces, strain - self.strain)
 

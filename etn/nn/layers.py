@@ -8,17 +8,15 @@ the other, each with the same number of channels, channels last (the layout ``"i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from functools import wraps
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import silu
-from torch.utils._pytree import tree_leaves, tree_map
 
+from etn.nn.rounding import unrounded
 from etn.o3 import Irrep, Irreps, spherical_harmonics
 from etn.product import SharedLinear
 from etn.product.symmetric_powers import coupling_matrix
@@ -31,7 +29,6 @@ __all__ = [
     "channels_of",
     "equivariant_linear",
     "scatter_sum",
-    "unrounded",
 ]
 
 # Of SiLU for normal numbers: what comes out has variance one.
@@ -41,21 +38,6 @@ SILU = 1.6765324703310907
 def scatter_sum(values: torch.Tensor, index: torch.Tensor, size: int) -> torch.Tensor:
     """Sums of the rows of `values` that belong to each of `size` places."""
     return values.new_zeros((size, *values.shape[1:])).index_add(0, index, values)
-
-
-def unrounded(forward: Callable[..., Any]) -> Callable[..., Any]:
-    """A method that computes in full precision also under autocast, as symmetry demands."""
-
-    @wraps(forward)
-    def method(self: nn.Module, *operands: Any) -> Any:
-        first: torch.Tensor = tree_leaves(operands)[0]
-        if not torch.is_autocast_enabled(first.device.type):
-            return forward(self, *operands)
-        full = tree_map(lambda x: x.float() if x.dtype == torch.bfloat16 else x, operands)
-        with torch.autocast(first.device.type, enabled=False):
-            return forward(self, *full)
-
-    return method
 
 
 def channels_of(irreps: Irreps) -> int:

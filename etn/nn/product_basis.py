@@ -27,7 +27,7 @@ from torch import nn
 
 from etn.backend import FloatArray
 from etn.errors import IrrepsError, SettingsError
-from etn.nn.layers import unrounded
+from etn.nn.rounding import unrounded
 from etn.o3 import Irrep, Irreps
 from etn.product.symmetric_powers import (
     Degree,

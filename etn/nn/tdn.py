@@ -32,10 +32,10 @@ from etn.nn.layers import (
     RadialWeights,
     equivariant_linear,
     scatter_sum,
-    unrounded,
 )
 from etn.nn.network import Network
 from etn.nn.radial import CutoffName, RadialName, cutoff, radial_basis
+from etn.nn.rounding import unrounded
 from etn.o3 import Irreps
 from etn.o3.cartesian.rank2 import Group
 from etn.product import DecomposedProduct, SphericalProduct, decompose, fused_cg

@@ -21,9 +21,9 @@ from torch.nn.functional import silu
 
 from etn.errors import SettingsError
 from etn.nn.graph import Graph
-from etn.nn.layers import unrounded
 from etn.nn.network import Network
 from etn.nn.radial import CutoffName, RadialName, cutoff, radial_basis
+from etn.nn.rounding import unrounded
 from etn.o3.cartesian.rank2 import Group, unpack
 
 __all__ = ["TensorNet"]

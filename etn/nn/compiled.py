@@ -17,10 +17,11 @@ import torch
 from etn.errors import SettingsError
 from etn.nn.graph import Batch
 from etn.nn.model import AtomicModel, Outcome
+from etn.nn.network import Network
 from etn.nn.recipe import Recipe
 from etn.nn.samples import Goal
 
-__all__ = ["CompiledLoss", "compiled_outcome"]
+__all__ = ["CompiledLoss", "check_compilable", "compiled_outcome"]
 
 Weights = dict[str, torch.Tensor]
 
@@ -56,6 +57,12 @@ def compiled_outcome(
             return Outcome(*function(_weights(model), batch))
 
     return outcome
+
+
+def check_compilable(network: Network) -> None:
+    """Raise a :class:`~etn.errors.SettingsError` for a network that is not compiled."""
+    if network.has_forces:
+        raise SettingsError("compile: networks that predict forces are not compiled")
 
 
 class CompiledLoss:
@@ -149,8 +156,7 @@ def _weights(model: AtomicModel) -> Weights:
 
 @contextmanager
 def _told(model: AtomicModel) -> Iterator[None]:
-    if model.network.has_forces:
-        raise SettingsError("compile: networks that predict forces are not compiled")
+    check_compilable(model.network)
     try:
         yield
     except torch._dynamo.exc.TorchDynamoException as error:

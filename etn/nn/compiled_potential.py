@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from etn.errors import SettingsError
-from etn.nn.compiled import compiled_outcome
+from etn.nn.compiled import check_compilable, compiled_outcome
 from etn.nn.potential import NeuralPotential
 
 if TYPE_CHECKING:
@@ -50,9 +50,11 @@ class CompiledPotential(NeuralPotential):
                 f"compiled: expected a neural potential, got a {potential.KIND}, which is not "
                 "compiled; use it as it is"
             )
-        if potential.network.has_forces:
-            raise SettingsError("compiled: networks that predict forces are not compiled")
-        super().__init__(potential.model, potential.baseline, below=potential.below)
+        check_compilable(potential.network)
+        known = potential.uncertainty if potential.has_uncertainty else None
+        super().__init__(
+            potential.model, potential.baseline, below=potential.below, uncertainty=known
+        )
         self.backend = backend
 
     @cached_property

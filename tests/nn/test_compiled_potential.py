@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from etn.errors import SettingsError
+from etn.nn.calibration import with_uncertainty
 from etn.nn.compiled_potential import CompiledPotential
 from etn.nn.start import untrained
 from etn.potential import Basis, Dataset, PolynomialPotential
@@ -34,6 +35,13 @@ def test_a_compiled_calculator_says_the_same_and_can_be_copied(name, backend):
         np.testing.assert_allclose(two.get_forces(), one.get_forces(), atol=1e-9)
         np.testing.assert_allclose(two.get_stress(), one.get_stress(), atol=1e-10)
     assert pickle.loads(pickle.dumps(fast)).model.elements == potential.elements  # noqa: S301
+
+
+def test_error_bars_and_grades_are_those_of_the_potential():
+    known = with_uncertainty(start(), DATA[:4])
+    fast = CompiledPotential(known)
+    assert fast.uncertainty is known.uncertainty
+    assert not CompiledPotential(start()).has_uncertainty
 
 
 def test_what_is_no_network_is_not_compiled():

@@ -20,7 +20,7 @@ from etn.nn.calibration import with_uncertainty
 from etn.nn.compiled import CompiledLoss, compiled_outcome
 from etn.nn.graph import Batch
 from etn.nn.model import Outcome
-from etn.nn.out_of_memory import is_out_of_memory, largest_that_fits
+from etn.nn.out_of_memory import if_it_fits, largest_that_fits
 from etn.nn.parallel import Processes
 from etn.nn.potential import NeuralPotential
 from etn.nn.progress import Epoch, Progress, TrainingReport
@@ -145,12 +145,11 @@ class _Training:
         self.optimizer = recipe.make_optimizer(self.model.parameters())
         self.compiled: CompiledLoss | None = None
         self.derivatives = recipe.has_derivatives(data)
-        self.judge: Callable[[Batch], Outcome] = partial(
-            self.averaged.outcome, derivatives=self.derivatives
-        )
+        judged = valid is not None and recipe.has_derivatives(valid)
+        self.judge: Callable[[Batch], Outcome] = partial(self.averaged.outcome, derivatives=judged)
         if recipe.compiled:
             self.compiled = CompiledLoss(self.model, recipe, derivatives=self.derivatives)
-            self.judge = compiled_outcome(self.averaged, derivatives=self.derivatives)
+            self.judge = compiled_outcome(self.averaged, derivatives=judged)
         self.best = _state(self.averaged)
         self.epochs: list[Epoch] = []
         self.factor = 1.0
@@ -211,6 +210,7 @@ class _Training:
         order = np.random.default_rng([recipe.seed, number]).permutation(len(self.samples))
         device = self.model.scale.device
         tally, rate = Tally(recipe), 0.0
+        balance, final = recipe.balance(number), recipe.balance(recipe.max_epochs)
         self.model.train()
         starts = range(0, len(order), recipe.batch_size)
         batches = [order[first : first + recipe.batch_size].tolist() for first in starts]
@@ -221,7 +221,8 @@ class _Training:
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             self.optimizer.zero_grad(set_to_none=True)
-            loss = self._descend(number, numbers, share, tally)
+            sample = None if share is None else share.to(device).balanced(balance)
+            loss = self._descend(numbers, sample, tally)
             if not math.isfinite(loss):
                 self._stop_at(number, numbers)
             if recipe.clip:
@@ -234,7 +235,7 @@ class _Training:
             measured = Tally(recipe)
             own = self.processes.share(range(len(self.valid)))
             for joined in self.valid.batches(VALID_BATCH * recipe.batch_size, own):
-                sample = joined.to(device).balanced(recipe.balance(recipe.max_epochs))
+                sample = joined.to(device).balanced(final)
                 measured.add(sample, self.judge(sample.batch))
             measured.add_up(self.processes, device)
         return Epoch(
@@ -242,24 +243,15 @@ class _Training:
             measured.energy, measured.forces, time.perf_counter() - began,
         )  # fmt: skip
 
-    def _descend(
-        self, epoch: int, numbers: Sequence[int], share: Sample | None, tally: Tally
-    ) -> float:
+    def _descend(self, numbers: Sequence[int], sample: Sample | None, tally: Tally) -> float:
         """The gradients of the loss of a batch, of which every process forms its share."""
-        device, balance = self.model.scale.device, self.recipe.balance(epoch)
-        loss = torch.zeros((), device=device)
+        loss = torch.zeros((), device=self.model.scale.device)
         scale = 1.0 / sum(3 * self.samples.sizes[k] for k in numbers)
-        sample = None if share is None else share.to(device).balanced(balance)
         if sample is not None:
-            try:
-                loss = self._gradients(sample, scale, tally)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                sample = None
-            if sample is None:
-                # Outside of the handler, as an error holds all that the step did.
+            found = if_it_fits(lambda: self._gradients(sample, scale, tally))
+            if found is None:
                 self._stop_for_memory(numbers)
+            loss = found
         self.processes.add_gradients(self.model.parameters())
         return float(self.processes.add_up(loss))
 
@@ -321,11 +313,12 @@ class _Training:
         """Say how many frames would fit, by trying."""
         own = sorted(self.processes.share(numbers), key=lambda k: -self.samples.sizes[k])
 
-        def step(n: int) -> None:
+        def step(n: int) -> torch.Tensor:
             self.optimizer.zero_grad(set_to_none=True)
             (sample,) = self.samples.joined([own[:n]])
             assert sample is not None
-            self._gradients(sample.to(self.model.scale.device), 1.0, Tally(self.recipe))
+            device = self.model.scale.device
+            return self._gradients(sample.to(device), 1.0, Tally(self.recipe))
 
         size = self.processes.size * largest_that_fits(step, len(own) - 1)
         largest = self.samples.frames[own[0]]

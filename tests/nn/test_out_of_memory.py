@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from etn.nn.out_of_memory import is_out_of_memory, largest_that_fits
+from etn.nn.out_of_memory import if_it_fits, is_out_of_memory, largest_that_fits
 
 
 def test_errors_of_memory_are_known_whoever_raises_them():
@@ -24,8 +24,18 @@ def test_the_size_that_fits_is_found_by_halving(room, found):
     def step(n):
         if n > room:
             raise MemoryError
+        return n
 
     assert largest_that_fits(step, 40) == found
+
+
+def test_a_step_gives_what_it_finds_or_nothing_without_memory():
+    assert if_it_fits(lambda: 3) == 3
+
+    def step():
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    assert if_it_fits(step) is None
 
 
 def test_other_errors_are_not_hidden():

@@ -104,6 +104,10 @@ def test_without_forces_or_energies(start):
     assert same.epochs[0].loss == report.epochs[0].loss
     assert np.isnan(report.epochs[0].forces)
     assert np.isfinite(report.epochs[0].energy)
+    # Validation data may have more labels than those that are learned from.
+    rich = train(start, energies, valid=DATA[:2], recipe=Recipe(max_epochs=1))
+    expected = rich.model.evaluate(DATA[:2])
+    assert rich.epochs[0].forces == pytest.approx(expected.forces.rmse, rel=1e-4)
     forces = Recipe(max_epochs=1, weights=Weights(energy=0.0))
     assert np.isnan(train(start, DATA[:3], recipe=forces).epochs[0].energy)
 

@@ -63,6 +63,14 @@ def write(name: str, result: dict[str, Any], *, out: Path | None = None) -> Path
     return path
 
 
+def stored(path: Path) -> list[dict[str, Any]]:
+    """The fits of a result that were measured one by one so far."""
+    if not path.exists():
+        return []
+    fits: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["fits"]
+    return fits
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write an SVG file whose bytes depend on nothing but the figure."""
     import matplotlib as mpl

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from common import FIGURES, PALETTE, RESULTS, save, shared_data, write
+from common import FIGURES, PALETTE, RESULTS, save, shared_data, stored, write
 from fit import brief, call
 from stamp import stamp
 
@@ -141,14 +141,6 @@ def measure(data: str, name: str, n: int, fixed: list[str], scratch: Path) -> di
         **cost,
         "stamp": stamp("curves"),
     }
-
-
-def stored(path: Path) -> list[dict[str, Any]]:
-    """What has been measured so far."""
-    if not path.exists():
-        return []
-    fits: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["fits"]
-    return fits
 
 
 def add(path: Path, data: str, entry: dict[str, Any]) -> None:

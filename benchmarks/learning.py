@@ -18,7 +18,6 @@ docs/figures/front-NAME.svg (error against time at the largest training set of e
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -27,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from common import FIGURES, PALETTE, RESULTS, save, shared_data, write
+from common import FIGURES, PALETTE, RESULTS, save, shared_data, stored, write
 from fit import SETS
 from sizes import evaluation
 from stamp import stamp
@@ -148,14 +147,6 @@ def brief(metrics: Metrics) -> dict[str, dict[str, float]]:
         for label, each in found.items()
         if each is not None
     }
-
-
-def stored(path: Path) -> list[dict[str, Any]]:
-    """The fits measured so far."""
-    if not path.exists():
-        return []
-    fits: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["fits"]
-    return fits
 
 
 def add(entry: dict[str, Any], out: Path, name: str, test: Dataset) -> None:

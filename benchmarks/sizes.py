@@ -12,14 +12,13 @@ the test set, for one atom. A fit that is measured again replaces its former ent
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from common import RESULTS, write
+from common import RESULTS, stored, write
 from fit import SETS, run
 from stamp import stamp
 
@@ -45,7 +44,7 @@ def main() -> None:
         for name in given.sets:
             for size in given.sizes:
                 add(measure(name, size, times=not given.no_times))
-    print(table(stored()))
+    print(table(stored(RESULT)))
 
 
 def measure(name: str, size: str, *, times: bool) -> dict[str, Any]:
@@ -85,18 +84,10 @@ def evaluation(model: Any, test: Dataset) -> float:
     return round(1e6 * statistics.median(seconds) / test.n_atoms, 2)
 
 
-def stored() -> list[dict[str, Any]]:
-    """The fits measured so far."""
-    if not RESULT.exists():
-        return []
-    fits: list[dict[str, Any]] = json.loads(RESULT.read_text(encoding="utf-8"))["fits"]
-    return fits
-
-
 def add(entry: dict[str, Any]) -> None:
     """Write a fit beside the others, in the order of the sets and sizes."""
     key = ("set", "size")
-    others = [fit for fit in stored() if any(fit[k] != entry[k] for k in key)]
+    others = [fit for fit in stored(RESULT) if any(fit[k] != entry[k] for k in key)]
     fits = sorted(
         [*others, entry], key=lambda fit: (list(SETS).index(fit["set"]), order(fit["size"]))
     )

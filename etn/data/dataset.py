@@ -20,6 +20,7 @@ from etn.data.split import stratified_choice
 from etn.data.summary import DatasetSummary, count_labels, summarize
 from etn.errors import DataError, SettingsError
 from etn.io import write_atomic
+from etn.machine import GB
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -30,7 +31,6 @@ __all__ = ["Dataset"]
 _Path = str | os.PathLike[str]
 T = TypeVar("T")
 
-GB = 1e9
 # Bytes of a frame beside those of its numbers.
 _FRAME = 2000.0
 

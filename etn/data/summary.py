@@ -174,7 +174,7 @@ def summarize(
     for frame in frames:
         numbers, counts = np.unique(frame.numbers, return_counts=True)
         atoms.update(dict(zip(numbers.tolist(), counts.tolist(), strict=True)))
-    used = keys.used()
+    used, charges = keys.used(), [frame.charge for frame in frames]
     energies = np.array(
         [frame.energy / frame.n_atoms for frame in frames if frame.energy is not None]
     )
@@ -212,7 +212,7 @@ def summarize(
         rms_force=float(np.sqrt(forces[:, 1].sum() / forces[:, 2].sum())) if len(forces) else None,
         stress=_range(stresses),
         volume_per_atom=_range(volumes),
-        charges=(min(frame.charge for frame in frames), max(frame.charge for frame in frames)),
+        charges=(min(charges), max(charges)),
         warnings=tuple(label_warnings(frames, keys)),
     )
 

@@ -15,6 +15,7 @@ import torch
 from torch_sim.models.interface import ModelInterface
 
 from etn.data.frame import Frame
+from etn.data.stress import full_stress
 from etn.potential import Potential, load
 
 __all__ = ["TorchSimModel"]
@@ -70,12 +71,10 @@ class TorchSimModel(ModelInterface):  # type: ignore[misc]
         """Energies (systems,), forces (atoms, 3) and stress (systems, 3, 3) of a state."""
         found = self.potential.predict(_frames(state))
         stress = [np.zeros(6) if p.stress is None else p.stress for p in found]
-        xx, yy, zz, yz, xz, xy = np.array(stress).T
-        matrices = np.stack([xx, xy, xz, xy, yy, yz, xz, yz, zz], -1).reshape(-1, 3, 3)
         arrays = {
             "energy": np.array([p.energy for p in found]),
             "forces": np.concatenate([p.forces for p in found]),
-            "stress": matrices,
+            "stress": np.array([full_stress(each) for each in stress]),
         }
         return {name: self._tensor(array) for name, array in arrays.items()}
 

@@ -186,10 +186,11 @@ class _Basis:
 
     def __init__(self, single: Irreps) -> None:
         self._single = single
-        self._starts = np.cumsum([0] + [ir.dim for _, ir in single]).tolist()
         self.matrices: list[FloatArray] = [np.ones((1, 1)), np.eye(single.dim)]
-        ends = zip(single, self._starts, strict=False)
-        self.places = [{Irrep("0e"): (0, 1)}, {ir: (at, at + ir.dim) for (_, ir), at in ends}]
+        first = {
+            term.ir: (at.start, at.stop) for term, at in zip(single, single.slices(), strict=True)
+        }
+        self.places = [{Irrep("0e"): (0, 1)}, first]
         self._monomials: list[tuple[int, ...]] = [(k,) for k in range(single.dim)]
         self.left = self.right = np.zeros((0, 0))
 
@@ -213,14 +214,14 @@ class _Basis:
             for one in coupled:
                 first, stop = self.places[-1][one.parent]
                 parents = self.matrices[-1][first:stop].reshape(-1, one.parent.dim, len(below))
-                term, j = self._single[one.term].ir, self._starts[one.term]
+                term, own = self._single[one.term].ir, self._single.slices()[one.term]
                 matrix = coupling_matrix(one.parent.l, term.l, ir.l)
                 tensor = matrix.reshape(ir.dim, one.parent.dim, term.dim)
                 # (parents, m3, monomials below, m2)
                 parts = np.einsum("cab,nam->ncmb", tensor, parents[list(one.parents)])
                 # Added up, as several pairs make one monomial.
                 piece = np.zeros((len(made), len(parts) * ir.dim))
-                sources = child[:, j : j + term.dim].ravel()
+                sources = child[:, own].ravel()
                 np.add.at(piece, sources, parts.reshape(-1, len(sources)).T)
                 pieces.append(piece.T)
                 at += len(pieces[-1])
@@ -261,7 +262,6 @@ class _Plan:
                     for copy in part.parents:
                         own[order - 1, copy] = at
                         at += 1
-        starts = np.cumsum([0] + [ir.dim for _, ir in single]).tolist()
         self.families: list[Family] = []
         self.weights: list[int] = []
         pairs: list[tuple[int, int]] = []
@@ -278,7 +278,7 @@ class _Plan:
                 zero = np.zeros_like(matrix[:1])
                 parts = [matrix if to == ir else zero.repeat(to.dim, axis=0) for to in wanted]
                 columns.append(np.concatenate(parts))
-                heard = range(starts[term], starts[term] + two.dim)
+                heard = range(single.dim)[single.slices()[term]]
                 pairs += product(range(sums, sums + parent.dim), heard)
                 sums += parent.dim
         couple = np.concatenate(columns, axis=1)

@@ -21,6 +21,10 @@ OptimizerName: TypeAlias = Literal["adam", "amsgrad", "adamw"]
 ScheduleName: TypeAlias = Literal["cosine", "plateau", "constant"]
 Arithmetic: TypeAlias = Literal["full", "tf32", "bfloat16"]
 
+# Adam divides a gradient by its size plus this.  Far below any gradient, so that the unit of the
+# loss does not matter: squares of small residuals have gradients below the usual 1e-8.
+EPSILON = 1e-15
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -204,8 +208,10 @@ class Recipe:
         ]
         groups = [group for group in groups if group["params"]]
         if self.optimizer == "adamw":
-            return torch.optim.AdamW(groups, lr=self.learning_rate)
-        return torch.optim.Adam(groups, lr=self.learning_rate, amsgrad=self.optimizer == "amsgrad")
+            return torch.optim.AdamW(groups, lr=self.learning_rate, eps=EPSILON)
+        return torch.optim.Adam(
+            groups, lr=self.learning_rate, eps=EPSILON, amsgrad=self.optimizer == "amsgrad"
+        )
 
     def loss(self, residuals: torch.Tensor) -> torch.Tensor:
         """Sum over residuals of their squares, or Huber's function."""

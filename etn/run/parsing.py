@@ -189,10 +189,10 @@ def to_kind_weights(value: Any) -> dict[str, float] | None:
 
 def to_label_weights(value: Any) -> dict[str, float] | None:
     """Read weights by label, from a mapping or as energy=300,forces=1."""
-    return _weights(value, "label", "energy=300,forces=1")
+    return _weights(value, "label", "energy=300,forces=1", zero=False)
 
 
-def _weights(value: Any, what: str, example: str) -> dict[str, float] | None:
+def _weights(value: Any, what: str, example: str, *, zero: bool = True) -> dict[str, float] | None:
     if (given := to_optional(value)) is None:
         return None
     if isinstance(given, str):
@@ -201,11 +201,11 @@ def _weights(value: Any, what: str, example: str) -> dict[str, float] | None:
         given = given if len(given) == len(parts) else None
     if isinstance(given, Mapping):
         weights = {str(name): _number(weight) for name, weight in given.items()}
-        if all(weight is not None and weight >= 0 for weight in weights.values()):
+        allowed = [w is not None and (w >= 0 if zero else w > 0) for w in weights.values()]
+        if all(allowed):
             return {name: weight for name, weight in weights.items() if weight is not None}
-    raise ValueError(
-        f"expected a number, zero or more, for each {what} (such as {example}), got {value!r}"
-    )
+    number = "a number, zero or more," if zero else "a number above zero"
+    raise ValueError(f"expected {number} for each {what} (such as {example}), got {value!r}")
 
 
 def _number(value: Any) -> float | None:

@@ -40,6 +40,20 @@ def test_matrices_alone_decay():
     assert Recipe().make_optimizer(weights).defaults["amsgrad"]
 
 
+@pytest.mark.parametrize("name", ["adam", "amsgrad", "adamw"])
+def test_the_unit_of_the_loss_does_not_matter(name):
+    # Squares of small residuals, as those of a fit below, have gradients of 1e-9 and less.
+    def moved(unit):
+        weight = torch.nn.Parameter(torch.ones(3))
+        optimizer = Recipe(optimizer=name, learning_rate=1e-2).make_optimizer([weight])
+        for gradient in ([1.0, -2.0, 3.0], [-0.5, 1.0, 4.0], [2.0, 0.1, -1.0]):
+            weight.grad = unit * torch.tensor(gradient)
+            optimizer.step()
+        return weight.detach()
+
+    torch.testing.assert_close(moved(1e-9), moved(1.0), rtol=1e-5, atol=0.0)
+
+
 def test_huber_is_that_of_scipy(rng):
     residuals = torch.as_tensor(rng.normal(size=50) * 3)
     expected = 2 * scipy.special.huber(1.5, residuals.numpy()).sum()

@@ -111,8 +111,8 @@ def test_settings_of_a_recipe_are_read_as_they_are_typed(mo_data):
     assert recipe.final_weights == {"energy": 300.0, "forces": 2.0}
     assert recipe.arithmetic == "bfloat16"
     for change, message in (
-        ({"final_weights": "energy"}, "expected a number, zero or more, for each label"),
-        ({"final_weights": "energy=0"}, "expected energy to go from one number above zero"),
+        ({"final_weights": "energy"}, "expected a number above zero for each label"),
+        ({"final_weights": "energy=0"}, "expected a number above zero for each label"),
         ({"arithmetic": "int8"}, "arithmetic"),
     ):
         with pytest.raises(SettingsError, match=message):

@@ -53,8 +53,9 @@ class CompiledPotential(NeuralPotential):
         check_compilable(potential.network)
         known = potential.uncertainty if potential.has_uncertainty else None
         super().__init__(
-            potential.model, potential.baseline, below=potential.below, uncertainty=known
-        )
+            potential.model, potential.baseline, below=potential.below, share=potential.share,
+            uncertainty=known,
+        )  # fmt: skip
         self.backend = backend
 
     @cached_property

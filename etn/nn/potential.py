@@ -1,10 +1,10 @@
 r"""Neural potentials: the energies of a network on top of a baseline.
 
-.. math:: E = \sum_i \bigl[ E^{baseline}_i + E^{below}_i + E^{model}_i \bigr]
+.. math:: E = \sum_i \bigl[ E^{baseline}_i + \lambda E^{below}_i + E^{model}_i \bigr]
 
 with the model of :mod:`etn.nn.model`, which is zero for an atom alone, so that it has its E0.
-Below there may be another potential, such as a polynomial one: then the network learns what that
-leaves.
+Below there may be another potential, such as a polynomial one: then the network learns what its
+share lambda leaves.
 """
 
 from __future__ import annotations
@@ -64,13 +64,17 @@ class NeuralPotential(Potential):
         Zero by default, or that of the potential below.
     below : Potential, optional
         A potential whose energies are added, of the same elements.
+    share : float
+        What its energies beyond the baseline are multiplied by.  Of a whole one a network sees
+        only what is hard to learn, and may learn nothing.
     uncertainty : Uncertainty, optional
         Of the weights of this model.
 
     Raises
     ------
     SettingsError
-        If the potential below has other elements or another baseline.
+        If the potential below has other elements or another baseline, or its share is not above
+        zero and at most one.
 
     Examples
     --------
@@ -95,13 +99,14 @@ class NeuralPotential(Potential):
         baseline: Baseline | None = None,
         *,
         below: Potential | None = None,
+        share: float = 1.0,
         uncertainty: Uncertainty | None = None,
     ) -> None:
         elements = model.network.elements
         if baseline is None:
             baseline = Baseline(dict.fromkeys(elements, 0.0)) if below is None else below.baseline
         super().__init__(baseline)
-        self.model, self.below = model.eval(), below
+        self.model, self.below, self.share = model.eval(), below, float(share)
         self._uncertainty = uncertainty
         if below is not None and below.elements != elements:
             raise SettingsError(
@@ -110,12 +115,16 @@ class NeuralPotential(Potential):
             )
         if below is not None and below.baseline != baseline:
             raise SettingsError("below: expected a potential with the same baseline")
+        if not 0.0 < self.share <= 1.0:
+            raise SettingsError(f"share: expected a number above 0, at most 1, got {share}")
 
     def with_model(
         self, model: AtomicModel, *, uncertainty: Uncertainty | None = None
     ) -> NeuralPotential:
         """The same with another model and its uncertainty."""
-        return NeuralPotential(model, self.baseline, below=self.below, uncertainty=uncertainty)
+        return NeuralPotential(
+            model, self.baseline, below=self.below, share=self.share, uncertainty=uncertainty
+        )
 
     def check_frames(self, frames: Iterable[Frame]) -> None:
         """Refuse what the network refuses: charges that it does not read."""
@@ -163,9 +172,10 @@ class NeuralPotential(Potential):
         return Response(*map(np.add, found, self.respond_below(pairs)))
 
     def respond_below(self, pairs: Pairs) -> Response:
-        """What the potential below answers; the one that there must be."""
+        """The share of what the potential below answers; the one that there must be."""
         assert self.below is not None
-        return self.below._respond(within(pairs, self.below.r_max))
+        whole = self.below._respond(within(pairs, self.below.r_max))
+        return Response(*(self.share * part for part in whole))
 
     @property
     def n_parameters(self) -> int:
@@ -192,7 +202,7 @@ class NeuralPotential(Potential):
             arrays |= more
         if self.below is not None:
             below, more = self.below.to_arrays()
-            header["below"] = {"kind": self.below.KIND, "header": below}
+            header["below"] = {"kind": self.below.KIND, "header": below, "share": self.share}
             arrays |= {f"below.{name}": array for name, array in more.items()}
         return header, arrays
 
@@ -218,15 +228,16 @@ class NeuralPotential(Potential):
                 for name, value in model.state_dict().items()
             }
         )
-        below = None
+        below, share = None, 1.0
         if "below" in header:
             kind = potential_class(conform(header["below"]["kind"], str, "below.kind"))
             own = {k.removeprefix("below."): a for k, a in arrays.items() if k.startswith("below.")}
             below = kind.from_arrays(header["below"]["header"], own, baseline)
+            share = conform(header["below"].get("share", 1.0), float, "below.share")
         known = None
         if "uncertainty" in header:
             known = LastLayer.of_file(model, header["uncertainty"], arrays)
-        return cls(model, baseline, below=below, uncertainty=known)
+        return cls(model, baseline, below=below, share=share, uncertainty=known)
 
     def describe(self) -> dict[str, str]:
         """Facts about the network."""
@@ -234,7 +245,10 @@ class NeuralPotential(Potential):
         weights = f"{self.n_parameters} parameters, {dtype}"
         facts = {**self.network.describe(), "weights": weights}
         facts["uncertainty"] = self.describe_uncertainty()
-        return facts if self.below is None else {**facts, "below": repr(self.below)}
+        if self.below is not None:
+            part = "" if self.share == 1.0 else f"{self.share:g} of "
+            facts["below"] = f"{part}{self.below!r}"
+        return facts
 
     def __repr__(self) -> str:
         dtype = str(self.dtype).removeprefix("torch.")

@@ -28,6 +28,7 @@ def untrained(
     settings: Mapping[str, Any] | None = None,
     baseline: Baseline | None = None,
     below: Potential | None = None,
+    share: float = 1.0,
     dtype: str = "float32",
     seed: int = 0,
 ) -> NeuralPotential:
@@ -50,6 +51,8 @@ def untrained(
         Fitted to the data by default.
     below : Potential, optional
         A potential, such as that of a fit, that stands below the network, with its baseline.
+    share : float
+        Of the potential below; see :class:`~etn.nn.potential.NeuralPotential`.
     dtype : {"float32", "float64"}
     seed : int
         Of the weights.
@@ -78,7 +81,7 @@ def untrained(
         network = made(elements, r_max, **(settings or {}))
     inner = Inner.of(data, elements, r_max)
     model = AtomicModel(network, inner, scale=np.zeros(len(elements)), dtype=DTYPES[dtype])
-    start = NeuralPotential(model, baseline, below=below)
+    start = NeuralPotential(model, baseline, below=below, share=share)
     # With no scale the network says nothing yet: what is predicted is all else.
     for buffer, values in zip((model.scale, model.mean), _scales(data, start), strict=True):
         buffer.copy_(torch.as_tensor(values))

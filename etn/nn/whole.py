@@ -60,11 +60,16 @@ class WholeModel(nn.Module):
     def __init__(self, potential: Potential, dtype: torch.dtype | None = None) -> None:
         super().__init__()
         self.elements, self.r_max = potential.elements, potential.r_max
-        parts = []
+        parts, self.shares = [], []
         part: Potential | None = potential
+        share = 1.0
         while part is not None:
             parts.append(_model(part))
-            part = part.below if isinstance(part, NeuralPotential) else None
+            self.shares.append(share)
+            part, share = (
+                (part.below, share * part.share) if isinstance(part, NeuralPotential)
+                else (None, share)
+            )  # fmt: skip
         self.reach = max(self.r_max, *(model.network.reach for model in parts))
         dtype = parts[0].scale.dtype if dtype is None else dtype
         self.baseline = BaselineModel(potential, dtype)
@@ -84,8 +89,8 @@ class WholeModel(nn.Module):
     def forward(self, batch: Batch) -> torch.Tensor:
         """Energies of the atoms, (atoms,), eV."""
         energies: torch.Tensor = self.baseline(batch)
-        for part in self.parts:
-            energies = energies + part(batch)
+        for part, share in zip(self.parts, self.shares, strict=True):
+            energies = energies + share * part(batch)
         return energies
 
 

@@ -129,8 +129,15 @@ class TrainingSettings(DataSettings):
     below: Annotated[str | None, BeforeValidator(parsing.to_file)] = option(
         None,
         "Model file of a potential, such as that of a fit, that stands below the network, which "
-        "then learns what it leaves.",
+        "then learns what its share leaves.",
         form="FILE",
+    )
+    share: float = option(
+        0.8,
+        "Of the potential below. Of a whole one a network sees only what is hard to learn, and "
+        "may learn nothing.",
+        gt=0,
+        le=1,
     )
     compiled: bool = option(
         default_of(Recipe, "compiled"),
@@ -213,6 +220,7 @@ class TrainingSettings(DataSettings):
             settings={name: getattr(self, name) for name in self.NETWORK},
             baseline=baseline,
             below=None if self.below is None else load(self.below),
+            share=1.0 if self.below is None else self.share,
             dtype=self.dtype,
             seed=self.seed,
         )

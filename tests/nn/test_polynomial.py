@@ -110,12 +110,19 @@ def test_a_network_learns_what_a_potential_below_leaves(fitted, tmp_path):
         start.model.scale.zero_()
         start.model.mean.zero_()
     same(model, start, data[:3])
+    half = NeuralPotential(start.model, below=model, share=0.5)
+    e0 = sum(model.baseline.e0[symbol] for symbol in data[0].symbols)
+    whole, part = model.predict(data[:1])[0], half.predict(data[:1])[0]
+    np.testing.assert_allclose(part.energy - e0, 0.5 * (whole.energy - e0), rtol=1e-12)
+    np.testing.assert_allclose(part.forces, 0.5 * whole.forces, atol=1e-12)
+    np.testing.assert_allclose(part.stress, 0.5 * whole.stress, atol=1e-14)
+    start = NeuralPotential(start.model, below=model, share=0.7)
     start.model.scale.fill_(0.3)
     report = train(start, data, recipe=Recipe(max_epochs=2, batch_size=4))
     report.model.save(tmp_path / "delta.etn")
     loaded = load(tmp_path / "delta.etn")
     assert repr(loaded.below) == repr(model.with_chain(model.chain))
-    assert loaded.describe()["below"].startswith("PolynomialPotential")
+    assert loaded.describe()["below"].startswith("0.7 of PolynomialPotential")
     same(report.model, loaded, data[:2], 1e-15)
 
 
@@ -128,6 +135,9 @@ def test_below_has_the_same_elements_and_baseline(fitted):
     with pytest.raises(SettingsError, match="below: expected a potential with the same baseline"):
         NeuralPotential(AtomicModel(network), Baseline(dict.fromkeys(model.elements, 1.0)),
                         below=model)  # fmt: skip
+    for share in (0.0, 1.5, float("nan")):
+        with pytest.raises(SettingsError, match="share: expected a number above 0, at most 1"):
+            NeuralPotential(AtomicModel(network), below=model, share=share)
 
 
 def test_what_is_out_of_range():

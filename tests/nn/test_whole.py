@@ -44,7 +44,9 @@ def test_it_holds_a_chain_also_below_a_network_of_a_smaller_radius(frames, rng):
     below = chain()
     agrees(below, frames(rng, [41, 42]))
     network = TensorNet(ELEMENTS, r_max=3.1, channels=4, layers=1)
-    agrees(NeuralPotential(AtomicModel(network), below=below), frames(rng, [41, 42]))
+    both = NeuralPotential(AtomicModel(network), below=below, share=0.6)
+    agrees(both, frames(rng, [41, 42]))
+    agrees(NeuralPotential(AtomicModel(network), below=both, share=0.5), frames(rng, [41, 42]))
 
 
 def test_its_radii_are_those_of_the_farthest_part():

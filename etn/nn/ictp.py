@@ -1,6 +1,6 @@
 r"""ICTP: messages of irreducible Cartesian tensors, and many-body products of what they add up to.
 
-.. math:: A_i = \frac{1}{\bar n} W_2 \sum_j R(r_{ij}) \bigl( W_1 h_j \otimes T(\hat r_{ij}) \bigr),
+.. math:: A_i = \bar n^{-1/2} W_2 \sum_j R(r_{ij}) \bigl( W_1 h_j \otimes T(\hat r_{ij}) \bigr),
     \qquad h_i' = W_3 \sum_{\nu} \langle w^{\nu}_{Z_i}, B^{\nu}(A_i) \rangle + W_{Z_i} h_i
 
 with all equivariant polynomials B of each degree up to some order.  In the orthonormal packing

@@ -202,7 +202,8 @@ class NeuralPotential(Potential):
             arrays |= more
         if self.below is not None:
             below, more = self.below.to_arrays()
-            header["below"] = {"kind": self.below.KIND, "header": below, "share": self.share}
+            share = {} if self.share == 1.0 else {"share": self.share}
+            header["below"] = {"kind": self.below.KIND, "header": below, **share}
             arrays |= {f"below.{name}": array for name, array in more.items()}
         return header, arrays
 

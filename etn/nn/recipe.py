@@ -23,7 +23,7 @@ Arithmetic: TypeAlias = Literal["full", "tf32", "bfloat16"]
 
 # Adam divides a gradient by its size plus this.  Far below any gradient, so that the unit of the
 # loss does not matter: squares of small residuals have gradients below the usual 1e-8.
-EPSILON = 1e-15
+EPSILON = 1e-12
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,11 @@ COMMANDS = {
     "networks-tensornet": "networks.py tensornet --compiled --data {data}/acac",
     "networks-ictp": "networks.py ictp --compiled --data {data}/acac",
     "networks-tdn": "networks.py tdn --compiled --data {data}/acac",
+    "train-acac-tensornet": "OMP_NUM_THREADS=1 train.py acac-tensornet",
+    "train-acac-ictp": "OMP_NUM_THREADS=1 train.py acac-ictp",
+    "train-acac-tdn": "OMP_NUM_THREADS=1 train.py acac-tdn",
+    "train-acac-delta": "OMP_NUM_THREADS=1 train.py acac-delta",
+    "train-ethanol-tensornet": "OMP_NUM_THREADS=1 train.py ethanol-tensornet",
     "cp": "OMP_NUM_THREADS=1 cp.py",
     "cp-ranks": "OMP_NUM_THREADS=1 cp.py --figure docs/figures/cp-ranks.svg",
     "cartesian": "OMP_NUM_THREADS=1 cartesian.py --rank 8",
@@ -168,19 +173,27 @@ def networks(*results: Result) -> str:
     return what + "\n\n" + "\n".join(lines)
 
 
-def trained(fit: Result, *trainings: Result) -> str:
-    """Test errors of a molecule by a fit and by networks, and what they cost."""
-    head = ["", "energy, meV a molecule", "forces, meV/Å", "time", "threads"]
+def trained(*trainings: Result) -> str:
+    """Test errors of a molecule by networks and by the fit below one, and what they cost."""
+    head = ["", "energy, meV a molecule", "forces, meV/Å", "weights", "time", "threads"]
     lines = [row(head), "|---" * len(head) + "|"]
-    for each in (fit, *trainings):
-        test = each["errors"]["test"]
-        name = "`etn fit`" if each is fit else f"`etn train {each['network']}`"
-        name += " `--below` the fit" if "below" in each else ""
-        seconds = each["wall_s"] + each.get("below", {}).get("wall_s", 0.0)
-        energy, forces = 15e3 * test["energy"]["rmse"], 1e3 * test["forces"]["rmse"]
-        cells = [name, f"{energy:.1f}", f"{forces:.1f}", f"{seconds / 60:.0f} min"]
-        lines.append(row([*cells, str(each.get("threads", "all"))]))
+    for each in trainings:
+        name, below = f"`etn train {each['network']}`", each.get("below")
+        if below is not None:
+            lines.append(_trained("`etn fit`", below, below["wall_s"], each))
+            name += " `--below` the fit"
+        seconds = each["wall_s"] + (0.0 if below is None else below["wall_s"])
+        lines.append(_trained(name, each, seconds, each))
     return "\n".join(lines)
+
+
+def _trained(name: str, each: Result, seconds: float, run: Result) -> str:
+    test = each["errors"]["test"]
+    energy, forces = 15e3 * test["energy"]["rmse"], 1e3 * test["forces"]["rmse"]
+    found = re.search(r"(\d+) parameters", each.get("model", ""))
+    weights = f"{int(found[1]):,}" if found else ""
+    time = f"{seconds / 60:.0f} min{' (b)' if run.get('shared_cores') else ''}"
+    return row([name, f"{energy:.1f}", f"{forces:.1f}", weights, time, str(run["threads"])])
 
 
 def row(cells: Iterable[str]) -> str:
@@ -210,6 +223,9 @@ TABLES = {
     "products": Table(("products",), prose.factors),
     "message_passing-gain": Table(("message_passing", "message_passing-energy-300"), prose.gain),
     "networks": Table(("networks-tensornet", "networks-ictp", "networks-tdn"), networks),
+    "trained": Table(
+        ("train-acac-ictp", "train-acac-tdn", "train-acac-tensornet", "train-acac-delta"), trained
+    ),
     "sizes": Table(("sizes",), lambda result: sizes.table(result["fits"])),
     "refinement": Table(("refinement",), refinement.table),
     "message_passing": Table(("message_passing",), message_passing.table),

@@ -72,7 +72,7 @@ def run(name: str, out: Path) -> dict[str, Any]:
     if "{fit}" in options:
         # Without the frames that choose the best epoch of the network.
         report, cost = call(["fit", *SETS[data], "--valid", "0.1"], fitted)
-        below = {"below": {**cost, "errors": errors(report)}}
+        below = {"below": {**cost, "model": report["model"], "errors": errors(report)}}
     # Later options win over those of the set.
     pattern = [*SETS[data], *options.split()]
     real = [part.replace("{fit}", str(fitted / "model.etn")) for part in pattern]

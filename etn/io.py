@@ -25,7 +25,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["FORMAT_VERSION", "StoredModel", "atomic_path", "load", "save", "write_atomic"]
+__all__ = [
+    "FORMAT_VERSION",
+    "StoredModel",
+    "atomic_path",
+    "load",
+    "save",
+    "to_bytes",
+    "write_atomic",
+]
 
 FORMAT_VERSION = 2
 """The format that :func:`save` writes; :func:`load` reads this one and all older ones."""
@@ -91,6 +99,17 @@ def save(
     >>> stored.header, stored.arrays["w"].tolist(), stored.format_version
     ({'l_max': 3}, [[1.0, 0.0], [0.0, 1.0]], 2)
     """
+    write_atomic(path, to_bytes(kind=kind, header=header, arrays=arrays, name=str(path)))
+
+
+def to_bytes(
+    *,
+    kind: str,
+    header: Mapping[str, Any],
+    arrays: Mapping[str, NDArray[Any]],
+    name: str = "a model file",
+) -> bytes:
+    """The content of a model file; `name` is what errors call it, see :func:`save`."""
     import safetensors.numpy
 
     from etn import __version__
@@ -102,23 +121,23 @@ def save(
         "etn_version": __version__,
         "header": dict(header),
     }
-    plain = {name: _storable(name, array) for name, array in arrays.items()}
+    plain = {key: _storable(key, array) for key, array in arrays.items()}
     try:
         record["checksum"] = _checksum(record, plain)
         text = _canonical(record)
     except (TypeError, ValueError, RecursionError) as error:
         raise ModelFileError(
-            f"{path}: the header must hold JSON values with finite numbers only ({error}); "
+            f"{name}: the header must hold JSON values with finite numbers only ({error}); "
             "convert arrays to lists or pass them in `arrays`"
         ) from error
     content = safetensors.numpy.save(plain, metadata={_ENTRY: text})
     length = int.from_bytes(content[:8], "little")
     if length > _MAX_HEADER_BYTES:
         raise ModelFileError(
-            f"{path}: expected a header of at most {_MAX_HEADER_BYTES} bytes, got {length}; keep "
+            f"{name}: expected a header of at most {_MAX_HEADER_BYTES} bytes, got {length}; keep "
             "numbers in arrays and long notes elsewhere"
         )
-    write_atomic(path, content)
+    return content
 
 
 def load(path: str | os.PathLike[str], *, kind: str | None = None) -> StoredModel:

@@ -1,0 +1,58 @@
+/* The C interface of the evaluator: polynomial potentials of etn in any program.
+ *
+ * All arrays are contiguous and owned by the caller. Functions return 0, or 1 after an error, which
+ * etn_error() puts in words; it is that of the calling thread. */
+#ifndef ETN_H
+#define ETN_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define ETN_ABI_VERSION 1
+
+#if defined(ETN_BUILD) && defined(__GNUC__)
+#define ETN_API __attribute__((visibility("default")))
+#else
+#define ETN_API
+#endif
+
+typedef struct etn_potential etn_potential;
+
+/* Lists of neighbours, both ways: a pair stands in the list of each of its atoms. */
+typedef struct {
+  int64_t n_atoms, n_centers, n_frames;
+  const int32_t *element;  /* (n_atoms): number of the element in the potential */
+  const int32_t *frame;    /* (n_atoms): of n_frames; what strain derivatives are summed over */
+  const int64_t *center;   /* (n_centers): atoms whose energies are wanted */
+  const int64_t *first;    /* (n_centers + 1): where the neighbours of a center begin */
+  const int64_t *neighbor; /* (pairs): atoms */
+  const double *vector;    /* (pairs, 3): from the center to its neighbour, angstrom */
+} etn_neighbors;
+
+ETN_API int etn_abi_version(void);
+ETN_API const char *etn_error(void);
+
+/* Read a model file, or its content. precision: 64 or 32 bits. */
+ETN_API etn_potential *etn_open(const char *path, int precision);
+ETN_API etn_potential *etn_read(const char *content, int64_t size, int precision);
+ETN_API void etn_close(etn_potential *potential);
+
+ETN_API int etn_n_elements(const etn_potential *potential);
+ETN_API const char *etn_element(const etn_potential *potential, int number);
+ETN_API double etn_r_max(const etn_potential *potential);
+/* Multiply-adds of an atom with so many neighbours, and the instructions in use. */
+ETN_API double etn_operations(const etn_potential *potential, double neighbors);
+ETN_API const char *etn_target(const etn_potential *potential);
+
+/* energies (n_centers), eV; forces (n_atoms, 3), eV/angstrom; strain (n_frames, 3, 3), eV: dE/d
+ * epsilon. The same bits whatever the number of threads. */
+ETN_API int etn_evaluate(const etn_potential *potential, const etn_neighbors *neighbors, int threads,
+                 double *energies, double *forces, double *strain);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,242 @@
+"""The shared library of the evaluator through ctypes; see ``include/etn/etn.h``."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import sys
+import weakref
+from collections.abc import Mapping
+from ctypes import POINTER, c_char_p, c_double, c_int, c_int64, c_void_p
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etn.errors import ModelFileError, SettingsError
+from etn.io import to_bytes
+
+__all__ = ["Answer", "Evaluator", "compiled", "is_built", "is_on", "why_not"]
+
+logger = logging.getLogger(__name__)
+
+ABI_VERSION = 1
+NAMES = ("libetn.so", "libetn.dylib", "etn.dll")
+
+
+class _Neighbors(ctypes.Structure):
+    """``etn_neighbors`` of the header."""
+
+    _fields_ = (
+        ("n_atoms", c_int64),
+        ("n_centers", c_int64),
+        ("n_frames", c_int64),
+        ("element", c_void_p),
+        ("frame", c_void_p),
+        ("center", c_void_p),
+        ("first", c_void_p),
+        ("neighbor", c_void_p),
+        ("vector", c_void_p),
+    )
+
+
+_SIGNATURES = {
+    "etn_abi_version": (c_int, ()),
+    "etn_error": (c_char_p, ()),
+    "etn_read": (c_void_p, (c_char_p, c_int64, c_int)),
+    "etn_close": (None, (c_void_p,)),
+    "etn_operations": (c_double, (c_void_p, c_double)),
+    "etn_target": (c_char_p, (c_void_p,)),
+    "etn_evaluate": (
+        c_int, (c_void_p, POINTER(_Neighbors), c_int, c_void_p, c_void_p, c_void_p),
+    ),
+}  # fmt: skip
+
+
+class Answer(NamedTuple):
+    """What an evaluator answers to lists of neighbours, baseline included.
+
+    Attributes
+    ----------
+    energies : (centers,), eV
+    forces : (atoms, 3), eV/Å
+    strain : (frames, 3, 3), eV
+        dE/d epsilon.
+    """
+
+    energies: NDArray[np.float64]
+    forces: NDArray[np.float64]
+    strain: NDArray[np.float64]
+
+
+class Evaluator:
+    """A polynomial potential, compiled.
+
+    Parameters
+    ----------
+    content : bytes
+        Of its model file.
+    precision : {64, 32}
+        Bits of its numbers; energies are summed in 64.
+
+    Raises
+    ------
+    SettingsError
+        If the library was not built.
+    ModelFileError
+        If there are no couplings for the potential, or it is of another kind.
+    """
+
+    def __init__(self, content: bytes, *, precision: int = 64) -> None:
+        self._library, self._content, self._precision = library(), content, precision
+        handle = self._library.etn_read(content, len(content), precision)
+        if not handle:
+            raise ModelFileError(self._library.etn_error().decode())
+        self._handle = c_void_p(handle)
+        weakref.finalize(self, self._library.etn_close, self._handle)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For copies and pickles: read anew."""
+        return _read, (self._content, self._precision)
+
+    @property
+    def target(self) -> str:
+        """The instructions in use, such as "x86-64-v4"."""
+        name: bytes = self._library.etn_target(self._handle)
+        return name.decode()
+
+    def operations(self, neighbors: float) -> float:
+        """Multiply-adds of an atom with so many neighbours."""
+        return float(self._library.etn_operations(self._handle, neighbors))
+
+    def evaluate(
+        self,
+        *,
+        element: NDArray[np.int64],
+        frame: NDArray[np.int64],
+        n_frames: int,
+        sample: NDArray[np.int64],
+        center: NDArray[np.int64],
+        neighbor: NDArray[np.int64],
+        vector: NDArray[np.float64],
+        threads: int = 1,
+    ) -> Answer:
+        """Energies of centers, forces and strain derivatives; see :class:`etn.potential.Pairs`.
+
+        Parameters
+        ----------
+        element, frame : (atoms,) int
+        n_frames : int
+        sample : (centers,) int
+            Atoms.
+        center : (pairs,) int
+            Index into `sample`, rising.
+        neighbor : (pairs,) int
+            Atom.
+        vector : (pairs, 3)
+            From the center to its neighbour, Å.
+        threads : int
+            The result has the same bits with any number.
+        """
+        first = np.zeros(len(sample) + 1, dtype=np.int64)
+        np.cumsum(np.bincount(center, minlength=len(sample)), out=first[1:])
+        arrays = (
+            np.ascontiguousarray(element, dtype=np.int32),
+            np.ascontiguousarray(frame, dtype=np.int32),
+            np.ascontiguousarray(sample, dtype=np.int64),
+            first,
+            np.ascontiguousarray(neighbor, dtype=np.int64),
+            np.ascontiguousarray(vector, dtype=np.float64),
+        )
+        lists = _Neighbors(
+            len(element), len(sample), n_frames, *(array.ctypes.data for array in arrays)
+        )
+        answer = Answer(
+            np.empty(len(sample)), np.empty((len(element), 3)), np.empty((n_frames, 3, 3))
+        )
+        failed = self._library.etn_evaluate(
+            self._handle, lists, threads, *(array.ctypes.data for array in answer)
+        )
+        if failed:
+            raise SettingsError(self._library.etn_error().decode())
+        return answer
+
+
+def _read(content: bytes, precision: int) -> Evaluator:
+    return Evaluator(content, precision=precision)
+
+
+def compiled(
+    kind: str, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
+) -> Evaluator | None:
+    """The evaluator of what a model file would hold; None if there is none for it."""
+    if not is_built():
+        return None
+    try:
+        return Evaluator(to_bytes(kind=kind, header=header, arrays=arrays))
+    except ModelFileError as error:
+        logger.info("evaluated by NumPy: %s", error)
+        return None
+
+
+def is_on() -> bool:
+    """Whether potentials use their compiled evaluators: not with ``ETN_NATIVE=0``."""
+    return os.environ.get("ETN_NATIVE", "1") != "0"
+
+
+def is_built() -> bool:
+    """Whether the library is there."""
+    return not why_not()
+
+
+@cache
+def why_not() -> str:
+    """Why there is no compiled evaluator; empty if there is one."""
+    try:
+        _load()
+    except OSError as error:
+        reason = f"{error}"
+        logger.warning("potentials are evaluated by NumPy, ten times slower: %s", reason)
+        return reason
+    return ""
+
+
+def library() -> ctypes.CDLL:
+    """The library.
+
+    Raises
+    ------
+    SettingsError
+        If it was not built.
+    """
+    if reason := why_not():
+        raise SettingsError(f"native: the compiled evaluator is not there ({reason})")
+    return _load()
+
+
+@cache
+def _load() -> ctypes.CDLL:
+    path = _find()
+    if path is None:
+        raise OSError(
+            "etn was installed without a C++ compiler; install one, such as g++, and etn again"
+        )
+    found = ctypes.CDLL(str(path))
+    for name, (result, arguments) in _SIGNATURES.items():
+        function = getattr(found, name)
+        function.restype, function.argtypes = result, arguments
+    version = found.etn_abi_version()
+    if version != ABI_VERSION:
+        raise OSError(f"{path} is of version {version}, expected {ABI_VERSION}: install etn again")
+    return found
+
+
+def _find() -> Path | None:
+    # An editable installation keeps what was built beside the other packages, not in the sources.
+    folders = [Path(__file__).parent / "lib"]
+    folders += [Path(entry) / "etn" / "native" / "lib" for entry in sys.path if entry]
+    candidates = (folder / name for folder in folders for name in NAMES)
+    return next((path for path in candidates if path.is_file()), None)

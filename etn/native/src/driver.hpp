@@ -1,0 +1,19 @@
+// What a target offers to the interface: an evaluator for lists of neighbours in arrays.
+#pragma once
+
+#include <memory>
+
+#include "etn/etn.h"
+#include "etn/model_file.hpp"
+
+struct Driver {
+  virtual ~Driver() = default;
+  virtual void evaluate(const etn_neighbors& lists, int threads, double* energies, double* forces,
+                        double* strain) const = 0;
+  virtual double operations(double neighbors) const = 0;
+};
+
+using MakeDriver = std::unique_ptr<Driver> (*)(const etn::ModelFile& file, int precision);
+std::unique_ptr<Driver> make_generic(const etn::ModelFile& file, int precision);
+std::unique_ptr<Driver> make_v3(const etn::ModelFile& file, int precision);
+std::unique_ptr<Driver> make_v4(const etn::ModelFile& file, int precision);

@@ -1,0 +1,120 @@
+// The evaluator for one target: compiled once for each, with ETN_TARGET its name.
+#include <atomic>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "driver.hpp"
+#include "etn/evaluator.hpp"
+
+#define ETN_JOIN(a, b) a##b
+#define ETN_NAME(a, b) ETN_JOIN(a, b)
+
+namespace {
+
+// Runs task(k) for k = 0..n-1, each by one of the threads.
+template <class Task>
+void share(long n, int threads, const Task& task) {
+  std::atomic<long> next{0};
+  std::exception_ptr failure;
+  std::mutex guard;
+  const auto work = [&] {
+    try {
+      for (long k; (k = next++) < n;) task(k);
+    } catch (...) {
+      const std::lock_guard<std::mutex> lock(guard);
+      failure = std::current_exception();
+    }
+  };
+  std::vector<std::thread> others;
+  for (int t = 1; t < threads && t < n; ++t) others.emplace_back(work);
+  work();
+  for (std::thread& other : others) other.join();
+  if (failure) std::rethrow_exception(failure);
+}
+
+template <class T>
+class Lists final : public Driver {
+ public:
+  explicit Lists(const etn::ModelFile& file) : evaluator_(file) {}
+
+  double operations(double neighbors) const override { return evaluator_.operations(neighbors); }
+
+  void evaluate(const etn_neighbors& lists, int threads, double* energies, double* forces,
+                double* strain) const override {
+    // Blocks of one element.
+    struct Range {
+      int element;
+      long first;
+      int atoms;
+    };
+    const int n_elements = int(evaluator_.elements.size());
+    std::vector<std::vector<long>> of(static_cast<std::size_t>(n_elements));
+    for (long i = 0; i < lists.n_centers; ++i) {
+      const int element = lists.element[lists.center[i]];
+      if (element < 0 || element >= n_elements) throw etn::Error("element: a number is out of range");
+      of[std::size_t(element)].push_back(i);
+    }
+    std::vector<long> order;
+    std::vector<Range> ranges;
+    constexpr int width = etn::Evaluator<T>::width;
+    for (int z = 0; z < n_elements; ++z) {
+      const auto& own = of[std::size_t(z)];
+      for (long k = 0; k < long(own.size()); k += width)
+        ranges.push_back({z, long(order.size()) + k, int(std::min(long(width), long(own.size()) - k))});
+      order.insert(order.end(), own.begin(), own.end());
+    }
+    // Each pair has a place of its own, so that sums over them do not depend on who was first.
+    std::vector<double> pulls(std::size_t(3 * lists.first[lists.n_centers]), 0.0);
+    const long chunk = 8, n_chunks = (long(ranges.size()) + chunk - 1) / chunk;
+    share(n_chunks, threads, [&](long c) {
+      thread_local typename etn::Evaluator<T>::Scratch scratch;
+      for (long k = c * chunk; k < std::min((c + 1) * chunk, long(ranges.size())); ++k) {
+        const Range& range = ranges[std::size_t(k)];
+        const long* atoms = order.data() + range.first;
+        double own[width];
+        evaluator_.block(
+            range.element, range.atoms, scratch,
+            [&](int lane, const auto& add) {
+              const long i = atoms[lane];
+              for (long at = lists.first[i]; at < lists.first[i + 1]; ++at) {
+                const double* d = lists.vector + 3 * at;
+                add(lists.element[lists.neighbor[at]], d[0], d[1], d[2], long(lists.neighbor[at]), at);
+              }
+            },
+            [&](int, long, long at, const double* pulled, const double*) {
+              std::copy(pulled, pulled + 3, pulls.data() + 3 * at);
+            },
+            own);
+        for (int lane = 0; lane < range.atoms; ++lane) energies[atoms[lane]] = own[lane];
+      }
+    });
+    std::fill(forces, forces + 3 * lists.n_atoms, 0.0);
+    std::fill(strain, strain + 9 * lists.n_frames, 0.0);
+    for (long i = 0; i < lists.n_centers; ++i) {
+      const long atom = lists.center[i];
+      double* own = strain + 9 * lists.frame[atom];
+      double sum[3] = {};
+      for (long at = lists.first[i]; at < lists.first[i + 1]; ++at) {
+        const double *p = pulls.data() + 3 * at, *d = lists.vector + 3 * at;
+        double* other = forces + 3 * lists.neighbor[at];
+        for (int a = 0; a < 3; ++a) {
+          sum[a] += p[a], other[a] -= p[a];
+          for (int b = 0; b < 3; ++b) own[3 * a + b] += p[a] * d[b];
+        }
+      }
+      for (int a = 0; a < 3; ++a) forces[3 * atom + a] += sum[a];
+    }
+  }
+
+ private:
+  etn::Evaluator<T> evaluator_;
+};
+
+}  // namespace
+
+std::unique_ptr<Driver> ETN_NAME(make_, ETN_TARGET)(const etn::ModelFile& file, int precision) {
+  if (precision == 32) return std::make_unique<Lists<float>>(file);
+  return std::make_unique<Lists<double>>(file);
+}

@@ -1,0 +1,227 @@
+// pair_style etn: polynomial potentials of etn in LAMMPS.
+//
+//   pair_style etn [float64|float32]
+//   pair_coeff * * model.etn Mo Nb NULL        an element, or NULL, for each type of atom
+//
+// Written against the interface that LAMMPS documents for pair styles and plugins; it is compiled
+// with the headers of the LAMMPS that loads it, see `etn lammps`.
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "atom.h"
+#include "comm.h"
+#include "error.h"
+#include "force.h"
+#include "lammps.h"
+#include "memory.h"
+#include "neigh_list.h"
+#include "neighbor.h"
+#include "pair.h"
+
+#include "etn/evaluator.hpp"
+
+#ifndef ETN_LAMMPS_VERSION
+#error "ETN_LAMMPS_VERSION: expected the version of LAMMPS that this is compiled for"
+#endif
+
+namespace LAMMPS_NS {
+
+class PairEtn : public Pair {
+ public:
+  explicit PairEtn(LAMMPS* lmp) : Pair(lmp) {
+    single_enable = 0;
+    restartinfo = 0;
+    one_coeff = 1;
+    manybody_flag = 1;
+    // Each atom holds the stress of its own energy.
+    centroidstressflag = CENTROID_NOTAVAIL;
+  }
+
+  ~PairEtn() override {
+    if (!allocated) return;
+    memory->destroy(setflag);
+    memory->destroy(cutsq);
+  }
+
+  void settings(int narg, char** arg) override {
+    if (narg > 1)
+      error->all(FLERR, "pair_style etn: expected float64, float32 or nothing, got {} words", narg);
+    single_ = narg == 1 && std::strcmp(arg[0], "float32") == 0;
+    if (narg == 1 && !single_ && std::strcmp(arg[0], "float64") != 0)
+      error->all(FLERR, "pair_style etn: expected float64 or float32, got {}", arg[0]);
+  }
+
+  void coeff(int narg, char** arg) override {
+    const int n = atom->ntypes;
+    if (!allocated) {
+      allocated = 1;
+      memory->create(setflag, n + 1, n + 1, "pair:setflag");
+      memory->create(cutsq, n + 1, n + 1, "pair:cutsq");
+    }
+    if (narg != 3 + n || std::strcmp(arg[0], "*") != 0 || std::strcmp(arg[1], "*") != 0)
+      error->all(FLERR,
+                 "pair_coeff: expected `* * MODEL` and an element or NULL for each of the {} types of "
+                 "atoms, got {} words",
+                 n, narg);
+    // Every process reads the file, which takes some milliseconds.
+    try {
+      const etn::ModelFile file{etn::Stored::read(arg[2])};
+      double64_.reset(), double32_.reset();
+      if (single_)
+        double32_ = std::make_unique<etn::Evaluator<float>>(file);
+      else
+        double64_ = std::make_unique<etn::Evaluator<double>>(file);
+      elements_ = file.elements;
+      r_max_ = file.r_max;
+    } catch (const std::exception& problem) {
+      error->all(FLERR, "pair_coeff: {}: {}", arg[2], problem.what());
+    }
+    of_type_.assign(std::size_t(n) + 1, -1);
+    for (int type = 1; type <= n; ++type) {
+      const std::string symbol = arg[2 + type];
+      if (symbol == "NULL") continue;
+      const auto found = std::find(elements_.begin(), elements_.end(), symbol);
+      if (found == elements_.end()) {
+        std::string known;
+        for (const std::string& each : elements_) known += " " + each;
+        error->all(FLERR, "pair_coeff: type {} is {}, which {} does not know; it knows{}", type,
+                   symbol, arg[2], known);
+      }
+      of_type_[std::size_t(type)] = int(found - elements_.begin());
+    }
+    for (int i = 1; i <= n; ++i)
+      for (int j = i; j <= n; ++j)
+        setflag[i][j] = of_type_[std::size_t(i)] >= 0 && of_type_[std::size_t(j)] >= 0;
+  }
+
+  void init_style() override {
+    if (!force->newton_pair)
+      error->all(FLERR, "pair_style etn: expected `newton on`, as atoms pull their neighbours");
+    neighbor->add_request(this, 1);  // full lists
+  }
+
+  double init_one(int i, int j) override {
+    if (setflag[i][j] == 0) {
+      if (of_type_[std::size_t(i)] >= 0 && of_type_[std::size_t(j)] >= 0)
+        error->all(FLERR, "pair_style etn: no pair_coeff for types {} and {}", i, j);
+      return 0.0;
+    }
+    return r_max_;
+  }
+
+  void compute(int eflag, int vflag) override {
+    ev_init(eflag, vflag);
+    if (single_)
+      compute_with(*double32_);
+    else
+      compute_with(*double64_);
+    if (vflag_fdotr) virial_fdotr_compute();
+  }
+
+ private:
+  template <class T>
+  void compute_with(const etn::Evaluator<T>& evaluator) {
+    static constexpr int width = etn::Evaluator<T>::width;
+    static thread_local typename etn::Evaluator<T>::Scratch scratch;
+    double** const x = atom->x;
+    double** const f = atom->f;
+    const int* const type = atom->type;
+    // Atoms by element, so that those of a block have the same.
+    by_element_.resize(elements_.size());
+    for (auto& atoms : by_element_) atoms.clear();
+    for (int k = 0; k < list->inum; ++k) {
+      const int i = list->ilist[k], element = of_type_[std::size_t(type[i])];
+      if (element >= 0) by_element_[std::size_t(element)].push_back(i);
+    }
+    double energies[width], virial_of[6];
+    for (std::size_t element = 0; element < by_element_.size(); ++element) {
+      const std::vector<int>& atoms = by_element_[element];
+      for (std::size_t first = 0; first < atoms.size(); first += std::size_t(width)) {
+        const int count = int(std::min(std::size_t(width), atoms.size() - first));
+        const int* const own = atoms.data() + first;
+        evaluator.block(
+            int(element), count, scratch,
+            [&](int lane, const auto& add) {
+              const int i = own[lane];
+              const double* const here = x[i];
+              const int* const neighbors = list->firstneigh[i];
+              for (int k = 0; k < list->numneigh[i]; ++k) {
+                const int j = neighbors[k] & NEIGHMASK;
+                add(of_type_[std::size_t(type[j])], x[j][0] - here[0], x[j][1] - here[1],
+                    x[j][2] - here[2], j, k);
+              }
+            },
+            [&](int lane, long j, long, const double* p, const double* d) {
+              double *mine = f[own[lane]], *other = f[j];
+              for (int a = 0; a < 3; ++a) mine[a] += p[a], other[a] -= p[a];
+              if (!vflag_either || (!vflag_atom && vflag_fdotr)) return;
+              const int axes[6][2] = {{0, 0}, {1, 1}, {2, 2}, {0, 1}, {0, 2}, {1, 2}};
+              for (int v = 0; v < 6; ++v) virial_of[v] = -d[axes[v][0]] * p[axes[v][1]];
+              if (vflag_global && !vflag_fdotr)
+                for (int v = 0; v < 6; ++v) virial[v] += virial_of[v];
+              if (vflag_atom)
+                for (int v = 0; v < 6; ++v) vatom[own[lane]][v] += virial_of[v];
+            },
+            energies);
+        for (int lane = 0; lane < count; ++lane) {
+          if (eflag_global) eng_vdwl += energies[lane];
+          if (eflag_atom) eatom[own[lane]] += energies[lane];
+        }
+      }
+    }
+  }
+
+  bool single_ = false;
+  double r_max_ = 0;
+  std::vector<std::string> elements_;
+  std::vector<int> of_type_;
+  std::vector<std::vector<int>> by_element_;
+  std::unique_ptr<etn::Evaluator<double>> double64_;
+  std::unique_ptr<etn::Evaluator<float>> double32_;
+};
+
+}  // namespace LAMMPS_NS
+
+// What LAMMPS documents of plugins.
+extern "C" {
+
+typedef void* (*etn_plugin_factory)(LAMMPS_NS::LAMMPS*);
+
+struct etn_plugin {
+  const char *version, *style, *name, *info, *author;
+  union {
+    etn_plugin_factory v1;
+    void* (*v2)(LAMMPS_NS::LAMMPS*, int, char**);
+  } creator;
+  void* handle;
+};
+
+static void* make_pair_etn(LAMMPS_NS::LAMMPS* lmp) {
+  return static_cast<LAMMPS_NS::Pair*>(new LAMMPS_NS::PairEtn(lmp));
+}
+
+__attribute__((visibility("default"))) void lammpsplugin_init(void* lmp, void* handle, void* enter) {
+  auto* const lammps = static_cast<LAMMPS_NS::LAMMPS*>(lmp);
+  // Classes of another version have other layouts, and nothing else would tell.
+  if (std::strcmp(lammps->version, ETN_LAMMPS_VERSION) != 0) {
+    lammps->error->warning(FLERR,
+                           "pair_style etn was built for LAMMPS {}, this one is {}: it is not there; "
+                           "build it again with `etn lammps build`",
+                           ETN_LAMMPS_VERSION, lammps->version);
+    return;
+  }
+  etn_plugin plugin;
+  plugin.version = ETN_LAMMPS_VERSION;
+  plugin.style = "pair";
+  plugin.name = "etn";
+  plugin.info = "polynomial potentials of etn";
+  plugin.author = "the etn developers";
+  plugin.creator.v1 = make_pair_etn;
+  plugin.handle = handle;
+  using Enter = void (*)(etn_plugin*, void*);
+  reinterpret_cast<Enter>(enter)(&plugin, lmp);
+}
+}

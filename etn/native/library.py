@@ -48,6 +48,7 @@ _SIGNATURES = {
     "etn_error": (c_char_p, ()),
     "etn_read": (c_void_p, (c_char_p, c_int64, c_int)),
     "etn_close": (None, (c_void_p,)),
+    "etn_n_elements": (c_int, (c_void_p,)),
     "etn_operations": (c_double, (c_void_p, c_double)),
     "etn_target": (c_char_p, (c_void_p,)),
     "etn_evaluate": (
@@ -94,7 +95,7 @@ class Evaluator:
         self._library, self._content, self._precision = library(), content, precision
         handle = self._library.etn_read(content, len(content), precision)
         if not handle:
-            raise ModelFileError(self._library.etn_error().decode())
+            raise ModelFileError(self._library.etn_error().decode(errors="replace"))
         self._handle = c_void_p(handle)
         weakref.finalize(self, self._library.etn_close, self._handle)
 
@@ -107,6 +108,11 @@ class Evaluator:
         """The instructions in use, such as "x86-64-v4"."""
         name: bytes = self._library.etn_target(self._handle)
         return name.decode()
+
+    @property
+    def n_elements(self) -> int:
+        """Number of elements that it knows."""
+        return int(self._library.etn_n_elements(self._handle))
 
     def operations(self, neighbors: float) -> float:
         """Multiply-adds of an atom with so many neighbours."""
@@ -161,7 +167,7 @@ class Evaluator:
             self._handle, lists, threads, *(array.ctypes.data for array in answer)
         )
         if failed:
-            raise SettingsError(self._library.etn_error().decode())
+            raise SettingsError(self._library.etn_error().decode(errors="replace"))
         return answer
 
 

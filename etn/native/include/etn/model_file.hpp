@@ -201,6 +201,7 @@ struct ModelFile {
       return;
     }
     // Each radial function of each element is a channel, times the weight of the prior.
+    if (n * n_max > 2000) throw Error("n_max: expected at most 2000 over all elements");
     const double scale = basis["scale"].real(), smoothness = basis["smoothness"].real();
     for (int l = 0; l <= l_max; ++l) {
       const long width = n * n_max;

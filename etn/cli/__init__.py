@@ -16,6 +16,7 @@ from etn.cli.convert import convert
 from etn.cli.evaluate import evaluate, info
 from etn.cli.fit import fit_command
 from etn.cli.group import Speaking
+from etn.cli.lammps import lammps
 from etn.cli.options import Debug
 from etn.cli.select import select
 from etn.cli.train import networks
@@ -64,6 +65,7 @@ def app() -> typer.Typer:
     group.command("info")(info)
     group.command("select")(select)
     group.command("convert")(convert)
+    group.add_typer(lammps(), name="lammps")
     return group
 
 

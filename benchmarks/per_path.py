@@ -49,6 +49,7 @@ class PerPath(Network):
         self.radial = radial_basis("bessel", n_max, self.r_max, "polynomial")
         self.cutoff = cutoff("polynomial")
         self.embedding = nn.Parameter(torch.randn(len(self.elements), channels))
+        self.neighbor = nn.Parameter(torch.randn(len(self.elements), channels))
         sizes = [n_max, hidden, hidden]
         self.degree, mid = product(scalars, self.sphere, irreps)
         self.around = RadialWeights([*sizes, self.degree.weight_numel])
@@ -64,8 +65,9 @@ class PerPath(Network):
         y = self.harmonics(edges.direction)
         distance = torch.cat([graph.distance, graph.distance])
         radial, ends = self.radial(distance), self.cutoff(distance, self.r_max)
-        ones = y.new_ones((len(y), self.channels))
-        degree = scatter_sum(self.degree(ones, y, self.around(radial)), edges.center, graph.n_atoms)
+        kinds = self.neighbor[graph.element[edges.neighbor]]
+        told = self.degree(kinds, y, self.around(radial))
+        degree = scatter_sum(told, edges.center, graph.n_atoms)
         x = self.entry(degree * self.scale)
         scalars = x[:, : self.channels] + self.embedding[graph.element]
         x = torch.cat([scalars, x[:, self.channels :]], 1)

@@ -136,6 +136,7 @@ class TDN(Network):
         self.cutoff = cutoff(cutoff_name)
         n = len(self.elements)
         self.embedding = nn.Parameter(torch.randn(n, channels, dtype=torch.float64))
+        self.neighbor = nn.Parameter(torch.randn(n, channels, dtype=torch.float64))
         sizes = [n_max, hidden, hidden, channels]
         self.around = RadialWeights(sizes)
         self.entry = equivariant_linear(self.irreps, self.irreps, weights="shared")
@@ -164,7 +165,7 @@ class TDN(Network):
         ends = self.cutoff(graph.distance, self.r_max)
         surroundings = Surroundings(edges, self.product.fold(y), radial, torch.cat([ends, ends]))
         weights = self.around(radial)
-        weights = torch.cat([weights, weights])
+        weights = torch.cat([weights, weights]) * self.neighbor[graph.element[edges.neighbor]]
         degree = scatter_sum(y[:, :, None] * weights[:, None], edges.center, graph.n_atoms)
         x = self.entry(degree.flatten(1) * self.scale)
         x = torch.cat([x[:, : self.channels] + self.embedding[graph.element],

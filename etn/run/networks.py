@@ -174,7 +174,7 @@ class TDNSettings(TrainingSettings):
 
     network: Literal["tdn"] = option("tdn", "Architecture.", form="tdn")
     # Most of its weights are of unit size.
-    learning_rate: float = option(1e-2, "Largest learning rate.", gt=0, le=10)
+    learning_rate: float = option(2e-2, "Largest learning rate.", gt=0, le=10)
     channels: int = option(default_of(TDN, "channels"), "Of every degree.", ge=1, le=4096)
     l_max: int = option(default_of(TDN, "l_max"), "Highest degree.", ge=1, le=12)
     layers: int = option(default_of(TDN, "layers"), "Blocks.", ge=1, le=20)

@@ -40,6 +40,8 @@ class _Neighbors(ctypes.Structure):
         ("first", c_void_p),
         ("neighbor", c_void_p),
         ("vector", c_void_p),
+        ("position", c_void_p),
+        ("shift", c_void_p),
     )
 
 
@@ -127,7 +129,9 @@ class Evaluator:
         sample: NDArray[np.int64],
         center: NDArray[np.int64],
         neighbor: NDArray[np.int64],
-        vector: NDArray[np.float64],
+        vector: NDArray[np.float64] | None = None,
+        position: NDArray[np.float64] | None = None,
+        shift: NDArray[np.float64] | None = None,
         threads: int = 1,
     ) -> Answer:
         """Energies of centers, forces and strain derivatives; see :class:`etn.potential.Pairs`.
@@ -142,8 +146,12 @@ class Evaluator:
             Index into `sample`, rising.
         neighbor : (pairs,) int
             Atom.
-        vector : (pairs, 3)
+        vector : (pairs, 3), optional
             From the center to its neighbour, Å.
+        position : (atoms, 3), optional
+        shift : (pairs, 3), optional
+            In place of `vector`: that is ``position[neighbor] - position[center] + shift``.  Pairs
+            may be farther apart than the radius of the potential, as in a list with a skin.
         threads : int
             The result has the same bits with any number.
         """
@@ -155,11 +163,15 @@ class Evaluator:
             np.ascontiguousarray(sample, dtype=np.int64),
             first,
             np.ascontiguousarray(neighbor, dtype=np.int64),
-            np.ascontiguousarray(vector, dtype=np.float64),
         )
+        places = [
+            None if place is None else np.ascontiguousarray(place, dtype=np.float64)
+            for place in (vector, position, shift)
+        ]
         lists = _Neighbors(
-            len(element), len(sample), n_frames, *(array.ctypes.data for array in arrays)
-        )
+            len(element), len(sample), n_frames, *(array.ctypes.data for array in arrays),
+            *(None if place is None else place.ctypes.data for place in places),
+        )  # fmt: skip
         answer = Answer(
             np.empty(len(sample)), np.empty((len(element), 3)), np.empty((n_frames, 3, 3))
         )

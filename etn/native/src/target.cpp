@@ -13,6 +13,20 @@
 
 namespace {
 
+// The vector from a center to its neighbour number `at`.
+struct Displacement {
+  double d[3];
+
+  Displacement(const etn_neighbors& lists, long center, long at) {
+    if (lists.vector) {
+      std::copy(lists.vector + 3 * at, lists.vector + 3 * at + 3, d);
+      return;
+    }
+    const double *from = lists.position + 3 * center, *to = lists.position + 3 * lists.neighbor[at];
+    for (int a = 0; a < 3; ++a) d[a] = to[a] - from[a] + lists.shift[3 * at + a];
+  }
+};
+
 // Runs task(k) for k = 0..n-1, each by one of the threads.
 template <class Task>
 void share(long n, int threads, const Task& task) {
@@ -79,8 +93,8 @@ class Lists final : public Driver {
             [&](int lane, const auto& add) {
               const long i = atoms[lane];
               for (long at = lists.first[i]; at < lists.first[i + 1]; ++at) {
-                const double* d = lists.vector + 3 * at;
-                add(lists.element[lists.neighbor[at]], d[0], d[1], d[2], long(lists.neighbor[at]), at);
+                const Displacement to(lists, lists.center[i], at);
+                add(lists.element[lists.neighbor[at]], to.d[0], to.d[1], to.d[2], long(lists.neighbor[at]), at);
               }
             },
             [&](int, long, long at, const double* pulled, const double*) {
@@ -97,11 +111,13 @@ class Lists final : public Driver {
       double* own = strain + 9 * lists.frame[atom];
       double sum[3] = {};
       for (long at = lists.first[i]; at < lists.first[i + 1]; ++at) {
-        const double *p = pulls.data() + 3 * at, *d = lists.vector + 3 * at;
+        const double* p = pulls.data() + 3 * at;
+        if (p[0] == 0 && p[1] == 0 && p[2] == 0) continue;
+        const Displacement pair(lists, atom, at);
         double* other = forces + 3 * lists.neighbor[at];
         for (int a = 0; a < 3; ++a) {
           sum[a] += p[a], other[a] -= p[a];
-          for (int b = 0; b < 3; ++b) own[3 * a + b] += p[a] * d[b];
+          for (int b = 0; b < 3; ++b) own[3 * a + b] += p[a] * pair.d[b];
         }
       }
       for (int a = 0; a < 3; ++a) forces[3 * atom + a] += sum[a];

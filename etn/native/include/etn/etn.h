@@ -29,7 +29,12 @@ typedef struct {
   const int64_t *center;   /* (n_centers): atoms whose energies are wanted */
   const int64_t *first;    /* (n_centers + 1): where the neighbours of a center begin */
   const int64_t *neighbor; /* (pairs): atoms */
-  const double *vector;    /* (pairs, 3): from the center to its neighbour, angstrom */
+  /* Where the neighbours are: (pairs, 3) vectors to them from their centers or, where that is null,
+   * what to add to position[neighbor] - position[center]; angstrom. Pairs may be farther apart than
+   * the radius of the potential. */
+  const double *vector;
+  const double *position; /* (n_atoms, 3) */
+  const double *shift;    /* (pairs, 3) */
 } etn_neighbors;
 
 ETN_API int etn_abi_version(void);

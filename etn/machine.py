@@ -17,6 +17,7 @@ __all__ = [
     "memory_limit",
     "peak_memory",
     "resident_memory",
+    "threads",
 ]
 
 GB = 1e9
@@ -168,3 +169,13 @@ def peak_memory() -> float | None:
         return None
     unit = 1 if sys.platform == "darwin" else 1024
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9, 3)
+
+
+def threads() -> int:
+    """Threads that a computation may have: ``OMP_NUM_THREADS``, or the cores of this process."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    if wanted.isdigit() and int(wanted) > 0:
+        return int(wanted)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

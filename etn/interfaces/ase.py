@@ -12,8 +12,13 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 
 from etn.data.charge import total_charge
 from etn.data.frame import Frame
+from etn.data.metrics import Prediction
+from etn.data.stress import voigt
+from etn.data.verlet import VerletList
 from etn.errors import DataError, ExtrapolationError, ExtrapolationWarning, SettingsError
+from etn.machine import threads
 from etn.potential import load
+from etn.potential.features.pairs import element_indices
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -58,6 +63,9 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
         Append every structure with a grade above the number to the extended XYZ file, with the
         grades as the column ``gamma``: structures worth labelling. One that stops a run is among
         them if it is above both.
+    skin : float
+        Of a compiled potential: neighbours are searched for this much farther (Å), and again when
+        an atom has moved by more than half of it.
 
     Warns
     -----
@@ -121,6 +129,7 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
         gamma_warn: float | None = 2.0,
         gamma_stop: float | None = None,
         gamma_save: tuple[float, str | os.PathLike[str]] | None = None,
+        skin: float = 0.5,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -130,6 +139,7 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
         if isinstance(model, str | os.PathLike):
             model = load(model)
         self.model = model
+        self._lists = VerletList(model.r_max, skin=skin)
         pair: Any = gamma_save
         if pair is not None and not (isinstance(pair, tuple | list) and len(pair) == 2):
             raise SettingsError(
@@ -195,7 +205,7 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
             self.results, self._gamma = {}, None
         if self._gamma is None and (self.gamma_stop is not None or self.gamma_save is not None):
             self._gamma = self._grades(frame)
-        (prediction,) = self.model.predict([frame])
+        prediction = self._predict(frame)
         self.results |= {
             "energy": prediction.energy,
             "free_energy": prediction.energy,
@@ -217,6 +227,24 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
                 else f"a {self.model.KIND} has no stresses of atoms, only that of the structure"
             )
             raise PropertyNotImplementedError(f"{name}: {reason}")
+
+    def _predict(self, frame: Frame) -> Prediction:
+        """What the potential says, with lists of neighbours that serve for many steps."""
+        if (evaluator := self.model.evaluator) is None:
+            return self.model.predict([frame])[0]
+        lists, atoms = self._lists.of(frame), np.arange(frame.n_atoms)
+        energies, forces, strain = evaluator.evaluate(
+            element=element_indices(frame, self.model.elements), frame=atoms,
+            n_frames=frame.n_atoms, sample=atoms, center=lists.first, neighbor=lists.second,
+            position=frame.positions, shift=lists.shift, threads=threads(),
+        )  # fmt: skip
+        if not np.isfinite(energies).all():  # atoms coincide, which it says
+            return self.model.predict([frame])[0]
+        stress, stresses = None, None
+        if frame.volume > 0:
+            stresses = voigt(strain) / frame.volume
+            stress = stresses.sum(axis=0)
+        return Prediction(float(energies.sum()), energies, forces, stress, stresses)
 
     def _frame(self) -> Frame:
         """The structure, of elements that the potential knows."""

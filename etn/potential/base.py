@@ -31,6 +31,7 @@ from etn.stored import build, unpacking
 
 if TYPE_CHECKING:
     from etn.interfaces.ase import EtnCalculator
+    from etn.native import Evaluator
     from etn.potential.features.inner import Inner
     from etn.potential.uncertainty import Uncertainty
 
@@ -98,6 +99,11 @@ class Potential(ABC):
 
     is_local: ClassVar[bool] = True
     """Whether an atom answers to its own pairs alone, so that a large frame may be cut."""
+
+    @property
+    def evaluator(self) -> Evaluator | None:
+        """The potential compiled, baseline included; None where there is none or it is off."""
+        return None
 
     has_stresses: ClassVar[bool] = False
     """Whether a potential that is not local uses ``pairs.frame`` for the strain derivatives alone,
@@ -225,6 +231,25 @@ class Potential(ABC):
         if by_atom:  # as if each were a frame of its own
             charge = pairs.charge[pairs.frame]
             pairs = replace(pairs, frame=np.arange(pairs.n_atoms), charge=charge)
+        energies, forces, strain = self._answer(pairs)
+        for k, frame in enumerate(frames):
+            own = frame_of == k
+            total, stress, stresses = float(energies[own].sum()), None, None
+            if frame.volume > 0:
+                parts = voigt(strain[own] if by_atom else strain[k : k + 1]) / frame.volume
+                stress, stresses = parts.sum(axis=0), parts if by_atom else None
+            yield Prediction(total, energies[own], forces[own], stress, stresses)
+
+    def _answer(self, pairs: Pairs) -> Response:
+        """Energies of all atoms, baseline included, forces and strain derivatives."""
+        if (evaluator := self.evaluator) is not None:
+            return Response(
+                *evaluator.evaluate(
+                    element=pairs.element, frame=pairs.frame, n_frames=pairs.n_frames,
+                    sample=pairs.sample, center=pairs.center, neighbor=pairs.neighbor,
+                    vector=pairs.vector,
+                )
+            )  # fmt: skip
         energies, forces, strain = self.baseline.evaluate(
             pairs, self.elements, self.r_max, self.inner
         )
@@ -233,13 +258,7 @@ class Potential(ABC):
             energies[part.sample] += response.energies
             forces += response.forces
             strain += response.strain
-        for k, frame in enumerate(frames):
-            own = frame_of == k
-            total, stress, stresses = float(energies[own].sum()), None, None
-            if frame.volume > 0:
-                parts = voigt(strain[own] if by_atom else strain[k : k + 1]) / frame.volume
-                stress, stresses = parts.sum(axis=0), parts if by_atom else None
-            yield Prediction(total, energies[own], forces[own], stress, stresses)
+        return Response(energies, forces, strain)
 
     def evaluate(self, dataset: Dataset) -> Metrics:
         """Errors against the labels of a data set."""
@@ -266,10 +285,15 @@ class Potential(ABC):
                 f"KIND: expected what the files of a {type(self).__name__} say that they hold, "
                 'got none; give the class one, such as KIND = "my potential"'
             )
+        header, arrays = self.stored()
+        header["note"] = dict(note or {})
+        io.save(path, kind=self.KIND, header=header, arrays=arrays)
+
+    def stored(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Header and arrays of the model file, baseline included and without a note."""
         header, arrays = self.to_arrays()
         baseline = {"e0": dict(self.baseline.e0), "zbl": self.baseline.zbl}
-        header = {**header, "baseline": baseline, "note": dict(note or {})}
-        io.save(path, kind=self.KIND, header=header, arrays=arrays)
+        return {**header, "baseline": baseline}, arrays
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

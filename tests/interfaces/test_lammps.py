@@ -79,9 +79,9 @@ def cache(tmp_path_factory):
 def model(tmp_path_factory):
     """A potential of two elements, and its file."""
     basis = Basis(("Mo", "W"), r_max=4.5, n_max=4, l_max=3, r_min=1.8, scale=1.2)
-    chain = Chain.random([basis.leg] * 3, start=basis.start, max_bond=(3, 2, 2, 1), seed=5)
+    chain = Chain.random([basis.leg] * 3, start=basis.start, max_bond="3x0e+2x1o+2x2e+1x3o", seed=5)
     baseline = Baseline({"Mo": -3.0, "W": -4.0}, zbl=True)
-    potential = PolynomialPotential(basis, max_bond=(3, 2, 2, 1), baseline=baseline)
+    potential = PolynomialPotential(basis, baseline=baseline)
     potential = potential.with_chain(chain)
     path = tmp_path_factory.mktemp("model") / "model.etn"
     potential.save(path)
@@ -200,11 +200,25 @@ def test_what_is_wrong_is_said(rng, model, cache, tmp_path):
     damaged = tmp_path / "damaged.etn"
     damaged.write_bytes(model[1].read_bytes()[:-100])
     assert "lies beyond the file" in said("", "", model=damaged)
-    # Atoms of a type without an element do not exist for the potential.
-    said("", "", elements="Mo NULL")
+
+
+@needs_lammps
+@pytest.mark.slow
+def test_it_may_be_one_of_several_styles(model, cache, tmp_path):
+    atoms = Atoms("MoW", [[0, 0, 0], [0, 0, 2.5]], cell=[10, 10, 10], pbc=True)
+    write(atoms, tmp_path)
+    text = SCRIPT.format(boundary="p p p", precision="", model=model[1], elements="Mo NULL")
+    text = text.replace("pair_style etn", "pair_style hybrid/overlay etn zbl 1.5 2.6")
+    text = text.replace("pair_coeff * * ", "pair_coeff * * etn ")
+    text = text.replace("mass *", "pair_coeff * * zbl 1 1\nmass *")
+    said = run(text, tmp_path, cache)
     found = answers(tmp_path, 2)
-    np.testing.assert_allclose(found[:, 1:4], 0.0, atol=1e-12)
-    np.testing.assert_allclose(found[:, 4], [-3.0, 0.0], atol=1e-12)
+    # The atom of a type without an element does not exist for the potential.
+    pull = found[:, 3]
+    assert pull[0] < -1e-6, said
+    np.testing.assert_allclose(pull[0], -pull[1])
+    zbl = found[1, 4]
+    np.testing.assert_allclose(found[:, 4], [-3.0 + zbl, zbl], rtol=1e-12)
 
 
 @needs_lammps

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from etn.cli.allocator import keep_freed_memory
+from etn.cli.bench import bench
 from etn.cli.convert import convert
 from etn.cli.evaluate import evaluate, info
 from etn.cli.fit import fit_command
@@ -65,6 +66,7 @@ def app() -> typer.Typer:
     group.command("info")(info)
     group.command("select")(select)
     group.command("convert")(convert)
+    group.command("bench")(bench)
     group.add_typer(lammps(), name="lammps")
     return group
 

@@ -85,6 +85,10 @@ class Evaluator:
     precision : {64, 32}
         Bits of its numbers; energies are summed in 64.
 
+    Attributes
+    ----------
+    content : bytes
+
     Raises
     ------
     SettingsError
@@ -94,7 +98,7 @@ class Evaluator:
     """
 
     def __init__(self, content: bytes, *, precision: int = 64) -> None:
-        self._library, self._content, self._precision = library(), content, precision
+        self._library, self.content, self._precision = library(), content, precision
         handle = self._library.etn_read(content, len(content), precision)
         if not handle:
             raise ModelFileError(self._library.etn_error().decode(errors="replace"))
@@ -103,7 +107,7 @@ class Evaluator:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """For copies and pickles: read anew."""
-        return _read, (self._content, self._precision)
+        return _read, (self.content, self._precision)
 
     @property
     def target(self) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from etn.cli.group import Speaking
 from etn.cli.options import Debug
 
 __all__ = ["lammps"]
@@ -14,7 +15,7 @@ __all__ = ["lammps"]
 def lammps() -> typer.Typer:
     """Build the group of its commands."""
     group = typer.Typer(
-        no_args_is_help=True, help="pair_style etn for LAMMPS: compile it, find it."
+        cls=Speaking, no_args_is_help=True, help="pair_style etn for LAMMPS: compile it, find it."
     )
     group.command("build")(build)
     group.command("path")(path)

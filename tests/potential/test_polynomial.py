@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from etn.errors import CoreError, DataError, ModelFileError, SettingsError
+from etn.native import is_built
 from etn.network import Chain
 from etn.potential import Baseline, Basis, Frame, PolynomialPotential
 from etn.testing import PotentialLaws
@@ -50,6 +51,13 @@ class Base(PotentialLaws):
     zbl = False
     e0 = (-10.5, 3.0, -0.7)
     seeds = (0,)
+
+    @pytest.fixture(autouse=True, params=["compiled", "numpy"])
+    def evaluated(self, request, monkeypatch):
+        """By the compiled evaluator, where it was built, and by NumPy."""
+        if request.param == "compiled" and not is_built():
+            pytest.skip("the compiled evaluator was not built")
+        monkeypatch.setenv("ETN_NATIVE", str(int(request.param == "compiled")))
 
     def make_potential(self, rng):
         basis = Basis(self.elements, r_max=4.0, n_max=4, l_max=self.l_max, r_min=1.5, scale=1.3)

@@ -62,10 +62,11 @@ class PairEtn : public Pair {
       memory->create(cutsq, n + 1, n + 1, "pair:cutsq");
     }
     if (narg != 3 + n || std::strcmp(arg[0], "*") != 0 || std::strcmp(arg[1], "*") != 0)
-      error->all(FLERR,
-                 "pair_coeff: expected `* * MODEL` and an element or NULL for each of the {} types of "
-                 "atoms, got {} words",
-                 n, narg);
+      error->all(
+          FLERR,
+          "pair_coeff: expected `* * MODEL` and an element or NULL for each of the {} types of "
+          "atoms, got {} words",
+          n, narg);
     // Every process reads the file, which takes some milliseconds.
     try {
       const etn::ModelFile file{etn::Stored::read(arg[2])};
@@ -203,14 +204,16 @@ static void* make_pair_etn(LAMMPS_NS::LAMMPS* lmp) {
   return static_cast<LAMMPS_NS::Pair*>(new LAMMPS_NS::PairEtn(lmp));
 }
 
-__attribute__((visibility("default"))) void lammpsplugin_init(void* lmp, void* handle, void* enter) {
+__attribute__((visibility("default"))) void lammpsplugin_init(void* lmp, void* handle,
+                                                              void* enter) {
   auto* const lammps = static_cast<LAMMPS_NS::LAMMPS*>(lmp);
   // Classes of another version have other layouts, and nothing else would tell.
   if (std::strcmp(lammps->version, ETN_LAMMPS_VERSION) != 0) {
-    lammps->error->warning(FLERR,
-                           "pair_style etn was built for LAMMPS {}, this one is {}: it is not there; "
-                           "build it again with `etn lammps build`",
-                           ETN_LAMMPS_VERSION, lammps->version);
+    lammps->error->warning(
+        FLERR,
+        "pair_style etn was built for LAMMPS {}, this one is {}: it is not there; "
+        "build it again with `etn lammps build`",
+        ETN_LAMMPS_VERSION, lammps->version);
     return;
   }
   etn_plugin plugin;

@@ -37,11 +37,13 @@ struct Target {
 
 Target best() {
 #if defined(ETN_WITH_V4)
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl"))
     return {"x86-64-v4", make_v4};
 #endif
 #if defined(ETN_WITH_V3)
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return {"x86-64-v3", make_v3};
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    return {"x86-64-v3", make_v3};
 #endif
   return {"generic", make_generic};
 }
@@ -77,7 +79,8 @@ etn_potential* etn_open(const char* path, int precision) {
 }
 
 etn_potential* etn_read(const char* content, int64_t size, int precision) {
-  return opened([&] { return etn::Stored::of(std::string(content, std::size_t(size))); }, "", precision);
+  return opened([&] { return etn::Stored::of(std::string(content, std::size_t(size))); }, "",
+                precision);
 }
 
 void etn_close(etn_potential* potential) { delete potential; }
@@ -98,7 +101,8 @@ const char* etn_target(const etn_potential* potential) { return potential->targe
 
 int etn_evaluate(const etn_potential* potential, const etn_neighbors* neighbors, int threads,
                  double* energies, double* forces, double* strain) {
-  return guarded([&] { potential->driver->evaluate(*neighbors, threads, energies, forces, strain); });
+  return guarded(
+      [&] { potential->driver->evaluate(*neighbors, threads, energies, forces, strain); });
 }
 
 }  // extern "C"

@@ -62,7 +62,8 @@ class Lists final : public Driver {
     std::vector<std::vector<long>> of(static_cast<std::size_t>(n_elements));
     for (long i = 0; i < lists.n_centers; ++i) {
       const int element = lists.element[lists.center[i]];
-      if (element < 0 || element >= n_elements) throw etn::Error("element: a number is out of range");
+      if (element < 0 || element >= n_elements)
+        throw etn::Error("element: a number is out of range");
       of[std::size_t(element)].push_back(i);
     }
     std::vector<long> order;
@@ -71,7 +72,8 @@ class Lists final : public Driver {
     for (int z = 0; z < n_elements; ++z) {
       const auto& own = of[std::size_t(z)];
       for (long k = 0; k < long(own.size()); k += width)
-        ranges.push_back({z, long(order.size()) + k, int(std::min(long(width), long(own.size()) - k))});
+        ranges.push_back(
+            {z, long(order.size()) + k, int(std::min(long(width), long(own.size()) - k))});
       order.insert(order.end(), own.begin(), own.end());
     }
     // Each pair has a place of its own, so that sums over them do not depend on who was first.
@@ -89,7 +91,8 @@ class Lists final : public Driver {
               const long i = atoms[lane];
               for (long at = lists.first[i]; at < lists.first[i + 1]; ++at) {
                 const auto d = displacement(lists, lists.center[i], at);
-                add(lists.element[lists.neighbor[at]], d[0], d[1], d[2], long(lists.neighbor[at]), at);
+                add(lists.element[lists.neighbor[at]], d[0], d[1], d[2], long(lists.neighbor[at]),
+                    at);
               }
             },
             [&](int, long, long at, const double* pulled, const double*) {

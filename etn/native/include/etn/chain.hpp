@@ -63,10 +63,15 @@ class ChainKernel {
     V* const right = scratch + right_;
     V* const by_right = scratch + by_right_;
     clear(scratch + bonds_[0].value, bonds_[0].size);
-    for (const End& e : first) e.products->set(e.matrix.data(), e.rows, e.columns, leg + e.leg, scratch + bonds_[0].value + e.bond);
-    for (int s = 0; s < last - 1; ++s) forward(inner_[std::size_t(s)], bonds_[std::size_t(s)], bonds_[std::size_t(s) + 1], leg, scratch);
+    for (const End& e : first)
+      e.products->set(e.matrix.data(), e.rows, e.columns, leg + e.leg,
+                      scratch + bonds_[0].value + e.bond);
+    for (int s = 0; s < last - 1; ++s)
+      forward(inner_[std::size_t(s)], bonds_[std::size_t(s)], bonds_[std::size_t(s) + 1], leg,
+              scratch);
     clear(right, bonds_[std::size_t(last)].size);
-    for (const End& e : last_) e.products->set(e.matrix.data(), e.rows, e.columns, leg + e.leg, right + e.bond);
+    for (const End& e : last_)
+      e.products->set(e.matrix.data(), e.rows, e.columns, leg + e.leg, right + e.bond);
     const Bond& start = bonds_[0];
     if (last == 0) {
       // Two sites: the bond between them is where they meet.
@@ -76,14 +81,22 @@ class ChainKernel {
       const Bond& left = bonds_[std::size_t(last) - 1];
       clear(scratch + left.adjoint, left.size);
       clear(by_right, bonds_[std::size_t(last)].size);
-      meet(inner_.back(), scratch + left.value, scratch + left.adjoint, right, by_right, leg, gradient, scratch);
-      for (int s = last - 2; s >= 0; --s) backward(inner_[std::size_t(s)], bonds_[std::size_t(s)], bonds_[std::size_t(s) + 1], leg, gradient, scratch);
+      meet(inner_.back(), scratch + left.value, scratch + left.adjoint, right, by_right, leg,
+           gradient, scratch);
+      for (int s = last - 2; s >= 0; --s)
+        backward(inner_[std::size_t(s)], bonds_[std::size_t(s)], bonds_[std::size_t(s) + 1], leg,
+                 gradient, scratch);
     }
-    for (const End& e : first) e.products->transposed(e.matrix.data(), e.rows, e.columns, scratch + start.adjoint + e.bond, gradient + e.leg);
-    for (const End& e : last_) e.products->transposed(e.matrix.data(), e.rows, e.columns, by_right + e.bond, gradient + e.leg);
+    for (const End& e : first)
+      e.products->transposed(e.matrix.data(), e.rows, e.columns, scratch + start.adjoint + e.bond,
+                             gradient + e.leg);
+    for (const End& e : last_)
+      e.products->transposed(e.matrix.data(), e.rows, e.columns, by_right + e.bond,
+                             gradient + e.leg);
     // The value is linear in the first bond.
     V value{};
-    for (int i = 0; i < start.size; ++i) value += scratch[start.value + i] * scratch[start.adjoint + i];
+    for (int i = 0; i < start.size; ++i)
+      value += scratch[start.value + i] * scratch[start.adjoint + i];
     return value;
   }
 
@@ -93,7 +106,8 @@ class ChainKernel {
     for (const End& e : first_[0]) count += 2.0 * e.rows * e.columns * e.dim;
     for (const End& e : last_) count += 2.0 * e.rows * e.columns * e.dim;
     for (const auto& paths : inner_)
-      for (const Path& p : paths) count += p.pairs() * (2.0 * p.channels * p.dims[1] + 5.0 * p.entries);
+      for (const Path& p : paths)
+        count += p.pairs() * (2.0 * p.channels * p.dims[1] + 5.0 * p.entries);
     return count;
   }
 
@@ -144,7 +158,8 @@ class ChainKernel {
     const Irrep& irrep = block.irreps[1];
     const Bond& bond = open == 0 ? bonds_.front() : bonds_.back();
     const Irrep& other = block.irreps[2 - open];
-    if (block.irreps[open].l != 0 || other.l != irrep.l) throw Error("an end of the chain is no scalar");
+    if (block.irreps[open].l != 0 || other.l != irrep.l)
+      throw Error("an end of the chain is no scalar");
     End e;
     e.products = &RowProducts<T>::of(irrep.l);
     e.rows = block.multiplicities[std::size_t(2 - open)], e.columns = block.multiplicities[1];
@@ -153,8 +168,9 @@ class ChainKernel {
     const double factor = open == 0 ? 1.0 : 1.0 / std::sqrt(double(irrep.dim()));
     for (int r = 0; r < e.rows; ++r)
       for (int n = 0; n < e.columns; ++n)
-        e.matrix.push_back(T(factor * (open == 0 ? block.values[(element * e.columns + n) * e.rows + r]
-                                                 : block.values[r * e.columns + n])));
+        e.matrix.push_back(
+            T(factor * (open == 0 ? block.values[(element * e.columns + n) * e.rows + r]
+                                  : block.values[r * e.columns + n])));
     return e;
   }
 
@@ -187,8 +203,10 @@ class ChainKernel {
   static double entries(int a, int b, int c) {
     double count = 0;
 #define ETN_ADD(i, j, k, w) count += 1;
-#define ETN_COUNT(l1, l2, l3) \
-  if (a == l1 && b == l2 && c == l3) { ETN_COUPLING_##l1##_##l2##_##l3(ETN_ADD) }
+#define ETN_COUNT(l1, l2, l3)                \
+  if (a == l1 && b == l2 && c == l3) {       \
+    ETN_COUPLING_##l1##_##l2##_##l3(ETN_ADD) \
+  }
     ETN_TRIPLES(ETN_COUNT)
 #undef ETN_COUNT
 #undef ETN_ADD
@@ -203,20 +221,23 @@ class ChainKernel {
     p.couple->one[p.place[wanted]](rest[0], rest[1], g);
   }
 
-  void forward(const std::vector<Path>& paths, const Bond& from, const Bond& to, const V* leg, V* scratch) const {
+  void forward(const std::vector<Path>& paths, const Bond& from, const Bond& to, const V* leg,
+               V* scratch) const {
     V* const mixed = scratch + pairs_;
     clear(scratch + to.value, to.size);
     for (const Path& p : paths) {
       p.products->set(p.matrix.data(), p.pairs(), p.channels, leg + p.at[1], mixed);
       for (int a = 0, k = 0; a < p.left_copies; ++a)
         for (int c = 0; c < p.right_copies; ++c, ++k) {
-          const V* const x[3] = {scratch + from.value + p.at[0] + a * p.dims[0], mixed + k * p.dims[1], nullptr};
+          const V* const x[3] = {scratch + from.value + p.at[0] + a * p.dims[0],
+                                 mixed + k * p.dims[1], nullptr};
           one(p, 2, x, scratch + to.value + p.at[2] + c * p.dims[2]);
         }
     }
   }
 
-  void meet(const std::vector<Path>& paths, const V* left, V* by_left, const V* right, V* by_right, const V* leg, V* gradient, V* scratch) const {
+  void meet(const std::vector<Path>& paths, const V* left, V* by_left, const V* right, V* by_right,
+            const V* leg, V* gradient, V* scratch) const {
     V* const mixed = scratch + pairs_;
     V* const by_mixed = scratch + by_pairs_;
     for (const Path& p : paths) {
@@ -224,8 +245,10 @@ class ChainKernel {
       clear(by_mixed, p.pairs() * p.dims[1]);
       for (int a = 0, k = 0; a < p.left_copies; ++a)
         for (int c = 0; c < p.right_copies; ++c, ++k) {
-          const V* const x[3] = {left + p.at[0] + a * p.dims[0], mixed + k * p.dims[1], right + p.at[2] + c * p.dims[2]};
-          V* const g[3] = {by_left + p.at[0] + a * p.dims[0], by_mixed + k * p.dims[1], by_right + p.at[2] + c * p.dims[2]};
+          const V* const x[3] = {left + p.at[0] + a * p.dims[0], mixed + k * p.dims[1],
+                                 right + p.at[2] + c * p.dims[2]};
+          V* const g[3] = {by_left + p.at[0] + a * p.dims[0], by_mixed + k * p.dims[1],
+                           by_right + p.at[2] + c * p.dims[2]};
           const int* o = p.order;
           p.couple->all(x[o[0]], x[o[1]], x[o[2]], g[o[0]], g[o[1]], g[o[2]]);
         }
@@ -233,7 +256,8 @@ class ChainKernel {
     }
   }
 
-  void backward(const std::vector<Path>& paths, const Bond& from, const Bond& to, const V* leg, V* gradient, V* scratch) const {
+  void backward(const std::vector<Path>& paths, const Bond& from, const Bond& to, const V* leg,
+                V* gradient, V* scratch) const {
     V* const mixed = scratch + pairs_;
     V* const by_mixed = scratch + by_pairs_;
     clear(scratch + from.adjoint, from.size);
@@ -242,7 +266,8 @@ class ChainKernel {
       clear(by_mixed, p.pairs() * p.dims[1]);
       for (int a = 0, k = 0; a < p.left_copies; ++a)
         for (int c = 0; c < p.right_copies; ++c, ++k) {
-          const V* const x[3] = {scratch + from.value + p.at[0] + a * p.dims[0], mixed + k * p.dims[1],
+          const V* const x[3] = {scratch + from.value + p.at[0] + a * p.dims[0],
+                                 mixed + k * p.dims[1],
                                  scratch + to.adjoint + p.at[2] + c * p.dims[2]};
           one(p, 0, x, scratch + from.adjoint + p.at[0] + a * p.dims[0]);
           one(p, 1, x, by_mixed + k * p.dims[1]);

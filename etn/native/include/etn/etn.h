@@ -54,8 +54,8 @@ ETN_API const char *etn_target(const etn_potential *potential);
 
 /* energies (n_centers), eV; forces (n_atoms, 3), eV/angstrom; strain (n_frames, 3, 3), eV: dE/d
  * epsilon. The same bits whatever the number of threads. */
-ETN_API int etn_evaluate(const etn_potential *potential, const etn_neighbors *neighbors, int threads,
-                 double *energies, double *forces, double *strain);
+ETN_API int etn_evaluate(const etn_potential *potential, const etn_neighbors *neighbors,
+                         int threads, double *energies, double *forces, double *strain);
 
 #ifdef __cplusplus
 }

@@ -26,8 +26,15 @@ class Evaluator {
   static constexpr int width = Lanes<T>::width;
 
   explicit Evaluator(const ModelFile& file)
-      : r_max(file.r_max), elements(file.elements), chain_(file), radial_(file), harmonics_(file.l_max),
-        e0_(file.e0), zbl_(file.zbl), has_inner_(file.has_inner), has_floor_(file.has_floor) {
+      : r_max(file.r_max),
+        elements(file.elements),
+        chain_(file),
+        radial_(file),
+        harmonics_(file.l_max),
+        e0_(file.e0),
+        zbl_(file.zbl),
+        has_inner_(file.has_inner),
+        has_floor_(file.has_floor) {
     const std::size_t n = elements.size();
     std::vector<int> numbers;
     for (const std::string& symbol : elements) numbers.push_back(atomic_number(symbol));
@@ -52,7 +59,8 @@ class Evaluator {
       }
     lowest_ = file.lowest, margin_ = file.margin;
     // What the chain says to an atom without neighbours is not counted.
-    std::vector<V> leg(std::size_t(chain_.leg_size)), by_leg(leg.size()), scratch(std::size_t(chain_.scratch_size));
+    std::vector<V> leg(std::size_t(chain_.leg_size)), by_leg(leg.size()),
+        scratch(std::size_t(chain_.scratch_size));
     leg[0] = all<T>(1);
     for (std::size_t z = 0; z < n; ++z)
       vacuum_.push_back(chain_.evaluate(int(z), leg.data(), by_leg.data(), scratch.data())[0]);
@@ -72,7 +80,8 @@ class Evaluator {
   // add(element of the neighbour, dx, dy, dz, neighbour, slot) for each neighbour of a lane's atom,
   // `pull(lane, neighbour, slot, p, d)` is told dE/dd of each pair that is within r_max.
   template <class Visit, class Pull>
-  void block(int element, int atoms, Scratch& s, const Visit& visit, const Pull& pull, double* energies) const {
+  void block(int element, int atoms, Scratch& s, const Visit& visit, const Pull& pull,
+             double* energies) const {
     const int n_elements = int(elements.size()), n_max = radial_.n_max, n_y = harmonics_.size();
     const long stride = 5 + 2 * n_max + n_y;  // x, y, z, r, 1/r; f, f'; Y
     gather(element, atoms, s, visit, stride);
@@ -96,21 +105,26 @@ class Evaluator {
         const auto& products = RowProducts<T>::of(l);
         products.outer(f, y + l * l, stride, count, n_max, s.sums.data());
         const auto& matrix = radial_.folded[std::size_t(z)][std::size_t(l)];
-        products.add(matrix.data(), int(matrix.size()) / n_max, n_max, s.sums.data(), s.leg.data() + chain_.leg_at[std::size_t(l)] + (l == 0));
+        products.add(matrix.data(), int(matrix.size()) / n_max, n_max, s.sums.data(),
+                     s.leg.data() + chain_.leg_at[std::size_t(l)] + (l == 0));
       }
     }
-    V energy = chain_.evaluate(element, s.leg.data(), s.by_leg.data(), s.chain.data()) - vacuum_[std::size_t(element)];
+    V energy = chain_.evaluate(element, s.leg.data(), s.by_leg.data(), s.chain.data()) -
+               vacuum_[std::size_t(element)];
     V share = all<T>(1), by_crowding[max_elements] = {};
     if (has_floor_) {
-      const T margin = T(margin_[std::size_t(element)]), begin = T(lowest_[std::size_t(element)]) - margin;
+      const T margin = T(margin_[std::size_t(element)]),
+              begin = T(lowest_[std::size_t(element)]) - margin;
       const V u = (begin - energy) / margin;
       const auto settled = fall(u);
       energy += margin * (u - settled.settled);
       share *= settled.value;
     }
-    const bool crowded = has_inner_ && wall(n_elements, atoms, crowding, energy, share, by_crowding);
+    const bool crowded =
+        has_inner_ && wall(n_elements, atoms, crowding, energy, share, by_crowding);
     for (V& g : s.by_leg) g *= share;
-    for (int lane = 0; lane < atoms; ++lane) energies[lane] = double(energy[lane]) + e0_[std::size_t(element)];
+    for (int lane = 0; lane < atoms; ++lane)
+      energies[lane] = double(energy[lane]) + e0_[std::size_t(element)];
     // Back to the neighbours.
     near = s.near.data();
     long at = 0;
@@ -122,8 +136,10 @@ class Evaluator {
       if (pair.met)
         for (int l = 0; l <= harmonics_.l_max; ++l) {
           const auto& matrix = radial_.folded[std::size_t(z)][std::size_t(l)];
-          RowProducts<T>::of(l).transposed(matrix.data(), int(matrix.size()) / n_max, n_max,
-                                           s.by_leg.data() + chain_.leg_at[std::size_t(l)] + (l == 0), s.sums.data() + n_max * l * l);
+          RowProducts<T>::of(l).transposed(
+              matrix.data(), int(matrix.size()) / n_max, n_max,
+              s.by_leg.data() + chain_.leg_at[std::size_t(l)] + (l == 0),
+              s.sums.data() + n_max * l * l);
         }
       for (int k = 0; k < count; ++k, near += stride) {
         V p[3];
@@ -133,7 +149,8 @@ class Evaluator {
           if (s.slot[std::size_t(at)] < 0) continue;
           const double r = double(near[3][lane]);
           const double pulled[3] = {double(p[0][lane]), double(p[1][lane]), double(p[2][lane])};
-          const double d[3] = {r * double(near[0][lane]), r * double(near[1][lane]), r * double(near[2][lane])};
+          const double d[3] = {r * double(near[0][lane]), r * double(near[1][lane]),
+                               r * double(near[2][lane])};
           pull(lane, s.neighbor[std::size_t(at)], s.slot[std::size_t(at)], pulled, d);
         }
         at += width - atoms;
@@ -146,7 +163,8 @@ class Evaluator {
     double count = chain_.operations(), sums = double(radial_.n_max) * harmonics_.size();
     for (const auto& matrix : radial_.folded[0]) count += 0.0 * double(matrix.size());
     for (int l = 0; l <= harmonics_.l_max; ++l)
-      count += 2.0 * double(elements.size()) * double(radial_.folded[0][std::size_t(l)].size()) * (2 * l + 1);
+      count += 2.0 * double(elements.size()) * double(radial_.folded[0][std::size_t(l)].size()) *
+               (2 * l + 1);
     return count + 3 * sums * neighbors;
   }
 
@@ -176,10 +194,12 @@ class Evaluator {
       for (std::size_t z = 0; z < n; ++z) found[z * std::size_t(width) + std::size_t(lane)].clear();
       visit(lane, [&](int z, double x, double y, double zz, long neighbor, long slot) {
         if (z >= 0 && x * x + y * y + zz * zz < limit)
-          found[std::size_t(z) * std::size_t(width) + std::size_t(lane)].push_back({x, y, zz, neighbor, slot});
+          found[std::size_t(z) * std::size_t(width) + std::size_t(lane)].push_back(
+              {x, y, zz, neighbor, slot});
       });
       for (std::size_t z = 0; z < n; ++z)
-        s.count[z] = std::max(s.count[z], int(found[z * std::size_t(width) + std::size_t(lane)].size()));
+        s.count[z] =
+            std::max(s.count[z], int(found[z * std::size_t(width) + std::size_t(lane)].size()));
     }
     long total = 0;
     for (const int count : s.count) total += count;
@@ -190,7 +210,8 @@ class Evaluator {
       for (int k = 0; k < s.count[z]; ++k, ++row) {
         V* const near = s.near.data() + row * stride;
         for (int lane = 0; lane < width; ++lane) {
-          const auto* all_of = lane < atoms ? &found[z * std::size_t(width) + std::size_t(lane)] : nullptr;
+          const auto* all_of =
+              lane < atoms ? &found[z * std::size_t(width) + std::size_t(lane)] : nullptr;
           const bool is = all_of && k < int(all_of->size());
           const Found one = is ? (*all_of)[std::size_t(k)] : Found{2 * r_max, 0, 0, -1, -1};
           near[0][lane] = T(one.x), near[1][lane] = T(one.y), near[2][lane] = T(one.z);
@@ -216,7 +237,8 @@ class Evaluator {
       harmonics_.values(near[0], near[1], near[2], slope + n_max);
     }
     if (has_inner_) {
-      const V edge = larger(1 - r / T(r_max), V{}), ratio = T(pair.unit) * inverse, square = ratio * ratio;
+      const V edge = larger(1 - r / T(r_max), V{}), ratio = T(pair.unit) * inverse,
+              square = ratio * ratio;
       crowding += square * square * edge * edge * edge * T(1 / pair.fullest);
     }
   }
@@ -238,7 +260,8 @@ class Evaluator {
   }
 
   // The wall around crowded atoms; false if none is.
-  bool wall(int n_elements, int atoms, const V* crowding, V& energy, V& share, V* by_crowding) const {
+  bool wall(int n_elements, int atoms, const V* crowding, V& energy, V& share,
+            V* by_crowding) const {
     const double begin = 1.5, end = 2.5, height = 50.0;
     V sum{};
     for (int z = 0; z < n_elements; ++z) {
@@ -251,7 +274,8 @@ class Evaluator {
       if (!(x > begin)) continue;
       any = true;
       const double t = std::min((x - begin) / (end - begin), 1.0);
-      const double left = 1 - t * t * t * (10 - 15 * t + 6 * t * t), slope = -30 * t * t * (1 - t) * (1 - t) / (end - begin);
+      const double left = 1 - t * t * t * (10 - 15 * t + 6 * t * t),
+                   slope = -30 * t * t * (1 - t) * (1 - t) / (end - begin);
       const double top = height * std::sqrt(x / end), own = double(energy[lane]);
       const double by_x = slope * (own - top) + (1 - left) * top / (2 * x);
       energy[lane] = T(left * own + (1 - left) * top);
@@ -263,13 +287,15 @@ class Evaluator {
   }
 
   // dE/dd of the neighbours in a row from the gradient by their sums.
-  void turn_back(const PairOfElements& pair, const V* near, Scratch& s, const V* by_crowding, V* p) const {
+  void turn_back(const PairOfElements& pair, const V* near, Scratch& s, const V* by_crowding,
+                 V* p) const {
     const int n_max = radial_.n_max;
     V radial{}, tx{}, ty{}, tz{};
     if (pair.met) {
       const V *f = near + 5, *slope = f + n_max, *y = slope + n_max;
       for (int l = 0; l <= harmonics_.l_max; ++l)
-        contract_by_degree(l, f, slope, y + l * l, s.sums.data() + n_max * l * l, s.h.data() + l * l, radial);
+        contract_by_degree(l, f, slope, y + l * l, s.sums.data() + n_max * l * l,
+                           s.h.data() + l * l, radial);
       harmonics_.gradient(near[0], near[1], near[2], s.h.data(), tx, ty, tz);
       const V along = tx * near[0] + ty * near[1] + tz * near[2];
       tx = (tx - along * near[0]) * near[4];
@@ -277,8 +303,10 @@ class Evaluator {
       tz = (tz - along * near[2]) * near[4];
     }
     if (by_crowding) {
-      const V edge = larger(1 - near[3] / T(r_max), V{}), ratio = T(pair.unit) * near[4], square = ratio * ratio;
-      radial -= *by_crowding * square * square * edge * edge * T(1 / pair.fullest) * (4 * edge * near[4] + T(3 / r_max));
+      const V edge = larger(1 - near[3] / T(r_max), V{}), ratio = T(pair.unit) * near[4],
+              square = ratio * ratio;
+      radial -= *by_crowding * square * square * edge * edge * T(1 / pair.fullest) *
+                (4 * edge * near[4] + T(3 / r_max));
     }
     p[0] = tx + radial * near[0], p[1] = ty + radial * near[1], p[2] = tz + radial * near[2];
   }
@@ -297,20 +325,29 @@ class Evaluator {
     for (int m = 0; m < D; ++m) h[m] = sum[m], radial += with_slope[m] * y[m];
   }
 
-  void contract_by_degree(int l, const V* f, const V* slope, const V* y, const V* g, V* h, V& radial) const {
+  void contract_by_degree(int l, const V* f, const V* slope, const V* y, const V* g, V* h,
+                          V& radial) const {
     switch (l) {
-      case 0: return contract<1>(f, slope, y, g, h, radial);
-      case 1: return contract<3>(f, slope, y, g, h, radial);
-      case 2: return contract<5>(f, slope, y, g, h, radial);
-      case 3: return contract<7>(f, slope, y, g, h, radial);
-      case 4: return contract<9>(f, slope, y, g, h, radial);
-      case 5: return contract<11>(f, slope, y, g, h, radial);
-      default: return contract<13>(f, slope, y, g, h, radial);
+      case 0:
+        return contract<1>(f, slope, y, g, h, radial);
+      case 1:
+        return contract<3>(f, slope, y, g, h, radial);
+      case 2:
+        return contract<5>(f, slope, y, g, h, radial);
+      case 3:
+        return contract<7>(f, slope, y, g, h, radial);
+      case 4:
+        return contract<9>(f, slope, y, g, h, radial);
+      case 5:
+        return contract<11>(f, slope, y, g, h, radial);
+      default:
+        return contract<13>(f, slope, y, g, h, radial);
     }
   }
 
   // The repulsion of the nuclei, of which each atom of a pair has half.
-  void repulsion(const PairOfElements& pair, const V* near, V* p, double* energies, int atoms) const {
+  void repulsion(const PairOfElements& pair, const V* near, V* p, double* energies,
+                 int atoms) const {
     if (!zbl_) return;
     for (int lane = 0; lane < atoms; ++lane) {
       const double r = double(near[3][lane]);
@@ -323,8 +360,10 @@ class Evaluator {
         const double part = amplitudes[k] * std::exp(-decays[k] * r / length);
         phi += part, dphi -= part * decays[k] / length;
       }
-      const double span = pair.zbl_end - pair.zbl_full, t = std::min(std::max((r - pair.zbl_full) / span, 0.0), 1.0);
-      const double on = 1 - t * t * t * (10 - 15 * t + 6 * t * t), slope = -30 * t * t * (1 - t) * (1 - t) / span;
+      const double span = pair.zbl_end - pair.zbl_full,
+                   t = std::min(std::max((r - pair.zbl_full) / span, 0.0), 1.0);
+      const double on = 1 - t * t * t * (10 - 15 * t + 6 * t * t),
+                   slope = -30 * t * t * (1 - t) * (1 - t) / span;
       const double bare = 14.3996454784 * pair.z1 * pair.z2 / r;
       energies[lane] += 0.5 * bare * phi * on;
       const double pulled = 0.5 * bare * (dphi * on + phi * slope - phi * on / r);

@@ -85,7 +85,8 @@ class Harmonics {
       q[m][m] = m ? T(2 * m - 1) * q[m - 1][m - 1] : all<T>(1);
       if (m < l_max) q[m + 1][m] = T(2 * m + 1) * z * q[m][m];
       for (int l = m + 2; l <= l_max; ++l)
-        q[l][m] = (T(2 * l - 1) / T(l - m)) * z * q[l - 1][m] - (T(l + m - 1) / T(l - m)) * q[l - 2][m];
+        q[l][m] =
+            (T(2 * l - 1) / T(l - m)) * z * q[l - 1][m] - (T(l + m - 1) / T(l - m)) * q[l - 2][m];
     }
   }
 

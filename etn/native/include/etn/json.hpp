@@ -107,7 +107,8 @@ class Json {
 
     double digits() {
       std::string part;
-      while (at != end && part.size() < 64 && std::string("+-.eE0123456789").find(*at) != std::string::npos)
+      while (at != end && part.size() < 64 &&
+             std::string("+-.eE0123456789").find(*at) != std::string::npos)
         part += *at++;
       char* stop = nullptr;
       const double found = std::strtod(part.c_str(), &stop);
@@ -125,13 +126,26 @@ class Json {
         }
         if (++at == end) fail();
         switch (*at) {
-          case 'n': out += '\n'; break;
-          case 't': out += '\t'; break;
-          case 'r': out += '\r'; break;
-          case 'b': out += '\b'; break;
-          case 'f': out += '\f'; break;
-          case 'u': code(out); break;
-          default: out += *at;
+          case 'n':
+            out += '\n';
+            break;
+          case 't':
+            out += '\t';
+            break;
+          case 'r':
+            out += '\r';
+            break;
+          case 'b':
+            out += '\b';
+            break;
+          case 'f':
+            out += '\f';
+            break;
+          case 'u':
+            code(out);
+            break;
+          default:
+            out += *at;
         }
       }
       if (at == end) fail();

@@ -94,7 +94,8 @@ struct Stored {
   static Stored of(const std::string& content) {
     if (content.size() < 8) throw Error("no model file of etn");
     std::uint64_t length = 0;
-    for (int i = 7; i >= 0; --i) length = length << 8 | static_cast<unsigned char>(content[std::size_t(i)]);
+    for (int i = 7; i >= 0; --i)
+      length = length << 8 | static_cast<unsigned char>(content[std::size_t(i)]);
     if (length > content.size() - 8) throw Error("the file ends early, or is no model file of etn");
     const Json index = Json::parse(content.substr(8, length));
     const std::string data = content.substr(8 + length);
@@ -109,7 +110,8 @@ struct Stored {
     out.kind = own["kind"].text();
     out.header = own["header"];
     for (const auto& [name, entry] : index.members())
-      if (name != "__metadata__" && entry["dtype"].text() == "F64") out.arrays[name] = one(entry, data);
+      if (name != "__metadata__" && entry["dtype"].text() == "F64")
+        out.arrays[name] = one(entry, data);
     return out;
   }
 
@@ -124,7 +126,8 @@ struct Stored {
     }
     const auto& range = entry["data_offsets"].items();
     if (range.size() != 2) throw Error("an array has no place");
-    const std::uint64_t first = std::uint64_t(range[0].whole()), last = std::uint64_t(range[1].whole());
+    const std::uint64_t first = std::uint64_t(range[0].whole()),
+                        last = std::uint64_t(range[1].whole());
     if (last > data.size() || first > last || last - first != 8 * count)
       throw Error("an array lies beyond the file");
     out.values.resize(count);
@@ -144,7 +147,7 @@ struct ModelFile {
   std::vector<std::string> elements;
   double r_max, r_min;
   int n_max, l_max;
-  std::vector<Array> channels;          // for each l: (elements, n_max, channels)
+  std::vector<Array> channels;  // for each l: (elements, n_max, channels)
   std::vector<double> e0;
   bool zbl = false;
   bool has_inner = false, has_floor = false;
@@ -152,7 +155,7 @@ struct ModelFile {
   std::vector<double> lowest, margin;
   std::vector<std::vector<Term>> bonds;  // on either side of every core
   std::vector<std::vector<Block>> cores;
-  Stored stored;                         // owns what the blocks point to
+  Stored stored;  // owns what the blocks point to
 
   explicit ModelFile(Stored from) : stored(std::move(from)) { take(); }
   ModelFile(const ModelFile&) = delete;
@@ -168,14 +171,16 @@ struct ModelFile {
     const long n = long(elements.size());
     if (n < 1 || n > 118) throw Error("expected 1 to 118 elements");
     r_max = basis["r_max"].real(), r_min = basis["r_min"].real();
-    if (!(0 <= r_min && r_min < r_max && r_max <= 100)) throw Error("r_min and r_max are out of range");
+    if (!(0 <= r_min && r_min < r_max && r_max <= 100))
+      throw Error("r_min and r_max are out of range");
     n_max = int(basis["n_max"].whole(200)), l_max = int(basis["l_max"].whole(12));
     if (n_max < 1) throw Error("n_max: expected at least 1");
     if (l_max > max_degree)
       throw Error("l_max " + std::to_string(l_max) + ": there are couplings up to " +
                   std::to_string(max_degree) + ", use the potential in Python");
     take_channels(basis, n);
-    for (const std::string& symbol : elements) e0.push_back(header["baseline"]["e0"][symbol].real());
+    for (const std::string& symbol : elements)
+      e0.push_back(header["baseline"]["e0"][symbol].real());
     zbl = header["baseline"]["zbl"].flag();
     if ((has_inner = stored.arrays.count("inner.closest") > 0)) {
       closest = stored.array("inner.closest", {n, n}).values;
@@ -233,7 +238,9 @@ struct ModelFile {
 
   void take_core(std::size_t site, const std::vector<Term> (&terms)[3]) {
     cores.emplace_back();
-    const auto name = [](const Irrep& ir) { return std::to_string(ir.l) + (ir.parity > 0 ? "e" : "o"); };
+    const auto name = [](const Irrep& ir) {
+      return std::to_string(ir.l) + (ir.parity > 0 ? "e" : "o");
+    };
     for (const Term& a : terms[0])
       for (const Term& b : terms[1])
         for (const Term& c : terms[2]) {
@@ -242,8 +249,7 @@ struct ModelFile {
           if (a.irrep.parity * b.irrep.parity != c.irrep.parity) continue;
           const std::string key = "core." + std::to_string(site) + "." + name(a.irrep) + "." +
                                   name(b.irrep) + "." + name(c.irrep);
-          const Array& block =
-              stored.array(key, {a.multiplicity, b.multiplicity, c.multiplicity});
+          const Array& block = stored.array(key, {a.multiplicity, b.multiplicity, c.multiplicity});
           cores.back().push_back({{a.irrep, b.irrep, c.irrep},
                                   {{a.multiplicity, b.multiplicity, c.multiplicity}},
                                   block.values.data()});

@@ -34,10 +34,14 @@ inline std::vector<double> orthonormal(int n_max, double r_min, double r_max) {
     const double weight = 2 / ((1 - x * x) * slope * slope), r = r_min + half * (x + 1);
     const double inside = std::pow(1 - r / r_max, 3);
     for (int n = 0; n < n_max; ++n)
-      row[std::size_t(n)] = inside * (n == 0 ? 1 : n == 1 ? x : 2 * x * row[std::size_t(n - 1)] / inside - row[std::size_t(n - 2)] / inside);
+      row[std::size_t(n)] = inside * (n == 0   ? 1
+                                      : n == 1 ? x
+                                               : 2 * x * row[std::size_t(n - 1)] / inside -
+                                                     row[std::size_t(n - 2)] / inside);
     for (int a = 0; a < n_max; ++a)
       for (int b = 0; b < n_max; ++b)
-        gram[std::size_t(a * n_max + b)] += half * weight * r * r * row[std::size_t(a)] * row[std::size_t(b)];
+        gram[std::size_t(a * n_max + b)] +=
+            half * weight * r * r * row[std::size_t(a)] * row[std::size_t(b)];
   }
   // gram = L L^T; the coefficients are the transpose of the inverse of L.
   std::vector<double> factor(gram.size(), 0.0), out(gram.size(), 0.0);
@@ -79,7 +83,8 @@ class Radial {
           for (long p = 0; p < n_max; ++p) {
             double sum = 0;
             for (long n = 0; n < n_max; ++n)
-              sum += c[std::size_t(p * n_max + n)] * weights.values[std::size_t((z * n_max + n) * channels + k)];
+              sum += c[std::size_t(p * n_max + n)] *
+                     weights.values[std::size_t((z * n_max + n) * channels + k)];
             matrix[std::size_t(k * n_max + p)] = T(sum);
           }
         folded.back().push_back(std::move(matrix));

@@ -18,7 +18,8 @@ struct Rows {
   template <bool add>
   static void apply(const T* matrix, int rows, int columns, const V* x, V* out) {
     int p = 0;
-    for (; p + tile <= rows; p += tile) tiled<tile, add>(matrix + p * columns, columns, x, out + p * D);
+    for (; p + tile <= rows; p += tile)
+      tiled<tile, add>(matrix + p * columns, columns, x, out + p * D);
     for (; p < rows; ++p) tiled<1, add>(matrix + p * columns, columns, x, out + p * D);
   }
 
@@ -104,7 +105,7 @@ struct RowProducts {
   void (*outer)(const V*, const V*, long, int, int, V*);
 
   static const RowProducts& of(int l) {
-    static const RowProducts table[] = {make<1>(), make<3>(), make<5>(), make<7>(),
+    static const RowProducts table[] = {make<1>(), make<3>(),  make<5>(), make<7>(),
                                         make<9>(), make<11>(), make<13>()};
     return table[l];
   }

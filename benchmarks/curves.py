@@ -45,7 +45,7 @@ CONTESTANTS = {
     "fit": "fit",
 }
 # Steps of a training, whatever the number of frames: enough for errors to settle.
-STEPS = {"3BPA": 13_500, "acac": 40_000, "QM9": 30_000}
+STEPS = {"3BPA": 9_000, "acac": 40_000, "QM9": 30_000}
 TRAINING = {
     "3BPA": "--r-max 4.5 --batch-size 5 --valid 0.1",
     "acac": "--r-max 4.5 --batch-size 5 --valid 0.1",

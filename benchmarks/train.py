@@ -29,7 +29,7 @@ COMPILED = "--compiled --batch-size 5 --size medium --r-max 4.5"
 RUNS = {
     "acac-tensornet": ("acac", "tensornet", f"{COMPILED} --max-epochs 800"),
     "acac-ictp": ("acac", "ictp", f"{COMPILED} --max-epochs 700"),
-    "acac-tdn": ("acac", "tdn", f"{COMPILED} --channels 96 --max-epochs 500"),
+    "acac-tdn": ("acac", "tdn", f"{COMPILED} --max-epochs 500"),
     "acac-delta": ("acac", "tensornet", f"{COMPILED} --max-epochs 400 --below {{fit}}"),
     "ethanol-tensornet": ("ethanol", "tensornet", f"{COMPILED} --max-epochs 700 --valid 0.05"),
 }

@@ -66,10 +66,10 @@ class WholeModel(nn.Module):
         while part is not None:
             parts.append(_model(part))
             self.shares.append(share)
-            part, share = (
-                (part.below, share * part.share) if isinstance(part, NeuralPotential)
-                else (None, share)
-            )  # fmt: skip
+            if not isinstance(part, NeuralPotential):
+                break
+            share *= part.share
+            part = part.below
         self.reach = max(self.r_max, *(model.network.reach for model in parts))
         dtype = parts[0].scale.dtype if dtype is None else dtype
         self.baseline = BaselineModel(potential, dtype)

@@ -220,7 +220,7 @@ class TrainingSettings(DataSettings):
             settings={name: getattr(self, name) for name in self.NETWORK},
             baseline=baseline,
             below=None if self.below is None else load(self.below),
-            share=1.0 if self.below is None else self.share,
+            share=self.share,
             dtype=self.dtype,
             seed=self.seed,
         )

@@ -16,7 +16,7 @@ from types import ModuleType
 
 # Packages whose public names the reference has, each in a page of its concept.
 PACKAGES = (
-    "backend", "data", "errors", "io", "network", "o3", "plot", "potential",
+    "backend", "data", "errors", "io", "native", "network", "o3", "plot", "potential",
     "potential.message_passing", "product", "sweep", "tensor", "testing",
 )  # fmt: skip
 # Tables (whose "---" typography makes a dash), fences, links and roles that no parser has seen, and

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn.errors import CoreError, SettingsError
-from etn.native import Evaluator, compiled, is_on
+from etn.native import Evaluator, compiled, is_on, why_not
 from etn.network import Chain
 from etn.network.storage import chain_from_arrays, chain_to_arrays
 from etn.o3 import Irreps
@@ -224,7 +224,15 @@ class PolynomialPotential(Potential):
             return facts
         facts["bonds"] = "  ".join(map(str, self.chain.bonds))
         facts["uncertainty"] = self.describe_uncertainty()
+        facts["evaluator"] = self._describe_evaluator()
         return facts
+
+    def _describe_evaluator(self) -> str:
+        if not is_on():
+            return "NumPy (ETN_NATIVE=0)"
+        if self.evaluator is not None:
+            return f"compiled, {self.evaluator.target}"
+        return f"NumPy: {why_not() or 'the compiled one has no couplings for this potential'}"
 
     def diagram(self) -> str:
         """The chain, drawn in characters."""

@@ -30,7 +30,7 @@ MAX_GRAMS = 4e9
 MAX_QR = 1000
 DAMPINGS = (1e-13, 1e-11, 1e-9, 1e-7)
 # Columns of the Gram matrix that are updated together, and rows that are collected for it.
-BLOCK = 1024
+BLOCK = 512
 ROWS_TOGETHER = 512
 # Square matrices that a direct solution holds: Gram matrix, its scaled copy and the factor, or one
 # for all three; the Gram matrix, the triangle, the rows that wait and their factorisation.
@@ -77,8 +77,10 @@ class NormalEquations:
         # other threads would wait.  The transpose of the upper triangle is contiguous.
         lower = self.gram.T
         for first in range(0, rows.shape[1], BLOCK):
-            last = first + BLOCK
-            lower[first:last, :last] += rows[:, first:last].T @ rows[:, :last]
+            block, last = rows[:, first : first + BLOCK], first + BLOCK
+            lower[first:last, :first] += block.T @ rows[:, :first]
+            # Of a matrix with itself NumPy computes one triangle.
+            lower[first:last, first:last] += block.T @ block
         self.rhs += targets @ rows
         self.target += float(targets @ targets)
 

@@ -26,7 +26,7 @@ from common import write
 from numpy.typing import NDArray
 from scipy.linalg import blas
 
-from etn.network import Chain, left_environment, right_environment
+from etn.network import Chain
 from etn.network.design import CoreDesign
 from etn.potential import Baseline, Basis, Dataset, Pairs, PolynomialPotential, Rows, Weights
 from etn.sweep import Batch, LeastSquares, share
@@ -34,7 +34,7 @@ from etn.sweep.regression.normal_equations import MAX_GRAMS, NormalEquations, so
 from etn.tensor import Core
 
 RIDGE = 1e-2
-PARTS = ("features", "environments", "rows", "syrk", "solve")
+PARTS = ("rows", "syrk", "solve")
 
 
 def main() -> None:
@@ -69,7 +69,6 @@ def main() -> None:
     core = chain[1]
     flops = {
         "rows_needed": rows_flops(core, 3 * pairs),
-        "rows_done": split[0]["rows_done"],
         "syrk": len(rows) * float(core.n_parameters) ** 2,
     }
     rates = {
@@ -103,8 +102,7 @@ def main() -> None:
         "bound_s": {**bound, "total": sum(bound.values())},
         "times_the_bound": {
             "update": total / sum(bound.values()),
-            "rows": (seconds["features"] + seconds["environments"] + seconds["rows"])
-            / bound["rows"],
+            "rows": seconds["rows"] / bound["rows"],
             "syrk": seconds["syrk"] / bound["syrk"],
         },
         "solver": solution.solver,
@@ -126,20 +124,14 @@ def split_update(chain: Chain, rows: Rows) -> dict[str, float]:
         normal, spent = NormalEquations(design.columns), Counter[str]()
         for build in builders:
             clock = [time.perf_counter()]
-            samples, targets, weights = build()
+            batch = build()
+            block = batch.rows(chain, design, 1)
+            block *= batch.weights[:, None]
             clock.append(time.perf_counter())
-            left = left_environment(chain.cores[:1], samples, jacobian=True)
-            right = right_environment(chain.cores[2:], samples, jacobian=True)
-            clock.append(time.perf_counter())
-            block = design.rows(samples, left, right)
-            block *= weights[:, None]
-            clock.append(time.perf_counter())
-            normal.add(block, weights * targets)
+            normal.add(block, batch.weights * batch.targets)
             clock.append(time.perf_counter())
             for part, start, end in zip(PARTS, clock, clock[1:], strict=False):
                 spent[part] += end - start
-            # Products run over all samples of a batch, neighbours or not.
-            spent["rows_done"] += rows_flops(chain[1], samples.n_samples * samples.n_rows)
         return normal, spent
 
     most = max(1, int(MAX_GRAMS / (8.0 * design.columns**2)))
@@ -152,7 +144,7 @@ def split_update(chain: Chain, rows: Rows) -> dict[str, float]:
         normal += other
     solve_normal(normal, penalty)
     times["solve"] = time.perf_counter() - start
-    return {**times, "rows_done": total["rows_done"], "threads": len(shares)}
+    return {**times, "threads": len(shares)}
 
 
 def rows_flops(core: Core, directions: int) -> float:
@@ -186,8 +178,8 @@ def show(result: dict[str, Any]) -> None:
         f"{sizes['rows']} rows, P = {sizes['unknowns']} unknowns"
     )
     print(f"DGEMM {rates['dgemm'] / 1e9:.1f} GFLOP/s, DSYRK {rates['dsyrk'] / 1e9:.1f} GFLOP/s")
-    needed, done, syrk = (flops[key] / 1e12 for key in ("rows_needed", "rows_done", "syrk"))
-    print(f"TFLOP: rows {needed:.4f} needed, {done:.4f} done; SYRK {syrk:.4f}")
+    needed, syrk = (flops[key] / 1e12 for key in ("rows_needed", "syrk"))
+    print(f"TFLOP: rows {needed:.4f} needed; SYRK {syrk:.4f}")
     print("  ".join(f"{part} {seconds[part]:.2f} s" for part in PARTS))
     print(
         f"update {seconds['update']:.2f} s (median of {result['repeats']}), bound "

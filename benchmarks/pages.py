@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import evaluator
 import message_passing
 import prose
 import refinement
@@ -35,8 +36,9 @@ from stamp import ROOT, age
 Result = dict[str, Any]
 MARKED = re.compile(r"<!-- table: (\S+) -->\n\n(.*?)\n\n<!-- /table -->", re.DOTALL)
 
-# How each result is measured, in this order. short_range.py and nve.py are of potentials that are
-# fitted before; those of short_range.py come first, as their results are then fresh when asked for.
+# How each result is measured, in this order. short_range.py, nve.py and evaluator.py are of
+# potentials that are fitted before; those of short_range.py come first, as their results are then
+# fresh when asked for.
 COMMANDS = {
     "short_range": "fit.py Mo Si Cu NbMoTaW --keep runs && short_range.py runs/Mo/model.etn "
     "runs/Si/model.etn runs/Cu/model.etn runs/NbMoTaW/model.etn",
@@ -44,6 +46,8 @@ COMMANDS = {
     "fit-Si": "fit.py Si",
     "fit-Si-large": "fit.py Si --name Si-large -- --size large",
     "nve": "fit.py Cu --keep runs && nve.py runs/Cu/model.etn",
+    "evaluator": "fit.py NbMoTaW 3BPA --keep runs && OMP_NUM_THREADS=1 evaluator.py "
+    "--sizes runs/sizes --more NbMoTaW=runs/NbMoTaW/model.etn 3BPA=runs/3BPA/model.etn",
     "fit-Cu": "fit.py Cu",
     "fit-NbMoTaW": "fit.py NbMoTaW",
     "fit-NbMoTaW-full": "fit.py NbMoTaW-full",
@@ -219,6 +223,7 @@ TABLES = {
     "published": Table(FITS, published),
     "notes": Table(FITS, lambda *fits: prose.notes(dict(zip(FITS, fits, strict=True)))),
     "dynamics": Table(("nve", "core_update"), prose.dynamics),
+    "evaluator": Table(("evaluator",), evaluator.table),
     "spin_chain": Table(("spin_chain",), prose.spin_chain),
     "products": Table(("products",), prose.factors),
     "message_passing-gain": Table(("message_passing", "message_passing-energy-300"), prose.gain),

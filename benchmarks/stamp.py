@@ -22,16 +22,27 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 _CORES = ("etn/backend.py", "etn/o3", "etn/tensor", "etn/network", "etn/sweep")
-_POTENTIALS = (*_CORES, "etn/machine.py", "etn/data", "etn/potential")
+_POTENTIALS = (*_CORES, "etn/machine.py", "etn/data", "etn/native", "etn/potential")
 _FITS = (*_POTENTIALS, "etn/run", "FitSettings", "SIZES", "benchmarks/fit.py")
 _PRODUCTS = ("etn/backend.py", "etn/o3", "etn/product")
 # What the numbers of each script depend on, beside the script.
 DEPENDS: dict[str, tuple[str, ...]] = {
     "cartesian": (*_PRODUCTS, "benchmarks/products.py"),
-    "core_update": _POTENTIALS,
+    "core_update": (*_POTENTIALS, "C++"),
     "cp": _PRODUCTS,
     "curves": (*_FITS, "etn/product", "etn/nn"),
     "elements": (*_POTENTIALS, "SIZES"),
+    "evaluator": (
+        *_FITS,
+        "C++",
+        "etn/interfaces",
+        "benchmarks/published.py",
+        "benchmarks/workers/foreign.py",
+        "benchmarks/workers/lammps_runs.py",
+        "benchmarks/workers/own.py",
+        "benchmarks/workers/process.py",
+        "benchmarks/workers/turns.py",
+    ),
     "fit": _FITS,
     "learning": (*_FITS, "benchmarks/sizes.py"),
     "message_passing": _POTENTIALS,
@@ -60,6 +71,10 @@ DEFAULTS: dict[str, Any] = {
         if not field.is_required()
     },
     "SIZES": {name: size.values() for name, size in SIZES.items()},
+    "C++": {
+        path.name: path.read_text(encoding="utf-8")
+        for path in sorted((Path(etn.__file__).parent / "native").rglob("*.[hc]*pp"))
+    },
 }
 
 

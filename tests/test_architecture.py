@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 # What each crowded folder may hold: rooms (files, a folder counts once), floors, and imports
 # from one room into another.
 LIMITS = {
-    "etn.potential": {"lines": 6665, "rooms": 14, "floors": 6, "imports": 35},
+    "etn.potential": {"lines": 6800, "rooms": 14, "floors": 6, "imports": 35},
     "etn.sweep": {"rooms": 14, "imports": 40},
 }
 

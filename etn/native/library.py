@@ -8,10 +8,10 @@ import os
 import sys
 import weakref
 from collections.abc import Mapping
-from ctypes import POINTER, c_char_p, c_double, c_int, c_int64, c_void_p
+from ctypes import POINTER, c_char_p, c_double, c_int, c_int32, c_int64, c_void_p
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +19,13 @@ from numpy.typing import NDArray
 from etn.errors import ModelFileError, SettingsError
 from etn.io import to_bytes
 
-__all__ = ["Answer", "Evaluator", "compiled", "is_built", "is_on", "why_not"]
+__all__ = ["MAX_DEGREE", "Answer", "Evaluator", "compiled", "is_built", "is_on", "why_not"]
 
 logger = logging.getLogger(__name__)
 
-ABI_VERSION = 1
+ABI_VERSION = 2
+# Degrees of which there are couplings.
+MAX_DEGREE = 6
 NAMES = ("libetn.so", "libetn.dylib", "etn.dll")
 
 
@@ -45,6 +47,17 @@ class _Neighbors(ctypes.Structure):
     )
 
 
+class _Wanted(ctypes.Structure):
+    """``etn_rows_wanted`` of the header."""
+
+    _fields_ = (
+        ("energy", c_int32),
+        ("strain", c_int32),
+        ("n_atoms", c_int64),
+        ("atom", c_void_p),
+    )
+
+
 _SIGNATURES = {
     "etn_abi_version": (c_int, ()),
     "etn_error": (c_char_p, ()),
@@ -55,6 +68,10 @@ _SIGNATURES = {
     "etn_target": (c_char_p, (c_void_p,)),
     "etn_evaluate": (
         c_int, (c_void_p, POINTER(_Neighbors), c_int, c_void_p, c_void_p, c_void_p),
+    ),
+    "etn_columns": (c_int64, (c_void_p, c_int)),
+    "etn_rows": (
+        c_int, (c_void_p, POINTER(_Neighbors), c_int, POINTER(_Wanted), c_void_p),
     ),
 }  # fmt: skip
 
@@ -73,6 +90,45 @@ class Answer(NamedTuple):
     energies: NDArray[np.float64]
     forces: NDArray[np.float64]
     strain: NDArray[np.float64]
+
+
+class PairLists(Protocol):
+    """Pairs of neighbouring atoms in a batch of frames, as :class:`etn.potential.Pairs`."""
+
+    @property
+    def element(self) -> NDArray[np.int64]:
+        """(atoms,): number of the element."""
+        ...
+
+    @property
+    def frame(self) -> NDArray[np.int64]:
+        """(atoms,)."""
+        ...
+
+    @property
+    def sample(self) -> NDArray[np.int64]:
+        """(samples,): atoms that are centers."""
+        ...
+
+    @property
+    def center(self) -> NDArray[np.int64]:
+        """(pairs,): index into the samples, rising."""
+        ...
+
+    @property
+    def neighbor(self) -> NDArray[np.int64]:
+        """(pairs,): atom."""
+        ...
+
+    @property
+    def vector(self) -> NDArray[np.float64]:
+        """(pairs, 3): from the center to its neighbour, Å."""
+        ...
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames in the batch."""
+        ...
 
 
 class Evaluator:
@@ -159,23 +215,9 @@ class Evaluator:
         threads : int
             The result has the same bits with any number.
         """
-        first = np.zeros(len(sample) + 1, dtype=np.int64)
-        np.cumsum(np.bincount(center, minlength=len(sample)), out=first[1:])
-        arrays = (
-            np.ascontiguousarray(element, dtype=np.int32),
-            np.ascontiguousarray(frame, dtype=np.int32),
-            np.ascontiguousarray(sample, dtype=np.int64),
-            first,
-            np.ascontiguousarray(neighbor, dtype=np.int64),
+        lists, _held = _neighbors(
+            element, frame, n_frames, sample, center, neighbor, vector, position, shift
         )
-        places = [
-            None if place is None else np.ascontiguousarray(place, dtype=np.float64)
-            for place in (vector, position, shift)
-        ]
-        lists = _Neighbors(
-            len(element), len(sample), n_frames, *(array.ctypes.data for array in arrays),
-            *(None if place is None else place.ctypes.data for place in places),
-        )  # fmt: skip
         answer = Answer(
             np.empty(len(sample)), np.empty((len(element), 3)), np.empty((n_frames, 3, 3))
         )
@@ -183,8 +225,98 @@ class Evaluator:
             self._handle, lists, threads, *(array.ctypes.data for array in answer)
         )
         if failed:
-            raise SettingsError(self._library.etn_error().decode(errors="replace"))
+            raise self._error()
         return answer
+
+    def columns(self, site: int) -> int:
+        """Number of columns of the design of a core."""
+        found = int(self._library.etn_columns(self._handle, site))
+        if found < 0:
+            raise self._error()
+        return found
+
+    def answer(self, pairs: PairLists) -> Answer:
+        """What the samples answer to their pairs; see :meth:`evaluate`."""
+        return self.evaluate(
+            element=pairs.element, frame=pairs.frame, n_frames=pairs.n_frames,
+            sample=pairs.sample, center=pairs.center, neighbor=pairs.neighbor, vector=pairs.vector,
+        )  # fmt: skip
+
+    def rows(
+        self,
+        site: int,
+        pairs: PairLists,
+        *,
+        energy: bool,
+        force_atoms: NDArray[np.int64],
+        strain: bool,
+    ) -> NDArray[np.float64]:
+        """Rows of the design of a core: how answers depend on its entries, others being fixed.
+
+        Parameters
+        ----------
+        site : int
+            Of the core.
+        pairs : PairLists
+            Such as :class:`etn.potential.Pairs`.
+        energy, strain : bool
+            Whether frames have rows of energies, counted from atoms without neighbours, and six
+            of dE/d epsilon in Voigt order.
+        force_atoms : (targets,) int
+            Atoms whose force components have rows, between the two.
+
+        Returns
+        -------
+        (rows, columns), in the order of columns of ``etn.network.design.CoreDesign``
+
+        Raises
+        ------
+        SettingsError
+            If the evaluator is of 32 bits, or there is no such site or atom.
+        """
+        lists, _held = _neighbors(
+            pairs.element, pairs.frame, pairs.n_frames, pairs.sample, pairs.center, pairs.neighbor,
+            pairs.vector,
+        )  # fmt: skip
+        atoms = np.ascontiguousarray(force_atoms, dtype=np.int64)
+        wanted = _Wanted(energy, strain, len(atoms), atoms.ctypes.data)
+        n_rows = 3 * len(atoms) + pairs.n_frames * (energy + 6 * strain)
+        rows = np.empty((n_rows, self.columns(site)))
+        if self._library.etn_rows(self._handle, lists, site, wanted, rows.ctypes.data):
+            raise self._error()
+        return rows
+
+    def _error(self) -> SettingsError:
+        return SettingsError(self._library.etn_error().decode(errors="replace"))
+
+
+def _neighbors(
+    element: NDArray[np.int64],
+    frame: NDArray[np.int64],
+    n_frames: int,
+    sample: NDArray[np.int64],
+    center: NDArray[np.int64],
+    neighbor: NDArray[np.int64],
+    vector: NDArray[np.float64] | None = None,
+    position: NDArray[np.float64] | None = None,
+    shift: NDArray[np.float64] | None = None,
+) -> tuple[_Neighbors, list[NDArray[Any] | None]]:
+    """Lists of neighbours as the library reads them, and the arrays that they point to."""
+    first = np.zeros(len(sample) + 1, dtype=np.int64)
+    np.cumsum(np.bincount(center, minlength=len(sample)), out=first[1:])
+    arrays = [
+        np.ascontiguousarray(element, dtype=np.int32),
+        np.ascontiguousarray(frame, dtype=np.int32),
+        np.ascontiguousarray(sample, dtype=np.int64),
+        first,
+        np.ascontiguousarray(neighbor, dtype=np.int64),
+        *(
+            None if place is None else np.ascontiguousarray(place, dtype=np.float64)
+            for place in (vector, position, shift)
+        ),
+    ]
+    pointers = (None if array is None else array.ctypes.data for array in arrays)
+    return _Neighbors(len(element), len(sample), n_frames, *pointers), arrays
 
 
 def _read(content: bytes, precision: int) -> Evaluator:

@@ -243,13 +243,7 @@ class Potential(ABC):
     def _answer(self, pairs: Pairs) -> Response:
         """Energies of all atoms, baseline included, forces and strain derivatives."""
         if (evaluator := self.evaluator) is not None:
-            return Response(
-                *evaluator.evaluate(
-                    element=pairs.element, frame=pairs.frame, n_frames=pairs.n_frames,
-                    sample=pairs.sample, center=pairs.center, neighbor=pairs.neighbor,
-                    vector=pairs.vector,
-                )
-            )  # fmt: skip
+            return Response(*evaluator.answer(pairs))
         energies, forces, strain = self.baseline.evaluate(
             pairs, self.elements, self.r_max, self.inner
         )

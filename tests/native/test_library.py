@@ -12,7 +12,8 @@ import pytest
 from etn import io
 from etn.errors import ModelFileError, SettingsError
 from etn.native import Evaluator, is_built, library
-from etn.network import Chain
+from etn.network import Chain, left_environment, right_environment
+from etn.network.design import CoreDesign
 from etn.potential import Baseline, Basis, Dataset, Frame, PolynomialPotential
 from etn.potential.features.floor import Floor
 from etn.potential.features.pairs import Pairs
@@ -208,3 +209,43 @@ def test_without_the_library_numpy_evaluates(rng, monkeypatch, caplog):
         monkeypatch.undo()
         library.why_not.cache_clear()
         library._load.cache_clear()
+
+
+ROW_SHAPES = [shape for shape in SHAPES if shape[0] in (1, 3, 4, 6) and shape[2] in (1, 4)]
+
+
+@pytest.mark.parametrize(("l_max", "sites", "n_elements"), ROW_SHAPES)
+def test_rows_of_a_design_are_those_of_numpy(l_max, sites, n_elements, rng):
+    data = frames(rng, n_elements)
+    model = model_of(rng, l_max, sites, n_elements, data)
+    pairs = Pairs.find(list(data), model.elements, model.r_max)
+    atoms = rng.permutation(pairs.n_atoms)[: pairs.n_atoms // 2]
+    samples = model.basis.expand(pairs).samples(energy=True, force_atoms=atoms, strain=True)
+    cores = model.chain.cores
+    for site, core in enumerate(cores):
+        design = CoreDesign(core)
+        left = left_environment(cores[:site], samples, jacobian=True)
+        right = right_environment(cores[site + 1 :], samples, jacobian=True)
+        expected = design.rows(samples, left, right)
+        found = model.evaluator.rows(site, pairs, energy=True, force_atoms=atoms, strain=True)
+        assert model.evaluator.columns(site) == design.columns
+        assert np.abs(found - expected).max() < 1e-11 * np.abs(expected).max()
+
+
+def test_rows_that_cannot_be(rng):
+    data = frames(rng, 1)
+    model = model_of(rng, 1, 2, 1, data)
+    pairs = Pairs.find(list(data), model.elements, model.r_max)
+
+    def rows(evaluator, site, atoms):
+        atoms = np.array(atoms, dtype=int)
+        return evaluator.rows(site, pairs, energy=False, force_atoms=atoms, strain=False)
+
+    assert len(rows(model.evaluator, 0, [])) == 0
+    with pytest.raises(SettingsError, match="site: expected one of the chain"):
+        rows(model.evaluator, 2, [0])
+    with pytest.raises(SettingsError, match="atom: a number is out of range"):
+        rows(model.evaluator, 0, [pairs.n_atoms])
+    single = Evaluator(model.evaluator.content, precision=32)
+    with pytest.raises(SettingsError, match="precision: expected 64 for rows"):
+        rows(single, 0, [0])

@@ -11,6 +11,9 @@ struct Driver {
   virtual void evaluate(const etn_neighbors& lists, int threads, double* energies, double* forces,
                         double* strain) const = 0;
   virtual double operations(double neighbors) const = 0;
+  virtual long columns(const etn::ModelFile& file, int site) const = 0;
+  virtual void rows(const etn::ModelFile& file, const etn_neighbors& lists, int site,
+                    const etn_rows_wanted& wanted, double* out) const = 0;
 };
 
 using MakeDriver = std::unique_ptr<Driver> (*)(const etn::ModelFile& file, int precision);

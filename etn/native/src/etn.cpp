@@ -105,4 +105,16 @@ int etn_evaluate(const etn_potential* potential, const etn_neighbors* neighbors,
       [&] { potential->driver->evaluate(*neighbors, threads, energies, forces, strain); });
 }
 
+int64_t etn_columns(const etn_potential* potential, int site) {
+  int64_t found = -1;
+  guarded([&] { found = potential->driver->columns(potential->file, site); });
+  return found;
+}
+
+int etn_rows(const etn_potential* potential, const etn_neighbors* neighbors, int site,
+             const etn_rows_wanted* wanted, double* rows) {
+  return guarded(
+      [&] { potential->driver->rows(potential->file, *neighbors, site, *wanted, rows); });
+}
+
 }  // extern "C"

@@ -8,6 +8,7 @@
 
 #include "driver.hpp"
 #include "etn/evaluator.hpp"
+#include "etn/rows.hpp"
 
 #define ETN_JOIN(a, b) a##b
 #define ETN_NAME(a, b) ETN_JOIN(a, b)
@@ -46,36 +47,16 @@ void share(long n, int threads, const Task& task) {
 template <class T>
 class Lists final : public Driver {
  public:
+  static constexpr int width = etn::Evaluator<T>::width;
+
   explicit Lists(const etn::ModelFile& file) : evaluator_(file) {}
 
   double operations(double neighbors) const override { return evaluator_.operations(neighbors); }
 
   void evaluate(const etn_neighbors& lists, int threads, double* energies, double* forces,
                 double* strain) const override {
-    // Blocks of one element.
-    struct Range {
-      int element;
-      long first;
-      int atoms;
-    };
-    const int n_elements = int(evaluator_.elements.size());
-    std::vector<std::vector<long>> of(static_cast<std::size_t>(n_elements));
-    for (long i = 0; i < lists.n_centers; ++i) {
-      const int element = lists.element[lists.center[i]];
-      if (element < 0 || element >= n_elements)
-        throw etn::Error("element: a number is out of range");
-      of[std::size_t(element)].push_back(i);
-    }
     std::vector<long> order;
-    std::vector<Range> ranges;
-    constexpr int width = etn::Evaluator<T>::width;
-    for (int z = 0; z < n_elements; ++z) {
-      const auto& own = of[std::size_t(z)];
-      for (long k = 0; k < long(own.size()); k += width)
-        ranges.push_back(
-            {z, long(order.size()) + k, int(std::min(long(width), long(own.size()) - k))});
-      order.insert(order.end(), own.begin(), own.end());
-    }
+    const std::vector<Range> ranges = blocks(lists, order);
     // Each pair has a place of its own, so that sums over them do not depend on who was first.
     std::vector<double> pulls(std::size_t(3 * lists.first[lists.n_centers]), 0.0);
     const long chunk = 8, n_chunks = (long(ranges.size()) + chunk - 1) / chunk;
@@ -86,15 +67,7 @@ class Lists final : public Driver {
         const long* atoms = order.data() + range.first;
         double own[width];
         evaluator_.block(
-            range.element, range.atoms, scratch,
-            [&](int lane, const auto& add) {
-              const long i = atoms[lane];
-              for (long at = lists.first[i]; at < lists.first[i + 1]; ++at) {
-                const auto d = displacement(lists, lists.center[i], at);
-                add(lists.element[lists.neighbor[at]], d[0], d[1], d[2], long(lists.neighbor[at]),
-                    at);
-              }
-            },
+            range.element, range.atoms, scratch, visitor(lists, atoms),
             [&](int, long, long at, const double* pulled, const double*) {
               std::copy(pulled, pulled + 3, pulls.data() + 3 * at);
             },
@@ -122,7 +95,67 @@ class Lists final : public Driver {
     }
   }
 
+  long columns(const etn::ModelFile& file, int site) const override {
+    return etn::Design<T>(file, evaluator_, std::size_t(site)).columns;
+  }
+
+  void rows(const etn::ModelFile& file, const etn_neighbors& lists, int site,
+            const etn_rows_wanted& wanted, double* out) const override {
+    if constexpr (std::is_same<T, double>::value) {
+      const etn::Design<T> design(file, evaluator_, std::size_t(site));
+      thread_local etn::Pool<T> pool;
+      pool.clear();
+      etn::DesignRows<T> rows(evaluator_, design, lists, wanted, pool);
+      std::vector<long> order;
+      for (const Range& range : blocks(lists, order)) {
+        const long* atoms = order.data() + range.first;
+        rows.take(range.element, range.atoms, atoms, visitor(lists, atoms));
+      }
+      rows.write(out);
+    } else {
+      throw etn::Error("precision: expected 64 for rows");
+    }
+  }
+
  private:
+  // Atoms of one element, as many as there are lanes.
+  struct Range {
+    int element;
+    long first;
+    int atoms;
+  };
+
+  std::vector<Range> blocks(const etn_neighbors& lists, std::vector<long>& order) const {
+    const int n_elements = int(evaluator_.elements.size());
+    std::vector<std::vector<long>> of(static_cast<std::size_t>(n_elements));
+    for (long i = 0; i < lists.n_centers; ++i) {
+      const int element = lists.element[lists.center[i]];
+      if (element < 0 || element >= n_elements)
+        throw etn::Error("element: a number is out of range");
+      of[std::size_t(element)].push_back(i);
+    }
+    std::vector<Range> ranges;
+    for (int z = 0; z < n_elements; ++z) {
+      const auto& own = of[std::size_t(z)];
+      for (long k = 0; k < long(own.size()); k += width)
+        ranges.push_back(
+            {z, long(order.size()) + k, int(std::min(long(width), long(own.size()) - k))});
+      order.insert(order.end(), own.begin(), own.end());
+    }
+    return ranges;
+  }
+
+  // Tells of the neighbours of the atom in a lane.
+  static auto visitor(const etn_neighbors& lists, const long* atoms) {
+    return [&lists, atoms](int lane, const auto& add) {
+      const long i = atoms[lane];
+      for (long at = lists.first[i]; at < lists.first[i + 1]; ++at) {
+        const auto d = displacement(lists, lists.center[i], at);
+        add(lists.element[lists.neighbor[at]], d[0], d[1], d[2], long(lists.neighbor[at]), at);
+      }
+    };
+  }
+
   etn::Evaluator<T> evaluator_;
 };
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,17 +13,19 @@ from etn.data.dataset import Dataset
 from etn.data.frame import Frame
 from etn.data.robust import Huber
 from etn.data.weights import Weights
-from etn.network import Chain
+from etn.network import Chain, Samples
+from etn.network.design import CoreDesign
 from etn.potential.baseline import Baseline
 from etn.potential.features.basis import Basis
 from etn.potential.features.batching import force_parts, join_frames, most_atoms
 from etn.potential.features.expansion import Expansion
 from etn.potential.features.pairs import Pairs
 from etn.potential.fitting.close_pairs import close_pairs, dimers
+from etn.potential.fitting.compiled import CompiledChains
 from etn.potential.fitting.labelled import LabelledRows
 from etn.potential.fitting.memory import PAIR, MemoryPlan
 from etn.potential.fitting.targets import RowGroup, Targets
-from etn.potential.response import respond, vacuum_energies
+from etn.potential.response import Response, respond, vacuum_energies
 from etn.sweep import Batch
 from etn.sweep.kept import Kept
 from etn.sweep.regression.batches import Batches
@@ -60,6 +62,7 @@ class Rows(LabelledRows[Chain]):
         self.dataset, self.basis, self.baseline, self.weights = dataset, basis, baseline, weights
         self.memory = MemoryPlan() if memory is None else memory
         self._pairs_kept = 0.0
+        self._compiled = CompiledChains(basis)
         by_size = sorted(dataset, key=lambda frame: frame.n_atoms)
         joined = join_frames(by_size, basis, self.memory.batch)
         groups = [group for frames in joined for group in self._split(frames)]
@@ -111,7 +114,7 @@ class Rows(LabelledRows[Chain]):
         """One function for each batch that builds it, from plain values."""
         self._keep()
         return [
-            partial(build_batch, self.basis, group, weights, self._expansions.get(number))
+            partial(FrameBatch, self._compiled, group, weights, self._expansions.get(number))
             for number, (group, weights) in enumerate(
                 zip(self.all_groups, self.all_weights, strict=True)
             )
@@ -119,47 +122,83 @@ class Rows(LabelledRows[Chain]):
 
     def _keep(self) -> None:
         """Expand what is kept between solves."""
+        if self._compiled.is_available:
+            return
         numbers = range(len(self.groups))
         self._expansions.fill(numbers, lambda number: expand(self.basis, self.groups[number]))
 
     def errors(self, network: Chain) -> list[Array]:
         """Prediction minus target of every row of the data, group by group."""
         self._keep()
-        vacuum = vacuum_energies(network, self.basis)
         work = [
-            partial(group_errors, network, self.basis, group, vacuum, self._expansions.get(number))
+            partial(group_errors, network, self._compiled, group, self._expansions.get(number))
             for number, group in enumerate(self.groups)
         ]
         return Batches[Array](work, threads=self.memory.threads).collect()
 
     def errors_of_more(self, network: Chain) -> list[Array]:
         """Prediction minus bound of every row of dimers, which are one small group."""
-        vacuum = vacuum_energies(network, self.basis)
-        return [group_errors(network, self.basis, group, vacuum, None) for group in self.bounds]
+        return [group_errors(network, self._compiled, group, None) for group in self.bounds]
+
+
+class FrameBatch(Batch):
+    """A group of rows: samples only where a chain is not compiled.
+
+    Parameters
+    ----------
+    compiled : CompiledChains
+    group : RowGroup
+    weights : (rows,)
+        As they are now.
+    expansion : Expansion, optional
+        Features, if they are kept.
+    """
+
+    def __init__(
+        self, compiled: CompiledChains, group: RowGroup, weights: Array, expansion: Expansion | None
+    ) -> None:
+        self.compiled, self.group, self.expansion = compiled, group, expansion
+        self.targets, self.weights = group.targets, weights
+
+    @cached_property
+    def samples(self) -> Samples:
+        """What the chain is fed with."""
+        group = self.group
+        return (self.expansion or expand(self.compiled.basis, group)).samples(
+            energy=group.energy, force_atoms=group.force_atoms, strain=group.stress
+        )
+
+    def rows(self, chain: Chain, design: CoreDesign, site: int) -> Array:
+        """Rows of the design of the core at a site."""
+        evaluator, group = self.compiled.of(chain), self.group
+        if evaluator is None:
+            return super().rows(chain, design, site)
+        return evaluator.rows(
+            site, pairs_of(self.compiled.basis, group),
+            energy=group.energy, force_atoms=group.force_atoms, strain=group.stress,
+        )  # fmt: skip
+
+
+def pairs_of(basis: Basis, group: RowGroup) -> Pairs:
+    """Pairs of the atoms that the rows of a group depend on."""
+    if group.pairs is not None:
+        return group.pairs
+    pairs = Pairs.find(group.frames, basis.elements, basis.r_max)
+    return pairs if group.centers is None else pairs.select(group.centers)
 
 
 def expand(basis: Basis, group: RowGroup) -> Expansion:
     """Features of the atoms that the rows of a group depend on."""
-    pairs = group.pairs
-    if pairs is None:
-        pairs = Pairs.find(group.frames, basis.elements, basis.r_max)
-        pairs = pairs if group.centers is None else pairs.select(group.centers)
-    return basis.expand(pairs)
-
-
-def build_batch(
-    basis: Basis, group: RowGroup, weights: Array, expansion: Expansion | None
-) -> Batch:
-    """Samples, targets and weights of the rows of a group."""
-    samples = (expansion or expand(basis, group)).samples(
-        energy=group.energy, force_atoms=group.force_atoms, strain=group.stress
-    )
-    return Batch(samples, group.targets, weights)
+    return basis.expand(pairs_of(basis, group))
 
 
 def group_errors(
-    chain: Chain, basis: Basis, group: RowGroup, vacuum: Array, expansion: Expansion | None
+    chain: Chain, compiled: CompiledChains, group: RowGroup, expansion: Expansion | None
 ) -> Array:
     """Prediction minus target of the rows of a group, in reverse mode."""
+    basis, evaluator = compiled.basis, compiled.of(chain)
+    if evaluator is not None:
+        pairs = pairs_of(basis, group)
+        return group.errors(Response(*evaluator.answer(pairs)), pairs)
     expansion = expansion or expand(basis, group)
-    return group.errors(respond(chain, expansion, vacuum), expansion.pairs)
+    return group.errors(respond(chain, expansion, vacuum_energies(chain, basis)), expansion.pairs)

@@ -20,11 +20,16 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial, reduce
-from typing import Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from etn.backend import FloatArray as Array
-from etn.network import Samples
+from etn.network import left_environment, right_environment
+from etn.network.derivatives import BatchRows
 from etn.sweep.threads import share
+
+if TYPE_CHECKING:
+    from etn.network import Chain, Samples
+    from etn.network.design import CoreDesign
 
 WeightedRows = tuple[Array, Array]
 """Weighted rows (rows, columns) of a linear problem and their weighted targets (rows,)."""
@@ -33,10 +38,12 @@ Value = TypeVar("Value")
 Result = TypeVar("Result")
 
 
-class Batch(NamedTuple):
+class Batch:
     """Samples with a target and a weight for each of their rows.
 
-    Attributes
+    A kind of batch that knows a faster way to the rows and values of a chain overrides these.
+
+    Parameters
     ----------
     samples : Samples
     targets : (rows,)
@@ -44,9 +51,28 @@ class Batch(NamedTuple):
         The square root of what multiplies the squared residual.
     """
 
-    samples: Samples
-    targets: Array
-    weights: Array
+    def __init__(self, samples: Samples, targets: Array, weights: Array) -> None:
+        self._samples, self.targets, self.weights = samples, targets, weights
+
+    @property
+    def samples(self) -> Samples:
+        """What the chain is fed with."""
+        return self._samples
+
+    def __iter__(self) -> Iterator[Any]:
+        """Samples, targets and weights."""
+        return iter((self.samples, self.targets, self.weights))
+
+    def rows(self, chain: Chain, design: CoreDesign, site: int) -> Array:
+        """Rows of the design of the core at a site, (rows, columns)."""
+        samples = self.samples
+        left = left_environment(chain.cores[:site], samples, jacobian=True)
+        right = right_environment(chain.cores[site + 1 :], samples, jacobian=True)
+        return design.rows(samples, left, right)
+
+    def values(self, chain: Chain) -> Array:
+        """What the chain says, (rows,)."""
+        return BatchRows(chain, self.samples).values
 
 
 class Batches(Generic[Value]):

@@ -24,7 +24,7 @@ import scipy.linalg as sl
 from numpy.typing import NDArray
 
 from etn.backend import Array
-from etn.network import Chain, left_environment, right_environment
+from etn.network import Chain
 from etn.network.derivatives import BatchRows
 from etn.network.design import CoreDesign
 from etn.o3 import Irrep
@@ -179,18 +179,15 @@ def _jacobian_rows(
     chain: Chain, parts: Sequence[Part], units: Array, designs: Sequence[CoreDesign], batch: Batch
 ) -> WeightedRows:
     """Weighted rows of the Jacobian in units of the cores, and the weighted residuals."""
-    samples, targets, weights = batch
-    cores = chain.cores
-    out = np.empty((samples.n_rows, len(units)))
+    n_rows, cores = len(batch.targets), chain.cores
+    out = np.empty((n_rows, len(units)))
     for site, (part, design) in enumerate(zip(parts, designs, strict=True)):
-        left = left_environment(cores[:site], samples, jacobian=True)
-        right = right_environment(cores[site + 1 :], samples, jacobian=True)
-        rows = np.empty((samples.n_rows, design.columns))
-        rows[:, design.order] = design.rows(samples, left, right)
+        rows = np.empty((n_rows, design.columns))
+        rows[:, design.order] = batch.rows(chain, design, site)
         out[:, part.columns] = part.restrict(cores[site], rows)
-    out *= weights[:, None]
+    out *= batch.weights[:, None]
     out *= units
-    return out, weights * (targets - BatchRows(chain, samples).values)
+    return out, batch.weights * (batch.targets - batch.values(chain))
 
 
 def _residual_slope(chain: Chain, parts: Sequence[Part], batch: Batch) -> Array:
@@ -223,10 +220,9 @@ def channel_weights(batches: Batches[Batch]) -> dict[Irrep, NDArray[np.float64]]
 
 
 def _channel_squares(batch: Batch) -> dict[Irrep, Array]:
-    samples, _, weights = batch
     return {
-        ir: weights**2 @ np.einsum("msrn,msrn->rn", d, d) / ir.dim
-        for ir, d in samples.directions.items()
+        ir: batch.weights**2 @ np.einsum("msrn,msrn->rn", d, d) / ir.dim
+        for ir, d in batch.samples.directions.items()
     }
 
 

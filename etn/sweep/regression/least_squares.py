@@ -17,8 +17,7 @@ import numpy as np
 
 from etn.backend import FloatArray as Array
 from etn.errors import CoreError, SettingsError
-from etn.network import Chain, left_environment, right_environment
-from etn.network.derivatives import BatchRows
+from etn.network import Chain
 from etn.network.design import CoreDesign
 from etn.o3 import Irrep
 from etn.sweep.problem import JointModel, LocalSolution
@@ -314,17 +313,13 @@ def _check_size(unknowns: int, site: int, max_grams: float, *, squares: int = CH
 
 def _weighted_rows(chain: Chain, design: CoreDesign, batch: Batch) -> WeightedRows:
     assert chain.center is not None
-    samples, targets, weights = batch
-    left = left_environment(chain.cores[: chain.center], samples, jacobian=True)
-    right = right_environment(chain.cores[chain.center + 1 :], samples, jacobian=True)
-    rows = design.rows(samples, left, right)
-    rows *= weights[:, None]
-    return rows, weights * targets
+    rows = batch.rows(chain, design, chain.center)
+    rows *= batch.weights[:, None]
+    return rows, batch.weights * batch.targets
 
 
 def _squared_errors(chain: Chain, batch: Batch) -> float:
-    samples, targets, weights = batch
-    errors = weights * (BatchRows(chain, samples).values - targets)
+    errors = batch.weights * (batch.values(chain) - batch.targets)
     return float(errors @ errors)
 
 

@@ -9,7 +9,6 @@ import pytest
 
 from etn.data.metrics import compute_metrics
 from etn.data.weights import Weights, count_rows
-from etn.network import left_environment, right_environment
 from etn.network.design import CoreDesign
 from etn.potential import Dataset, Frame, PolynomialPotential
 from etn.potential.fitting.memory import PAIR, MemoryPlan
@@ -24,20 +23,19 @@ def answers(rows, chain):
     design = CoreDesign(chain[chain.center])
     a = design.from_core(chain[chain.center])
     out = []
-    for samples, targets, weights in rows.batches():
-        left = left_environment(chain.cores[: chain.center], samples, jacobian=True)
-        right = right_environment(chain.cores[chain.center + 1 :], samples, jacobian=True)
-        out.append((design.rows(samples, left, right) @ a, targets, weights))
+    for batch in rows.batches():
+        values = batch.rows(chain, design, chain.center) @ a
+        assert np.allclose(values, batch.values(chain), rtol=1e-9, atol=1e-9)
+        out.append((values, batch.targets, batch.weights))
     return [np.concatenate(part) for part in zip(*out, strict=True)]
 
 
 def normal_equations(rows, chain):
     design = CoreDesign(chain[chain.center])
     normal = NormalEquations(design.columns)
-    for samples, targets, weights in rows.batches():
-        left = left_environment(chain.cores[: chain.center], samples, jacobian=True)
-        right = right_environment(chain.cores[chain.center + 1 :], samples, jacobian=True)
-        normal.add(design.rows(samples, left, right) * weights[:, None], weights * targets)
+    for batch in rows.batches():
+        block = batch.rows(chain, design, chain.center) * batch.weights[:, None]
+        normal.add(block, batch.weights * batch.targets)
     return normal
 
 

@@ -81,9 +81,9 @@ def test_the_models_are_the_derivatives_of_the_loss(rng, ridge, center):
     assert (loss(h) - loss(-h)) / (2 * h) == pytest.approx(-2 * model.slope @ v, rel=1e-5)
     # v^T H v is the square of the derivative of the weighted rows, with the ridge.
     squares = 0.0
-    for samples, _, weights in problem.batches():
-        moved = BatchRows(chain, samples).push(model.changes(v * model.units))
-        squares += np.sum((weights * moved) ** 2)
+    for batch in problem.batches():
+        moved = BatchRows(chain, batch.samples).push(model.changes(v * model.units))
+        squares += np.sum((batch.weights * moved) ** 2)
     own = v[model.parts[center].columns]
     squares += ridge * np.sum((own * model.units[model.parts[center].columns]) ** 2)
     assert v @ model.hessian @ v == pytest.approx(squares, rel=1e-10)

@@ -17,6 +17,24 @@
 namespace etn {
 inline namespace ETN_TARGET {
 
+// Where the irreps of a bond begin.
+struct BondLayout {
+  std::vector<Term> terms;
+  int size = 0;
+
+  explicit BondLayout(const std::vector<Term>& all) : terms(all) {
+    for (const Term& term : terms) size += term.multiplicity * term.irrep.dim();
+  }
+  int at(const Irrep& irrep) const {
+    int offset = 0;
+    for (const Term& term : terms) {
+      if (term.irrep == irrep) return offset;
+      offset += term.multiplicity * term.irrep.dim();
+    }
+    throw Error("a core has a block that its bond does not have");
+  }
+};
+
 template <class T>
 class ChainKernel {
  public:
@@ -112,21 +130,11 @@ class ChainKernel {
   }
 
  private:
-  struct Bond {
-    std::vector<Term> terms;
-    int size = 0, value = 0, adjoint = 0;
+  // With places for the values on it and what they are multiplied with.
+  struct Bond : BondLayout {
+    int value = 0, adjoint = 0;
 
-    explicit Bond(const std::vector<Term>& all) : terms(all) {
-      for (const Term& term : terms) size += term.multiplicity * term.irrep.dim();
-    }
-    int at(const Irrep& irrep) const {
-      int offset = 0;
-      for (const Term& term : terms) {
-        if (term.irrep == irrep) return offset;
-        offset += term.multiplicity * term.irrep.dim();
-      }
-      throw Error("a core has a block that its bond does not have");
-    }
+    using BondLayout::BondLayout;
   };
 
   // A core at an end of the chain: a linear map of the leg, degree by degree.
@@ -142,7 +150,7 @@ class ChainKernel {
     const Couple<V>* couple;
     std::vector<T> matrix;  // (copies left x copies right, channels)
     int left_copies, right_copies, channels, dims[3], at[3], order[3], place[3];
-    double entries;
+    double entries = 0;
 
     int pairs() const { return left_copies * right_copies; }
   };
@@ -180,37 +188,21 @@ class ChainKernel {
     p.products = &RowProducts<T>::of(l[1]);
     p.left_copies = block.multiplicities[0], p.channels = block.multiplicities[1];
     p.right_copies = block.multiplicities[2];
-    for (int i = 0; i < 3; ++i) p.dims[i] = 2 * l[i] + 1, p.order[i] = i;
+    const LegOrder legs(l[0], l[1], l[2]);
+    for (int i = 0; i < 3; ++i) p.dims[i] = 2 * l[i] + 1, p.order[i] = legs.order[i];
+    for (int i = 0; i < 3; ++i) p.place[p.order[i]] = i;
     p.at[0] = bonds_[site - 1].at(block.irreps[0]), p.at[1] = leg_of(block.irreps[1]);
     p.at[2] = bonds_[site].at(block.irreps[2]);
-    std::stable_sort(p.order, p.order + 3, [&](int a, int b) { return l[a] < l[b]; });
-    for (int i = 0; i < 3; ++i) p.place[p.order[i]] = i;
-    p.couple = &couple<V>(l[p.order[0]], l[p.order[1]], l[p.order[2]]);
-    p.entries = entries(l[p.order[0]], l[p.order[1]], l[p.order[2]]);
-    // An odd sum of degrees has an antisymmetric tensor.
-    const int* o = p.order;
-    const int swaps = (o[0] > o[1]) + (o[1] > o[2]) + (o[0] > o[2]);
-    const bool odd = (l[0] + l[1] + l[2]) % 2 && swaps % 2;
-    const double factor = (odd ? -1.0 : 1.0) * std::sqrt(double(p.dims[2]));
+    const int a1 = l[p.order[0]], a2 = l[p.order[1]], a3 = l[p.order[2]];
+    p.couple = &couple<V>(a1, a2, a3);
+    each_entry(a1, a2, a3, [&](int, int, int, double) { p.entries += 1; });
+    const double factor = legs.factor;
     for (int a = 0; a < p.left_copies; ++a)
       for (int c = 0; c < p.right_copies; ++c)
         for (int n = 0; n < p.channels; ++n)
           p.matrix.push_back(T(factor * block.values[(a * p.channels + n) * p.right_copies + c]));
     widest_ = std::max(widest_, p.pairs() * p.dims[1]);
     return p;
-  }
-
-  static double entries(int a, int b, int c) {
-    double count = 0;
-#define ETN_ADD(i, j, k, w) count += 1;
-#define ETN_COUNT(l1, l2, l3)                \
-  if (a == l1 && b == l2 && c == l3) {       \
-    ETN_COUPLING_##l1##_##l2##_##l3(ETN_ADD) \
-  }
-    ETN_TRIPLES(ETN_COUNT)
-#undef ETN_COUNT
-#undef ETN_ADD
-    return count;
   }
 
   // g(wanted) += w x(others), of the three legs of a path.

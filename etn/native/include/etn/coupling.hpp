@@ -1,6 +1,10 @@
 // Products of three irreps, one straight line of code for each triple of degrees.
 #pragma once
 
+#include <algorithm>
+#include <array>
+#include <cmath>
+
 #include "couplings.hpp"
 #include "lanes.hpp"
 
@@ -38,11 +42,11 @@ struct Triple;
 #define ETN_SECOND(i, j, k, w) g[j] += Number(w) * x[i] * y[k];
 #define ETN_THIRD(i, j, k, w) g[k] += Number(w) * x[i] * y[j];
 
-#define ETN_ONE(name, size_x, size_y, size_g, entry, l1, l2, l3)                   \
-  static void name(const V* x_, const V* y_, V* g_) {                              \
-    ETN_LOAD(x, size_x)                                                            \
-    ETN_LOAD(y, size_y) ETN_LOAD(g, size_g) ETN_COUPLING_##l1##_##l2##_##l3(entry) \
-        ETN_STORE(g, size_g)                                                       \
+#define ETN_ONE(name, size_x, size_y, size_g, entry, l1, l2, l3)                    \
+  static void name(const V* x_, const V* y_, V* g_) {                               \
+    ETN_LOAD(x, size_x)                                                             \
+    ETN_LOAD(y, size_y)                                                             \
+    ETN_LOAD(g, size_g) ETN_COUPLING_##l1##_##l2##_##l3(entry) ETN_STORE(g, size_g) \
   }
 
 #define ETN_TRIPLE(l1, l2, l3)                                                               \
@@ -75,6 +79,34 @@ inline const Couple<V>& couple(int l1, int l2, int l3) {
     return t;
   }();
   return table[std::size_t((l1 * (ETN_MAX_DEGREE + 1) + l2) * (ETN_MAX_DEGREE + 1) + l3)];
+}
+
+// The legs of a block by rising degree, as couplings have them, and the factor of its entries.
+struct LegOrder {
+  int order[3] = {0, 1, 2};
+  double factor;
+
+  LegOrder(int l1, int l2, int l3) {
+    const int l[3] = {l1, l2, l3};
+    std::stable_sort(order, order + 3, [&](int a, int b) { return l[a] < l[b]; });
+    // An odd sum of degrees has an antisymmetric tensor.
+    const int swaps = (order[0] > order[1]) + (order[1] > order[2]) + (order[0] > order[2]);
+    const bool odd = (l1 + l2 + l3) % 2 && swaps % 2;
+    factor = (odd ? -1.0 : 1.0) * std::sqrt(double(2 * l3 + 1));
+  }
+};
+
+// Calls visit(i, j, k, w) for each component of the tensor of degrees l1 <= l2 <= l3.
+template <class Visit>
+inline void each_entry(int a, int b, int c, const Visit& visit) {
+#define ETN_VISIT(i, j, k, w) visit(i, j, k, w);
+#define ETN_FIND(l1, l2, l3)                   \
+  if (a == l1 && b == l2 && c == l3) {         \
+    ETN_COUPLING_##l1##_##l2##_##l3(ETN_VISIT) \
+  }
+  ETN_TRIPLES(ETN_FIND)
+#undef ETN_FIND
+#undef ETN_VISIT
 }
 
 #undef ETN_LOAD

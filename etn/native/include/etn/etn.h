@@ -11,7 +11,7 @@
 extern "C" {
 #endif
 
-#define ETN_ABI_VERSION 1
+#define ETN_ABI_VERSION 2
 
 #if defined(ETN_BUILD) && defined(__GNUC__)
 #define ETN_API __attribute__((visibility("default")))
@@ -56,6 +56,22 @@ ETN_API const char *etn_target(const etn_potential *potential);
  * epsilon. The same bits whatever the number of threads. */
 ETN_API int etn_evaluate(const etn_potential *potential, const etn_neighbors *neighbors,
                          int threads, double *energies, double *forces, double *strain);
+
+/* Rows of the design of a core of the chain: how answers depend on its entries, the other cores
+ * being fixed. */
+typedef struct {
+  int32_t energy, strain; /* whether frames have rows of energies, of strain derivatives */
+  int64_t n_atoms;        /* whose forces have rows */
+  const int64_t *atom;
+} etn_rows_wanted;
+
+/* Entries of the core at a site: the columns of its design. Negative after an error. */
+ETN_API int64_t etn_columns(const etn_potential *potential, int site);
+/* rows (n_rows, columns): the energy of each frame, counted from atoms without neighbours; the three
+ * force components of each atom; dE/d epsilon of each frame in Voigt order (xx yy zz yz xz xy).
+ * Columns run over the degrees of the leg and for each over (n, block, a, c). precision 64 only. */
+ETN_API int etn_rows(const etn_potential *potential, const etn_neighbors *neighbors, int site,
+                     const etn_rows_wanted *wanted, double *rows);
 
 #ifdef __cplusplus
 }

@@ -71,10 +71,47 @@ class Evaluator {
 
   // The memory of one thread.
   struct Scratch {
-    std::vector<V> leg, by_leg, chain, sums, h, near;
+    std::vector<V> leg, by_leg, chain, sums, h, near, crowding;
     std::vector<long> neighbor, slot;
     std::vector<int> count;
   };
+
+  // Features of the atoms, s.leg, and how crowded they are by each element.
+  template <class Visit>
+  void features(int element, int atoms, Scratch& s, const Visit& visit) const {
+    const int n_elements = int(elements.size()), n_max = radial_.n_max;
+    gather(element, atoms, s, visit, stride());
+    s.leg.assign(std::size_t(chain_.leg_size), V{});
+    s.sums.resize(std::size_t(n_max * harmonics_.size()));
+    s.crowding.assign(elements.size(), V{});
+    s.leg[0] = all<T>(1);
+    V* near = s.near.data();
+    for (int z = 0; z < n_elements; ++z) {
+      const PairOfElements& pair = pairs_[std::size_t(element * n_elements + z)];
+      const int count = s.count[std::size_t(z)];
+      V* const first = near;
+      for (int k = 0; k < count; ++k, near += stride())
+        prepare(pair, near, s.crowding[std::size_t(z)]);
+      if (!count || !pair.met) continue;
+      const V *f = first + 5, *y = f + 2 * n_max;
+      for (int l = 0; l <= harmonics_.l_max; ++l) {
+        const auto& products = RowProducts<T>::of(l);
+        products.outer(f, y + l * l, stride(), count, n_max, s.sums.data());
+        const auto& matrix = radial_.folded[std::size_t(z)][std::size_t(l)];
+        products.add(matrix.data(), int(matrix.size()) / n_max, n_max, s.sums.data(),
+                     s.leg.data() + chain_.leg_at[std::size_t(l)] + (l == 0));
+      }
+    }
+  }
+
+  // Of a neighbour in s.near: x, y, z, r, 1/r; radial functions and their slopes; harmonics.
+  long stride() const { return 5 + 2 * radial_.n_max + harmonics_.size(); }
+  bool has_met(int element, int other) const {
+    return pairs_[std::size_t(element * int(elements.size()) + other)].met;
+  }
+  const ChainKernel<T>& chain() const { return chain_; }
+  const Radial<T>& radial() const { return radial_; }
+  const Harmonics<T>& harmonics() const { return harmonics_; }
 
   // Atoms of one element, up to `width` of them; `visit(lane, add)` calls
   // add(element of the neighbour, dx, dy, dz, neighbour, slot) for each neighbour of a lane's atom,
@@ -82,33 +119,11 @@ class Evaluator {
   template <class Visit, class Pull>
   void block(int element, int atoms, Scratch& s, const Visit& visit, const Pull& pull,
              double* energies) const {
-    const int n_elements = int(elements.size()), n_max = radial_.n_max, n_y = harmonics_.size();
-    const long stride = 5 + 2 * n_max + n_y;  // x, y, z, r, 1/r; f, f'; Y
-    gather(element, atoms, s, visit, stride);
-    s.leg.assign(std::size_t(chain_.leg_size), V{});
+    const int n_elements = int(elements.size()), n_max = radial_.n_max;
+    features(element, atoms, s, visit);
     s.by_leg.assign(std::size_t(chain_.leg_size), V{});
     s.chain.resize(std::size_t(chain_.scratch_size));
-    s.sums.resize(std::size_t(n_max * n_y));
-    s.h.resize(std::size_t(n_y));
-    s.leg[0] = all<T>(1);
-    V crowding[max_elements] = {};
-    // Sums over the neighbours of each element, and what they are to the channels.
-    V* near = s.near.data();
-    for (int z = 0; z < n_elements; ++z) {
-      const PairOfElements& pair = pairs_[std::size_t(element * n_elements + z)];
-      const int count = s.count[std::size_t(z)];
-      V* const first = near;
-      for (int k = 0; k < count; ++k, near += stride) prepare(pair, near, crowding[z]);
-      if (!count || !pair.met) continue;
-      const V *f = first + 5, *y = f + 2 * n_max;
-      for (int l = 0; l <= harmonics_.l_max; ++l) {
-        const auto& products = RowProducts<T>::of(l);
-        products.outer(f, y + l * l, stride, count, n_max, s.sums.data());
-        const auto& matrix = radial_.folded[std::size_t(z)][std::size_t(l)];
-        products.add(matrix.data(), int(matrix.size()) / n_max, n_max, s.sums.data(),
-                     s.leg.data() + chain_.leg_at[std::size_t(l)] + (l == 0));
-      }
-    }
+    s.h.resize(std::size_t(harmonics_.size()));
     V energy = chain_.evaluate(element, s.leg.data(), s.by_leg.data(), s.chain.data()) -
                vacuum_[std::size_t(element)];
     V share = all<T>(1), by_crowding[max_elements] = {};
@@ -121,12 +136,12 @@ class Evaluator {
       share *= settled.value;
     }
     const bool crowded =
-        has_inner_ && wall(n_elements, atoms, crowding, energy, share, by_crowding);
+        has_inner_ && wall(n_elements, atoms, s.crowding.data(), energy, share, by_crowding);
     for (V& g : s.by_leg) g *= share;
     for (int lane = 0; lane < atoms; ++lane)
       energies[lane] = double(energy[lane]) + e0_[std::size_t(element)];
     // Back to the neighbours.
-    near = s.near.data();
+    const V* near = s.near.data();
     long at = 0;
     for (int z = 0; z < n_elements; ++z) {
       const PairOfElements& pair = pairs_[std::size_t(element * n_elements + z)];
@@ -141,7 +156,7 @@ class Evaluator {
               s.by_leg.data() + chain_.leg_at[std::size_t(l)] + (l == 0),
               s.sums.data() + n_max * l * l);
         }
-      for (int k = 0; k < count; ++k, near += stride) {
+      for (int k = 0; k < count; ++k, near += stride()) {
         V p[3];
         turn_back(pair, near, s, crowded ? &by_crowding[z] : nullptr, p);
         repulsion(pair, near, p, energies, atoms);

@@ -69,6 +69,24 @@ class Harmonics {
     }
   }
 
+  // The gradient of each of them, out[3 (l^2 + l + m) + axis], up to what is along the unit vector.
+  void gradients(V x, V y, V z, V* out) const {
+    V c[max_degree + 1], s[max_degree + 1], q[max_degree + 1][max_degree + 1];
+    powers(x, y, c, s);
+    legendre(z, q);
+    for (int l = 0; l <= l_max; ++l)
+      for (int m = 0; m <= l; ++m) {
+        const V part = T(m) * norm_[l][m] * q[l][m];
+        const V slope = m == l ? V{} : norm_[l][m] * q[l][m + 1];
+        const int before = m ? m - 1 : 0;  // the part is zero for m = 0
+        V* const cosine = out + 3 * (l * l + l + m);
+        cosine[0] = part * c[before], cosine[1] = -part * s[before], cosine[2] = slope * c[m];
+        if (!m) continue;
+        V* const sine = out + 3 * (l * l + l - m);
+        sine[0] = part * s[before], sine[1] = part * c[before], sine[2] = slope * s[m];
+      }
+  }
+
   const int l_max;
 
  private:

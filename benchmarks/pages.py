@@ -178,11 +178,11 @@ def trained(*trainings: Result) -> str:
     head = ["", "energy, meV a molecule", "forces, meV/Å", "weights", "time", "threads"]
     lines = [row(head), "|---" * len(head) + "|"]
     for each in trainings:
-        name, below = f"`etn train {each['network']}`", each.get("below")
-        if below is not None:
-            lines.append(_trained("`etn fit`", below, below["wall_s"], each))
+        name, fit = f"`etn train {each['network']}`", each.get("fit")
+        if fit is not None:
+            lines.append(_trained("`etn fit`", fit, fit["wall_s"], each))
             name += " `--below` the fit"
-        seconds = each["wall_s"] + (0.0 if below is None else below["wall_s"])
+        seconds = each["wall_s"] + (0.0 if fit is None else fit["wall_s"])
         lines.append(_trained(name, each, seconds, each))
     return "\n".join(lines)
 

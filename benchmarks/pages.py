@@ -29,6 +29,7 @@ import message_passing
 import prose
 import refinement
 import sizes
+import trained
 from common import RESULTS, shared_data
 from published import PUBLISHED
 from stamp import ROOT, age
@@ -74,6 +75,11 @@ COMMANDS = {
     "train-acac-tdn": "OMP_NUM_THREADS=1 train.py acac-tdn",
     "train-acac-delta": "OMP_NUM_THREADS=1 train.py acac-delta",
     "train-ethanol-tensornet": "OMP_NUM_THREADS=1 train.py ethanol-tensornet",
+    "train-Mo-polish": "OMP_NUM_THREADS=1 train.py Mo-polish",
+    "train-ethanol-polish": "OMP_NUM_THREADS=1 train.py ethanol-polish",
+    "curves-3BPA": "OMP_NUM_THREADS=1 curves.py 3BPA --frames 50 --seeds 3",
+    "curves-QM9": "OMP_NUM_THREADS=1 curves.py QM9 --frames 1000 5000 20000 "
+    "--contestants tensornet",
     "cp": "OMP_NUM_THREADS=1 cp.py",
     "cp-ranks": "OMP_NUM_THREADS=1 cp.py --figure docs/figures/cp-ranks.svg",
     "cartesian": "OMP_NUM_THREADS=1 cartesian.py --rank 8",
@@ -177,29 +183,6 @@ def networks(*results: Result) -> str:
     return what + "\n\n" + "\n".join(lines)
 
 
-def trained(*trainings: Result) -> str:
-    """Test errors of a molecule by networks and by the fit below one, and what they cost."""
-    head = ["", "energy, meV a molecule", "forces, meV/Å", "weights", "time", "threads"]
-    lines = [row(head), "|---" * len(head) + "|"]
-    for each in trainings:
-        name, below = f"`etn train {each['network']}`", each.get("below")
-        if below is not None:
-            lines.append(_trained("`etn fit`", below, below["wall_s"], each))
-            name += " `--below` the fit"
-        seconds = each["wall_s"] + (0.0 if below is None else below["wall_s"])
-        lines.append(_trained(name, each, seconds, each))
-    return "\n".join(lines)
-
-
-def _trained(name: str, each: Result, seconds: float, run: Result) -> str:
-    test = each["errors"]["test"]
-    energy, forces = 15e3 * test["energy"]["rmse"], 1e3 * test["forces"]["rmse"]
-    found = re.search(r"(\d+) parameters", each.get("model", ""))
-    weights = f"{int(found[1]):,}" if found else ""
-    time = f"{seconds / 60:.0f} min{' (b)' if run.get('shared_cores') else ''}"
-    return row([name, f"{energy:.1f}", f"{forces:.1f}", weights, time, str(run["threads"])])
-
-
 def row(cells: Iterable[str]) -> str:
     return "|" + "".join(f" {cell} |" if cell else " |" for cell in cells)
 
@@ -229,8 +212,14 @@ TABLES = {
     "message_passing-gain": Table(("message_passing", "message_passing-energy-300"), prose.gain),
     "networks": Table(("networks-tensornet", "networks-ictp", "networks-tdn"), networks),
     "trained": Table(
-        ("train-acac-ictp", "train-acac-tdn", "train-acac-tensornet", "train-acac-delta"), trained
+        ("train-acac-ictp", "train-acac-tdn", "train-acac-tensornet", "train-acac-delta"),
+        trained.molecules,
     ),
+    "polished": Table(
+        ("train-Mo-polish", "train-ethanol-polish", "train-ethanol-tensornet"), trained.polished
+    ),
+    "curves-3BPA": Table(("curves-3BPA",), trained.curves),
+    "curves-QM9": Table(("curves-QM9",), trained.curves),
     "sizes": Table(("sizes",), lambda result: sizes.table(result["fits"])),
     "refinement": Table(("refinement",), refinement.table),
     "message_passing": Table(("message_passing",), message_passing.table),

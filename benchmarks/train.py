@@ -32,6 +32,8 @@ RUNS = {
     "acac-tdn": ("acac", "tdn", f"{COMPILED} --max-epochs 500"),
     "acac-delta": ("acac", "tensornet", f"{COMPILED} --max-epochs 400 --below {{fit}}"),
     "ethanol-tensornet": ("ethanol", "tensornet", f"{COMPILED} --max-epochs 700 --valid 0.05"),
+    "Mo-polish": ("Mo", "polynomial", "--from {fit} --max-epochs 60"),
+    "ethanol-polish": ("ethanol", "polynomial", "--from {fit} --max-epochs 60"),
 }
 
 CURVES = (
@@ -68,13 +70,16 @@ def run(name: str, out: Path) -> dict[str, Any]:
     """Train one potential and return what it cost and how good it is."""
     data, network, options = RUNS[name]
     fitted = out.with_name(f"{out.name}-fit")
-    below: dict[str, Any] = {}
+    start: dict[str, Any] = {}
     if "{fit}" in options:
         # Without the frames that choose the best epoch of the network.
         report, cost = call(["fit", *SETS[data], "--valid", "0.1"], fitted)
-        below = {"below": {**cost, "model": report["model"], "errors": errors(report)}}
-    # Later options win over those of the set.
+        start = {"fit": {**cost, "model": report["model"], "errors": errors(report)}}
+    # Later options win over those of the set; a fit that is polished keeps its radius.
     pattern = [*SETS[data], *options.split()]
+    if network == "polynomial" and "--r-max" in pattern:
+        at = pattern.index("--r-max")
+        del pattern[at : at + 2]
     real = [part.replace("{fit}", str(fitted / "model.etn")) for part in pattern]
     report, cost = call(["train", network, *real], out)
     command = " ".join(["etn", "train", network, *pattern])
@@ -85,7 +90,7 @@ def run(name: str, out: Path) -> dict[str, Any]:
         "command": command.replace("{data}", "$ETN_SHARED_DATA").replace("{fit}", "fit/model.etn"),
         "threads": os.environ.get("OMP_NUM_THREADS", "all"),
         **cost,
-        **below,
+        **start,
         "model": report["model"],
         "errors": errors(report),
         "epochs": course(out / "epochs.csv"),

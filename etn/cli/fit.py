@@ -71,10 +71,11 @@ def with_settings(
         number = {float: "FLOAT", int: "INT"}.get(field.annotation, "TEXT")  # type: ignore[arg-type]
         unit = f" ({extra['unit']})" if extra["unit"] else ""
         default = "of the size" if name in sized else _shown(field.default)
+        ending = "Required." if field.is_required() else f"Default: {default}."
         option = typer.Option(
             f"{flag}/--no-{name.replace('_', '-')}" if is_switch else flag,
             metavar=None if is_switch else extra["form"] or number,
-            help=f"{field.description}{unit} Default: {default}.",
+            help=f"{field.description}{unit} {ending}",
             rich_help_panel=panel,
             show_default=False,
         )

@@ -84,7 +84,7 @@ def _command(name: str) -> Callable[..., None]:
     kind = KINDS[name]
     fields = {}
     for field, info in kind.model_fields.items():
-        if field == "network" or (field == "size" and not kind.NETWORK):
+        if field in ("network", *kind.KEPT) or (field == "size" and not kind.NETWORK):
             continue
         panel = "Settings of the training"
         if field in kind.NETWORK or field in ("size", "r_max"):

@@ -217,7 +217,8 @@ class PolynomialSettings(TrainingSettings):
     """Everything that can be set when gradients polish a fitted polynomial potential.
 
     All cores and the radial channels move together, in float64, by small steps; radius, baseline
-    and the end of the data stay those of the fit.  The result is a polynomial potential again.
+    and the end of the data stay those of the fit, and cannot be set.  The result is a polynomial
+    potential again.
 
     Raises
     ------
@@ -239,12 +240,17 @@ class PolynomialSettings(TrainingSettings):
     )
     learning_rate: float = option(1e-4, "Largest learning rate.", gt=0, le=10)
 
-    FILES = ("below", "from_")
+    FILES = ("from_",)
+    KEPT = ("r_max", "e0", "zbl", "below", "share")
 
     @model_validator(mode="after")
-    def _check_below(self) -> Self:
-        if self.below is not None:
-            raise ValueError("below: a polynomial potential is polished by itself, got a file")
+    def _check_kept(self) -> Self:
+        for name in self.KEPT:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(
+                    f"{name}: expected none, as a fit that is polished keeps its own; got "
+                    f"{getattr(self, name)!r}"
+                )
         return self
 
     def make(self, data: Dataset, baseline: Baseline) -> NeuralPotential:

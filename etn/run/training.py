@@ -169,6 +169,9 @@ class TrainingSettings(DataSettings):
     FILES: ClassVar[tuple[str, ...]] = ("below",)
     """Settings that name a model file."""
 
+    KEPT: ClassVar[tuple[str, ...]] = ()
+    """Settings that a potential to begin with brings along, and nobody else sets."""
+
     @model_validator(mode="after")
     def _build_recipe(self) -> Self:
         self.recipe()

@@ -88,8 +88,10 @@ def test_a_fit_stands_below_a_network(mo_data, fitted, tmp_path):
 def test_what_cannot_be_polished(mo_data, fitted, tmp_path):
     with pytest.raises(SettingsError, match="from_: expected a value, got none"):
         PolynomialSettings(train="etn:Mo")
-    with pytest.raises(SettingsError, match="below: a polynomial potential is polished by itself"):
+    with pytest.raises(SettingsError, match="below: expected none, as a fit that is"):
         PolynomialSettings(train="etn:Mo", from_="a.etn", below="b.etn")
+    with pytest.raises(SettingsError, match="r_max: expected none, as a fit that is"):
+        PolynomialSettings(train="etn:Mo", from_="a.etn", r_max=4)
     network = TensorNetSettings(
         train=mo_data / "train.xyz", valid=None, channels=2, layers=0, max_epochs=1, r_max=3.6
     )

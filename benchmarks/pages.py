@@ -47,6 +47,7 @@ COMMANDS = {
     "fit-Si": "fit.py Si",
     "fit-Si-large": "fit.py Si --name Si-large -- --size large",
     "nve": "fit.py Cu --keep runs && nve.py runs/Cu/model.etn",
+    "nve-lammps": "nve.py runs/Cu/model.etn --cells 10 --steps 10000 --lammps",
     "evaluator": "fit.py NbMoTaW 3BPA --keep runs && OMP_NUM_THREADS=1 evaluator.py "
     "--sizes runs/sizes --more NbMoTaW=runs/NbMoTaW/model.etn 3BPA=runs/3BPA/model.etn",
     "fit-Cu": "fit.py Cu",
@@ -205,7 +206,7 @@ _MANY = {"`cp`, exact table": "cp exact", "`cp`, rank 7 L²": "cp tdn", **_PLAIN
 TABLES = {
     "published": Table(FITS, published),
     "notes": Table(FITS, lambda *fits: prose.notes(dict(zip(FITS, fits, strict=True)))),
-    "dynamics": Table(("nve", "core_update"), prose.dynamics),
+    "dynamics": Table(("nve", "nve-lammps", "core_update"), prose.dynamics),
     "evaluator": Table(("evaluator",), evaluator.table),
     "spin_chain": Table(("spin_chain",), prose.spin_chain),
     "products": Table(("products",), prose.factors),

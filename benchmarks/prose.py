@@ -37,7 +37,7 @@ def notes(measured: Mapping[str, Result]) -> str:
         al. 2023).""")
 
 
-def dynamics(nve: Result, update: Result) -> str:
+def dynamics(nve: Result, lammps: Result, update: Result) -> str:
     """Conservation of energy, and one update beside its bound."""
     sizes, times = update["sizes"], update["times_the_bound"]
     rows = f"{sizes['rows']:,}".replace(",", " ")
@@ -45,7 +45,10 @@ def dynamics(nve: Result, update: Result) -> str:
     return paragraph(f"""
         In ASE, {nve["atoms"]} atoms of copper at {nve["mean_temperature_K"]:.0f} K with steps of
         {nve["step_fs"]:g} fs drift by {abs(nve["drift_meV_per_atom"]):.1g} meV/atom over
-        {nve["steps"]} steps (`benchmarks/nve.py`). One exact update of the inner core on Mo
+        {nve["steps"]} steps, and {lammps["atoms"]} atoms in LAMMPS by
+        {abs(lammps["drift_meV_per_atom"]):.1g} meV/atom over {lammps["steps"]} steps, at
+        {1e6 * lammps["seconds_per_step"] / lammps["atoms"]:.1f} µs an atom and step on one core
+        (`benchmarks/nve.py`). One exact update of the inner core on Mo
         ({sizes["unknowns"]} unknowns, {rows} rows) takes {update["seconds"]["update"]:.1f} s on
         {cores}, {times["update"]:.1f} times the bound set by its flops and the DGEMM and DSYRK
         rates of the same run (`benchmarks/core_update.py`).""")

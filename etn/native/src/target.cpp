@@ -96,7 +96,12 @@ class Lists final : public Driver {
   }
 
   long columns(const etn::ModelFile& file, int site) const override {
-    return etn::Design<T>(file, evaluator_, std::size_t(site)).columns;
+    long count = 0;
+    if (site < 0 || site >= int(file.cores.size()))
+      throw etn::Error("site: expected one of the chain");
+    for (const etn::Block& block : file.cores[std::size_t(site)])
+      count += long(block.multiplicities[0]) * block.multiplicities[1] * block.multiplicities[2];
+    return count;
   }
 
   void rows(const etn::ModelFile& file, const etn_neighbors& lists, int site,

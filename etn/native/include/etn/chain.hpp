@@ -195,7 +195,8 @@ class ChainKernel {
     p.at[2] = bonds_[site].at(block.irreps[2]);
     const int a1 = l[p.order[0]], a2 = l[p.order[1]], a3 = l[p.order[2]];
     p.couple = &couple<V>(a1, a2, a3);
-    each_entry(a1, a2, a3, [&](int, int, int, double) { p.entries += 1; });
+    const CouplingEntries all_entries = coupling_entries(a1, a2, a3);
+    p.entries = double(all_entries.end() - all_entries.begin());
     const double factor = legs.factor;
     for (int a = 0; a < p.left_copies; ++a)
       for (int c = 0; c < p.right_copies; ++c)

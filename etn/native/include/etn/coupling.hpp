@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "couplings.hpp"
+#include "json.hpp"
 #include "lanes.hpp"
 
 namespace etn {
@@ -96,17 +97,30 @@ struct LegOrder {
   }
 };
 
-// Calls visit(i, j, k, w) for each component of the tensor of degrees l1 <= l2 <= l3.
-template <class Visit>
-inline void each_entry(int a, int b, int c, const Visit& visit) {
-#define ETN_VISIT(i, j, k, w) visit(i, j, k, w);
-#define ETN_FIND(l1, l2, l3)                   \
-  if (a == l1 && b == l2 && c == l3) {         \
-    ETN_COUPLING_##l1##_##l2##_##l3(ETN_VISIT) \
+// A component of the tensor of three degrees that is not zero.
+struct CouplingEntry {
+  int i, j, k;
+  double w;
+};
+
+struct CouplingEntries {
+  const CouplingEntry *first, *last;
+  const CouplingEntry* begin() const { return first; }
+  const CouplingEntry* end() const { return last; }
+};
+
+// Those of degrees l1 <= l2 <= l3.
+inline CouplingEntries coupling_entries(int a, int b, int c) {
+#define ETN_ITEM(i, j, k, w) {i, j, k, w},
+#define ETN_FIND(l1, l2, l3)                                                          \
+  if (a == l1 && b == l2 && c == l3) {                                                \
+    static const CouplingEntry found[] = {ETN_COUPLING_##l1##_##l2##_##l3(ETN_ITEM)}; \
+    return {found, found + sizeof(found) / sizeof(*found)};                           \
   }
   ETN_TRIPLES(ETN_FIND)
 #undef ETN_FIND
-#undef ETN_VISIT
+#undef ETN_ITEM
+  throw Error("there is no coupling of the degrees of a block");
 }
 
 #undef ETN_LOAD

@@ -43,13 +43,13 @@ struct CoupledBlock {
     const int l[3] = {irreps[0].l, irreps[1].l, irreps[2].l};
     const LegOrder legs(l[0], l[1], l[2]);
     const int* const order = legs.order;
-    each_entry(l[order[0]], l[order[1]], l[order[2]], [&](int i, int j, int k, double w) {
+    for (const CouplingEntry& found : coupling_entries(l[order[0]], l[order[1]], l[order[2]])) {
       Entry entry;
-      entry.m[std::size_t(order[0])] = i, entry.m[std::size_t(order[1])] = j;
-      entry.m[std::size_t(order[2])] = k;
-      entry.w = T(legs.factor * w);
+      entry.m[std::size_t(order[0])] = found.i, entry.m[std::size_t(order[1])] = found.j;
+      entry.m[std::size_t(order[2])] = found.k;
+      entry.w = T(legs.factor * found.w);
       entries.push_back(entry);
-    });
+    }
     const auto value = [&](int i, int n, int k) {
       return T(block.values[(i * copies[1] + n) * copies[2] + k]);
     };

@@ -21,6 +21,8 @@ with the largest sums that the data hold or, where that is more, 0.7 of what all
 make together: few frames of an alloy seldom hold the most neighbours of one element that its next
 frame has.  Elements mix that bond with themselves and each other (c within 1.2 of the sum of their
 covalent radii), or met beyond r_max / 2 alone, which counts as there; those of molecules do not.
+Nor do elements that met beyond r_max / 2 alone, near r_max perhaps in few frames, crowd each other
+there: one neighbour at r_max / 2 counts as data.
 Beyond x = 1.5 the answer P_i of a network is led over to a wall that rises further in,
 
 .. math:: P_i \to f(x_i) P_i + (1 - f(x_i)) W (x_i / 2.5)^{1/2},
@@ -170,8 +172,13 @@ class Inner:
             np.maximum.at(
                 total, pairs.element, np.sum(parts * (mixes * nearer)[pairs.element], axis=1)
             )
-        # Elements that nowhere met: as full as with one neighbour.
+        # Elements that nowhere met: as full as with one neighbour.  Those that met beyond the end
+        # alone are not crowded by one there, however small the sums of the data are.
         fullest[fullest == 0] = 1.0
+        one = (bare._unit / end) ** 4 * np.maximum(1 - end / r_max, 0.0) ** 3
+        fullest = np.where(
+            np.isfinite(closest) & (closest > end), np.maximum(fullest, one), fullest
+        )
         fullest = np.maximum(fullest, mixes * MIXED * total[:, None] / nearer)
         return cls(tuple(elements), r_max, closest, onset, fullest)
 

@@ -74,9 +74,12 @@ def test_crowding_of_the_data_is_at_most_one_and_reaches_it(data, inner):
         crowd = inner.crowd(pairs)
         assert not crowd.is_beyond
         np.maximum.at(largest, pairs.element, crowd.parts)
-    met = np.isfinite(inner.closest)
-    np.testing.assert_allclose(largest[met], 1.0)
-    np.testing.assert_array_equal(largest[~met], 0.0)
+    bonded = inner.closest == 1.0
+    np.testing.assert_allclose(largest[bonded], 1.0)
+    np.testing.assert_array_equal(largest[np.isinf(inner.closest)], 0.0)
+    # Carbon and oxygen met at 3 Å alone: one neighbour at half the radius counts as data.
+    ratio = (1 - 3.0 / R_MAX) ** 3 / ((3.0 / 2.0) ** 4 * (1 - 2.0 / R_MAX) ** 3)
+    assert largest[1, 2] == pytest.approx(ratio)
 
 
 def test_crowding_by_hand(inner):
@@ -88,7 +91,7 @@ def test_crowding_by_hand(inner):
         return (c / r) ** 4 * (1 - r / R_MAX) ** 3
 
     hydrogen = (count(1.0, 0.8) + count(1.0, 0.9)) / count(1.0, 1.0)
-    oxygen = count(3.0, 2.0) / count(3.0, 3.0)
+    oxygen = count(3.0, 2.0) / count(3.0, R_MAX / 2)
     np.testing.assert_allclose(crowd.parts[0], [hydrogen, 0.0, oxygen])
     assert crowd.x[0] == pytest.approx((hydrogen**8 + oxygen**8) ** (1 / 8))
     # Hydrogen and oxygen never met: one neighbour at the covalent distance counts as one.
@@ -133,6 +136,20 @@ def test_elements_that_met_at_the_end_of_the_radius_alone_meet_no_cliff():
     own = (1 - 2.5 / R_MAX) ** 3
     limit = MIXED * own * ((R_MAX - 1e-9) / end) ** 4
     assert inner.fullest[0, 1] == pytest.approx(limit, rel=1e-6)
+
+
+def test_atoms_of_a_molecule_that_met_at_the_end_of_the_radius_alone_meet_no_wall():
+    """A conformer in which two of its atoms come nearer than in those of the data."""
+    frames = [
+        molecule([7, 1, 8, 1], [[0, 0, 0], [0, 0, -1.0], [0, 0, r], [0, 0, r + 0.97]])
+        for r in (3.98, 3.99)
+    ]
+    inner = Inner.of(Dataset(frames), ("H", "N", "O"), R_MAX)
+    for r in (2.1, 2.5, 3.0, 3.5):
+        near = molecule([7, 8], [[0, 0, 0], [0, 0, r]])
+        assert inner.crowd(Pairs.find([near], inner.elements, R_MAX)).x.max() < BEGIN
+    bonded = molecule([7, 8], [[0, 0, 0], [0, 0, 1.4]])
+    assert inner.crowd(Pairs.find([bonded], inner.elements, R_MAX)).x.max() > END
 
 
 def test_what_does_not_bond_mixes_with_nothing():

@@ -61,6 +61,8 @@ class Progress:
         Moments of every weight.
     factor : float
         What plateaus have left of the learning rate.
+    start : float
+        Loss on the validation data before the first epoch; infinite where there are none.
     note : dict
         What was stored beside it.
     """
@@ -71,6 +73,7 @@ class Progress:
     best: Mapping[str, np.ndarray]
     optimizer: Mapping[str, np.ndarray]
     factor: float = 1.0
+    start: float = math.inf
     note: Mapping[str, Any] = field(default_factory=dict)
 
     def save(self, path: str | os.PathLike[str], *, note: Mapping[str, Any]) -> None:
@@ -84,7 +87,8 @@ class Progress:
         epochs = [asdict(epoch) for epoch in self.epochs]
         for epoch in epochs:  # JSON has no nan
             epoch.update({k: None for k in ("energy", "forces") if math.isnan(epoch[k])})
-        header = {"epochs": epochs, "factor": self.factor, "note": dict(note)}
+        start = self.start if math.isfinite(self.start) else None
+        header = {"epochs": epochs, "factor": self.factor, "start": start, "note": dict(note)}
         io.save(path, kind=KIND, header=header, arrays=arrays)
 
     @classmethod
@@ -106,8 +110,10 @@ class Progress:
                 {k: math.nan if v is None and k != "valid" else v for k, v in epoch.items()}
                 for epoch in conform(stored.header["epochs"], list[Any], "epochs")
             ]
+            start = stored.header.get("start")
             return cls(
                 epochs=tuple(Epoch(**epoch) for epoch in epochs),
+                start=math.inf if start is None else conform(start, float, "start"),
                 factor=conform(stored.header["factor"], float, "factor"),
                 note=stored.header["note"],
                 **groups,
@@ -121,12 +127,13 @@ class TrainingReport:
     Attributes
     ----------
     model : Potential
-        With the averaged weights of the best epoch on the validation data, or of the last.
+        With the averaged weights of the best epoch on the validation data, or of the start if no
+        epoch is better; without validation data of the last.
     epochs : tuple of Epoch
     reason : str
         Why it ended.
     best : int
-        Number of the epoch whose weights are kept.
+        Number of the epoch whose weights are kept; 0 for those that it began with.
     """
 
     model: Potential

@@ -152,7 +152,7 @@ class _Training:
             self.judge = compiled_outcome(self.averaged, derivatives=judged)
         self.best = _state(self.averaged)
         self.epochs: list[Epoch] = []
-        self.factor = 1.0
+        self.factor, self.start = 1.0, math.inf
         self.per_epoch = math.ceil(len(self.samples) / recipe.batch_size)
         if resume is not None:
             self._restore(resume)
@@ -161,6 +161,10 @@ class _Training:
         self, callbacks: Sequence[Callable[[Epoch, Callable[[], Progress]], None]]
     ) -> TrainingReport:
         began = time.perf_counter() - sum(epoch.seconds for epoch in self.epochs)
+        if self.valid is not None and not self.epochs:
+            # What training starts from may be a fit that no epoch improves.
+            start = self._validated(self.valid).loss
+            self.start = start if math.isfinite(start) else math.inf
         while not (reason := self._reason(time.perf_counter() - began)):
             epoch = self._epoch()
             self.epochs.append(epoch)
@@ -180,7 +184,7 @@ class _Training:
         }
         return Progress(
             tuple(self.epochs), _state(self.model), _state(self.averaged), self.best, moments,
-            self.factor,
+            self.factor, self.start,
         )  # fmt: skip
 
     def _restore(self, progress: Progress) -> None:
@@ -201,7 +205,7 @@ class _Training:
         known = self.optimizer.state_dict()
         self.optimizer.load_state_dict({**known, "state": states})
         self.epochs = list(progress.epochs)
-        self.factor = progress.factor
+        self.factor, self.start = progress.factor, progress.start
 
     def _epoch(self) -> Epoch:
         began, recipe = time.perf_counter(), self.recipe
@@ -210,7 +214,7 @@ class _Training:
         order = np.random.default_rng([recipe.seed, number]).permutation(len(self.samples))
         device = self.model.scale.device
         tally, rate = Tally(recipe), 0.0
-        balance, final = recipe.balance(number), recipe.balance(recipe.max_epochs)
+        balance = recipe.balance(number)
         self.model.train()
         starts = range(0, len(order), recipe.batch_size)
         batches = [order[first : first + recipe.batch_size].tolist() for first in starts]
@@ -230,18 +234,22 @@ class _Training:
             self.optimizer.step()
             self._average(step)
         tally.add_up(self.processes, device)
-        measured = tally
-        if self.valid is not None:
-            measured = Tally(recipe)
-            own = self.processes.share(range(len(self.valid)))
-            for joined in self.valid.batches(VALID_BATCH * recipe.batch_size, own):
-                sample = joined.to(device).balanced(final)
-                measured.add(sample, self.judge(sample.batch))
-            measured.add_up(self.processes, device)
+        measured = tally if self.valid is None else self._validated(self.valid)
         return Epoch(
             number, rate, tally.loss, None if self.valid is None else measured.loss,
             measured.energy, measured.forces, time.perf_counter() - began,
         )  # fmt: skip
+
+    def _validated(self, valid: Samples) -> Tally:
+        """Errors of the averaged weights."""
+        recipe, device = self.recipe, self.model.scale.device
+        measured, final = Tally(recipe), recipe.balance(recipe.max_epochs)
+        own = self.processes.share(range(len(valid)))
+        for joined in valid.batches(VALID_BATCH * recipe.batch_size, own):
+            sample = joined.to(device).balanced(final)
+            measured.add(sample, self.judge(sample.batch))
+        measured.add_up(self.processes, device)
+        return measured
 
     def _descend(self, numbers: Sequence[int], sample: Sample | None, tally: Tally) -> float:
         """The gradients of the loss of a batch, of which every process forms its share."""
@@ -285,10 +293,12 @@ class _Training:
                 self.factor *= self.recipe.factor
 
     def _best_epoch(self) -> int:
-        """Number of the epoch whose average is kept."""
+        """Number of the epoch whose average is kept; 0: the start."""
         if self.valid is None or not self.epochs:
             return len(self.epochs)
-        return min(self.epochs, key=lambda epoch: (epoch.valid, epoch.number)).number
+        best = min(self.epochs, key=lambda epoch: (epoch.valid, epoch.number))
+        assert best.valid is not None
+        return best.number if best.valid < self.start else 0
 
     def _reason(self, seconds: float) -> str:
         """Why to end; empty if not."""

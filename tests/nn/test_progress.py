@@ -20,11 +20,11 @@ EPOCHS = (
 
 def test_what_is_saved_is_loaded(tmp_path):
     arrays = {"a.weight": np.arange(6.0).reshape(2, 3), "b": np.float32([1.5])}
-    before = Progress(EPOCHS, arrays, arrays, arrays, {"0.step": np.array(3.0)}, factor=0.25)
+    before = Progress(EPOCHS, arrays, arrays, arrays, {"0.step": np.array(3.0)}, 0.25, 4.5)
     before.save(tmp_path / "p.etn", note={"data": "x"})
     after = Progress.load(tmp_path / "p.etn")
     assert str(after.epochs) == str(EPOCHS)
-    assert after.factor == 0.25
+    assert (after.factor, after.start) == (0.25, 4.5)
     assert after.note == {"data": "x"}
     for group in ("weights", "averaged", "best"):
         for name, array in arrays.items():

@@ -57,6 +57,24 @@ def test_the_loss_falls_and_the_start_keeps_its_weights(start):
     np.testing.assert_allclose(best.energy, found.energy.rmse, rtol=1e-3)
 
 
+def test_a_start_that_no_epoch_improves_is_kept(start, tmp_path):
+    recipe = Recipe(max_epochs=40, batch_size=2, learning_rate=1e-2, warmup=5, average=0.5)
+    good = train(start, DATA, valid=0.2, recipe=recipe).model
+    recipe = replace(recipe, max_epochs=3, learning_rate=3.0, warmup=0)
+    states = []
+    report = train(
+        good, DATA, valid=0.2, recipe=recipe, callbacks=[lambda _, now: states.append(now())]
+    )
+    assert report.best == 0
+    for one, two in zip(good.predict(DATA), report.model.predict(DATA), strict=True):
+        assert one.energy == two.energy
+    states[0].save(tmp_path / "checkpoint.etn", note={})
+    resumed = train(
+        good, DATA, valid=0.2, recipe=recipe, resume=Progress.load(tmp_path / "checkpoint.etn")
+    )
+    assert resumed.best == 0
+
+
 @pytest.mark.parametrize("name", ["ictp", "tdn"])
 def test_the_other_networks_learn_too(name, networks):
     wide = {"tdn": {"channels": 12, "hidden": 12, "l_max": 1}}.get(name, {})

@@ -175,6 +175,10 @@ class TrainingSettings(DataSettings):
     @model_validator(mode="after")
     def _build_recipe(self) -> Self:
         self.recipe()
+        if self.below is None and self.share != type(self).model_fields["share"].default:
+            raise ValueError(
+                f"share: expected a potential that it is of (below), got {self.share:g} of none"
+            )
         return self
 
     def recipe(self) -> Recipe:

@@ -79,6 +79,11 @@ def test_a_device_that_there_is_not(mo_data, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_share_of_nothing_is_refused(mo_data):
+    with pytest.raises(SettingsError, match=r"share: expected a potential that it is of"):
+        TensorNetSettings(train=mo_data / "train.xyz", share=0.5)
+
+
 def test_data_on_disk_give_the_same_run(settings, tmp_path, monkeypatch):
     held = run_fit(settings, tmp_path / "held")
     for module in (training, trainer):

@@ -84,6 +84,8 @@ class Design {
       : evaluator_(evaluator), site_(site), leg_size_(evaluator.chain().leg_size) {
     if (site >= file.cores.size()) throw Error("site: expected one of the chain");
     for (const auto& terms : file.bonds) bonds_.push_back(BondLayout(terms));
+    if (bonds_.front().size != int(evaluator.elements.size()) || bonds_.back().size != 1)
+      throw Error("expected a chain from one scalar for each element to a scalar");
     for (std::size_t s = 0; s < file.cores.size(); ++s) {
       cores_.emplace_back();
       for (const Block& block : file.cores[s]) {

@@ -8,6 +8,7 @@ one version of it; it checks that itself when it is loaded.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
@@ -110,7 +111,7 @@ def build(target: Target, folder: Path | None = None, *, compiler: str | None = 
     ----------
     target : Target
     folder : Path, optional
-        By default one of the cache of the user, by the versions of LAMMPS and etn.
+        By default one of the cache of the user, by the version of LAMMPS and the sources of etn.
     compiler : str, optional
         By default that in ``CXX``, or ``c++``, or ``g++``.
 
@@ -171,4 +172,9 @@ def plugin_folder() -> str:
 
 def _cache(target: Target) -> Path:
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "etn" / f"lammps-{target.version.replace(' ', '-')}-etn-{__version__}"
+    # By the sources too, which change between two versions of a checkout.
+    folder = source_folder().parent
+    sources = sorted([*folder.rglob("*.cpp"), *folder.rglob("*.h*")])
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:8]
+    version = target.version.replace(" ", "-")
+    return Path(base) / "etn" / f"lammps-{version}-etn-{__version__}-{digest}"

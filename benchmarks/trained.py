@@ -88,8 +88,8 @@ def curves(result: Result) -> str:
             cells = [f"`etn {command}`", f"{n}"]
             for label, kind in shown:
                 errors = [1e3 * fit["errors"]["test"][label][kind] for fit in own]
-                spread = f" ± {statistics.stdev(errors):.1f}" if len(own) > 1 else ""
-                cells.append(f"{statistics.mean(errors):.1f}{spread}")
+                spread = f" ± {statistics.stdev(errors):.1g}" if len(own) > 1 else ""
+                cells.append(f"{statistics.mean(errors):.3g}{spread}")
             minutes = statistics.mean(fit["wall_s"] for fit in own) / 60
             lines.append(f"| {' | '.join([*cells, f'{minutes:.1f} min', str(len(own))])} |")
     return "\n".join(lines)

@@ -1,5 +1,5 @@
 """The compiled evaluator of polynomial potentials, where it was built."""
 
-from etn.native.library import MAX_DEGREE, Evaluator, compiled, is_built, is_on, why_not
+from etn.native.library import Evaluator, compiled, is_built, is_on, why_not
 
-__all__ = ["MAX_DEGREE", "Evaluator", "compiled", "is_built", "is_on", "why_not"]
+__all__ = ["Evaluator", "compiled", "is_built", "is_on", "why_not"]

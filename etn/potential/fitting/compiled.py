@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from etn.native import MAX_DEGREE, Evaluator, compiled, is_built, is_on
+from etn.native import Evaluator, compiled, is_built, is_on
+from etn.native.library import MAX_DEGREE
 from etn.network import Chain
 from etn.potential.features.basis import Basis
 from etn.potential.polynomial import PolynomialPotential

@@ -110,7 +110,7 @@ class Rows(LabelledRows[Chain]):
         for build in self.builders():
             yield build()
 
-    def builders(self) -> list[Callable[[], Batch]]:
+    def builders(self) -> list[Callable[[], FrameBatch]]:
         """One function for each batch that builds it, from plain values."""
         self._keep()
         return [
@@ -129,16 +129,15 @@ class Rows(LabelledRows[Chain]):
 
     def errors(self, network: Chain) -> list[Array]:
         """Prediction minus target of every row of the data, group by group."""
-        self._keep()
-        work = [
-            partial(group_errors, network, self._compiled, group, self._expansions.get(number))
-            for number, group in enumerate(self.groups)
-        ]
-        return Batches[Array](work, threads=self.memory.threads).collect()
+        vacuum, builders = vacuum_energies(network, self.basis), self.builders()
+        batches = Batches[FrameBatch](builders[: len(self.groups)], threads=self.memory.threads)
+        return batches.map(partial(group_errors, network, vacuum)).collect()
 
     def errors_of_more(self, network: Chain) -> list[Array]:
         """Prediction minus bound of every row of dimers, which are one small group."""
-        return [group_errors(network, self._compiled, group, None) for group in self.bounds]
+        vacuum = vacuum_energies(network, self.basis)
+        batches = [FrameBatch(self._compiled, group, group.weights, None) for group in self.bounds]
+        return [group_errors(network, vacuum, batch) for batch in batches]
 
 
 class FrameBatch(Batch):
@@ -192,13 +191,11 @@ def expand(basis: Basis, group: RowGroup) -> Expansion:
     return basis.expand(pairs_of(basis, group))
 
 
-def group_errors(
-    chain: Chain, compiled: CompiledChains, group: RowGroup, expansion: Expansion | None
-) -> Array:
-    """Prediction minus target of the rows of a group, in reverse mode."""
-    basis, evaluator = compiled.basis, compiled.of(chain)
+def group_errors(chain: Chain, vacuum: Array, batch: FrameBatch) -> Array:
+    """Prediction minus target of the rows of a batch, in reverse mode."""
+    basis, group, evaluator = batch.compiled.basis, batch.group, batch.compiled.of(chain)
     if evaluator is not None:
         pairs = pairs_of(basis, group)
         return group.errors(Response(*evaluator.answer(pairs)), pairs)
-    expansion = expansion or expand(basis, group)
-    return group.errors(respond(chain, expansion, vacuum_energies(chain, basis)), expansion.pairs)
+    expansion = batch.expansion or expand(basis, group)
+    return group.errors(respond(chain, expansion, vacuum), expansion.pairs)

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <type_traits>
 #include <vector>
 
 #include "chain.hpp"
@@ -437,16 +438,10 @@ class Design {
     thread_local std::vector<T> sums;
     sums.resize(std::size_t(count * padded));
     for (int c = 0; c < count; c += 3)
-      for (int r = 0; r < padded;) {
-        const int left = (padded - r) / width;
-        T* const out = sums.data() + c * padded + r;
-        if (left >= wide)
-          through<wide>(count, c, jacobian.data() + r, padded, leg, out), r += wide * width;
-        else if (left == 2)
-          through<2>(count, c, jacobian.data() + r, padded, leg, out), r += 2 * width;
-        else
-          through<1>(count, c, jacobian.data() + r, padded, leg, out), r += width;
-      }
+      each_strip(padded, [&](auto vectors, int r) {
+        through<decltype(vectors)::value>(count, c, jacobian.data() + r, padded, leg,
+                                          sums.data() + c * padded + r);
+      });
     int at = 0;
     for (const Term& term : bond.terms) {
       const int dim = term.irrep.dim();
@@ -483,18 +478,26 @@ class Design {
       for (int j = 0; j < Q; ++j) std::memcpy(out + c * padded + j * width, &sum[c][j], sizeof(V));
   }
 
+  // Calls visit(vectors, at) for strips of a row, of as many vectors as registers hold.
+  template <class Visit>
+  static void each_strip(int padded, const Visit& visit) {
+    for (int at = 0; at < padded;) {
+      const int left = (padded - at) / width;
+      if (left >= wide)
+        visit(std::integral_constant<int, wide>{}, at), at += wide * width;
+      else if (left == 2)
+        visit(std::integral_constant<int, 2>{}, at), at += 2 * width;
+      else
+        visit(std::integral_constant<int, 1>{}, at), at += width;
+    }
+  }
+
   // out (count x copies, others) = sum over parts and components.
   static void multiply(int count, const Group& g, std::size_t slot, const std::vector<Part>& parts,
                        T* out) {
-    for (int q = 0; q < g.padded;) {
-      const int left = (g.padded - q) / width;
-      if (left >= wide)
-        columns_of<wide>(count, g, slot, parts, q, out), q += wide * width;
-      else if (left == 2)
-        columns_of<2>(count, g, slot, parts, q, out), q += 2 * width;
-      else
-        columns_of<1>(count, g, slot, parts, q, out), q += width;
-    }
+    each_strip(g.padded, [&](auto vectors, int q) {
+      columns_of<decltype(vectors)::value>(count, g, slot, parts, q, out);
+    });
   }
 
   template <int Q>

@@ -23,7 +23,7 @@ __all__ = ["MAX_DEGREE", "Answer", "Evaluator", "compiled", "is_built", "is_on",
 
 logger = logging.getLogger(__name__)
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 # Degrees of which there are couplings.
 MAX_DEGREE = 6
 NAMES = ("libetn.so", "libetn.dylib", "etn.dll")
@@ -72,6 +72,9 @@ _SIGNATURES = {
     "etn_columns": (c_int64, (c_void_p, c_int)),
     "etn_rows": (
         c_int, (c_void_p, POINTER(_Neighbors), c_int, POINTER(_Wanted), c_void_p),
+    ),
+    "etn_pull": (
+        c_int, (c_void_p, POINTER(_Neighbors), c_int, POINTER(_Wanted), c_void_p, c_void_p),
     ),
 }  # fmt: skip
 
@@ -274,17 +277,51 @@ class Evaluator:
         SettingsError
             If the evaluator is of 32 bits, or there is no such site or atom.
         """
-        lists, _held = _neighbors(
-            pairs.element, pairs.frame, pairs.n_frames, pairs.sample, pairs.center, pairs.neighbor,
-            pairs.vector,
-        )  # fmt: skip
-        atoms = np.ascontiguousarray(force_atoms, dtype=np.int64)
-        wanted = _Wanted(energy, strain, len(atoms), atoms.ctypes.data)
-        n_rows = 3 * len(atoms) + pairs.n_frames * (energy + 6 * strain)
+        lists, wanted, n_rows, _held = _rows(pairs, energy, force_atoms, strain)
         rows = np.empty((n_rows, self.columns(site)))
         if self._library.etn_rows(self._handle, lists, site, wanted, rows.ctypes.data):
             raise self._error()
         return rows
+
+    def pull(
+        self,
+        site: int,
+        pairs: PairLists,
+        weights: NDArray[np.float64],
+        *,
+        energy: bool,
+        force_atoms: NDArray[np.int64],
+        strain: bool,
+    ) -> NDArray[np.float64]:
+        """Sum of weighted rows of the design, which are not formed.
+
+        It takes a few evaluations of the chain, whatever the number of rows and columns.
+
+        Parameters
+        ----------
+        site, pairs, energy, force_atoms, strain
+            As in :meth:`rows`.
+        weights : (rows,)
+
+        Returns
+        -------
+        (columns,)
+
+        Raises
+        ------
+        SettingsError
+            As :meth:`rows`, or if there is another number of weights.
+        """
+        lists, wanted, n_rows, _held = _rows(pairs, energy, force_atoms, strain)
+        weights = np.ascontiguousarray(weights, dtype=np.float64)
+        if weights.shape != (n_rows,):
+            raise SettingsError(f"weights: expected {n_rows} of them, got {weights.shape}")
+        total = np.empty(self.columns(site))
+        if self._library.etn_pull(
+            self._handle, lists, site, wanted, weights.ctypes.data, total.ctypes.data
+        ):
+            raise self._error()
+        return total
 
     def _error(self) -> SettingsError:
         return SettingsError(self._library.etn_error().decode(errors="replace"))
@@ -317,6 +354,20 @@ def _neighbors(
     ]
     pointers = (None if array is None else array.ctypes.data for array in arrays)
     return _Neighbors(len(element), len(sample), n_frames, *pointers), arrays
+
+
+def _rows(
+    pairs: PairLists, energy: bool, force_atoms: NDArray[np.int64], strain: bool
+) -> tuple[_Neighbors, _Wanted, int, list[NDArray[Any] | None]]:
+    """Lists of neighbours, the rows that are wanted, how many, and arrays that are pointed to."""
+    lists, held = _neighbors(
+        pairs.element, pairs.frame, pairs.n_frames, pairs.sample, pairs.center, pairs.neighbor,
+        pairs.vector,
+    )  # fmt: skip
+    atoms = np.ascontiguousarray(force_atoms, dtype=np.int64)
+    wanted = _Wanted(energy, strain, len(atoms), atoms.ctypes.data)
+    n_rows = 3 * len(atoms) + pairs.n_frames * (energy + 6 * strain)
+    return lists, wanted, n_rows, [*held, atoms]
 
 
 def _read(content: bytes, precision: int) -> Evaluator:

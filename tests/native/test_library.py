@@ -232,6 +232,22 @@ def test_rows_of_a_design_are_those_of_numpy(l_max, sites, n_elements, rng):
         assert np.abs(found - expected).max() < 1e-11 * np.abs(expected).max()
 
 
+@pytest.mark.parametrize(("energy", "strain"), [(True, True), (True, False), (False, False)])
+@pytest.mark.parametrize(("l_max", "sites", "n_elements"), ROW_SHAPES[::2])
+def test_sums_of_rows_are_those_of_the_rows(l_max, sites, n_elements, energy, strain, rng):
+    data = frames(rng, n_elements)
+    model = model_of(rng, l_max, sites, n_elements, data)
+    pairs = Pairs.find(list(data), model.elements, model.r_max)
+    atoms = rng.permutation(pairs.n_atoms)[: pairs.n_atoms // 2]
+    wanted = {"energy": energy, "force_atoms": atoms, "strain": strain}
+    for site in range(sites):
+        rows = model.evaluator.rows(site, pairs, **wanted)
+        weights = rng.normal(size=len(rows))
+        expected, scale = weights @ rows, np.abs(weights) @ np.abs(rows)
+        found = model.evaluator.pull(site, pairs, weights, **wanted)
+        assert np.abs(found - expected).max() < 1e-12 * scale.max()
+
+
 def test_rows_that_cannot_be(rng):
     data = frames(rng, 1)
     model = model_of(rng, 1, 2, 1, data)
@@ -249,3 +265,17 @@ def test_rows_that_cannot_be(rng):
     single = Evaluator(model.evaluator.content, precision=32)
     with pytest.raises(SettingsError, match="precision: expected 64 for rows"):
         rows(single, 0, [0])
+
+    def pull(evaluator, site, atoms, n=3):
+        return evaluator.pull(
+            site, pairs, np.ones(n), energy=False, force_atoms=np.array(atoms), strain=False
+        )
+
+    with pytest.raises(SettingsError, match="site: expected one of the chain"):
+        pull(model.evaluator, 2, [0])
+    with pytest.raises(SettingsError, match="atom: a number is out of range"):
+        pull(model.evaluator, 0, [-1])
+    with pytest.raises(SettingsError, match="precision: expected 64 for sums of rows"):
+        pull(single, 0, [0])
+    with pytest.raises(SettingsError, match=r"weights: expected 3 of them, got \(4,\)"):
+        pull(model.evaluator, 0, [0], 4)

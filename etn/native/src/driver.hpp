@@ -14,6 +14,8 @@ struct Driver {
   virtual long columns(const etn::ModelFile& file, int site) const = 0;
   virtual void rows(const etn::ModelFile& file, const etn_neighbors& lists, int site,
                     const etn_rows_wanted& wanted, double* out) const = 0;
+  virtual void pull(const etn::ModelFile& file, const etn_neighbors& lists, int site,
+                    const etn_rows_wanted& wanted, const double* weights, double* out) const = 0;
 };
 
 using MakeDriver = std::unique_ptr<Driver> (*)(const etn::ModelFile& file, int precision);

@@ -117,4 +117,10 @@ int etn_rows(const etn_potential* potential, const etn_neighbors* neighbors, int
       [&] { potential->driver->rows(potential->file, *neighbors, site, *wanted, rows); });
 }
 
+int etn_pull(const etn_potential* potential, const etn_neighbors* neighbors, int site,
+             const etn_rows_wanted* wanted, const double* weights, double* sum) {
+  return guarded(
+      [&] { potential->driver->pull(potential->file, *neighbors, site, *wanted, weights, sum); });
+}
+
 }  // extern "C"

@@ -8,6 +8,7 @@
 
 #include "driver.hpp"
 #include "etn/evaluator.hpp"
+#include "etn/pull.hpp"
 #include "etn/rows.hpp"
 
 #define ETN_JOIN(a, b) a##b
@@ -119,6 +120,21 @@ class Lists final : public Driver {
       rows.write(out);
     } else {
       throw etn::Error("precision: expected 64 for rows");
+    }
+  }
+
+  void pull(const etn::ModelFile& file, const etn_neighbors& lists, int site,
+            const etn_rows_wanted& wanted, const double* weights, double* out) const override {
+    if constexpr (std::is_same<T, double>::value) {
+      etn::Pull<T> sums(file, evaluator_, std::size_t(site), lists, wanted, weights);
+      std::vector<long> order;
+      for (const Range& range : blocks(lists, order)) {
+        const long* atoms = order.data() + range.first;
+        sums.take(range.element, range.atoms, atoms, visitor(lists, atoms));
+      }
+      sums.write(out);
+    } else {
+      throw etn::Error("precision: expected 64 for sums of rows");
     }
   }
 

@@ -161,12 +161,9 @@ def fit(
     )
     rows, checks = make_rows(model, objective, train, held_out, plan)
     problem = LeastSquares(
-        rows.builders,
-        ridge=objective.ridge,
-        max_grams=plan.grams,
-        threads=plan.threads,
+        rows.builders, ridge=objective.ridge, max_grams=plan.grams, threads=plan.threads,
         offset=lambda: rows.offset,
-    )
+    )  # fmt: skip
     supervision = Supervision(objective, rows, checks, n_rows=count_rows(train, objective.weights))
     if resume is not None:
         supervision.restore(resume.records, resume.chain)
@@ -178,24 +175,14 @@ def fit(
         return supervision.measure(chain) | supervision.choose_ridge(problem, chain)
 
     report = grow(
-        start,
-        problem,
-        n_sites=model.body_order - 1,
-        schedule=_capped(schedule or Schedule(), model),
-        callbacks=callbacks,
-        measure=measure,
-        select="valid loss",
-        resume=resume,
-    )
+        start, problem, n_sites=model.body_order - 1, callbacks=callbacks, measure=measure,
+        schedule=_capped(schedule or Schedule(), model), select="valid loss", resume=resume,
+    )  # fmt: skip
     if refine:
         report = polish(
-            report,
-            problem,
-            max_steps=refine,
-            callbacks=callbacks,
-            measure=supervision.measure,
+            report, problem, max_steps=refine, callbacks=callbacks, measure=supervision.measure,
             select="valid loss",
-        )
+        )  # fmt: skip
     model = model.with_chain(report.chain)
     floor = Floor.of(model, train)
     doubts = tuple(rows.doubts(report.chain))
@@ -204,14 +191,9 @@ def fit(
         found = calibrate(model, rows, ridge=problem.ridge, valid=held_out)
     model = model.with_chain(report.chain, uncertainty=found, floor=floor)
     return FitReport(
-        report.records,
-        report.chain,
-        report.converged,
-        report.reason,
-        model,
-        doubts,
-        problem.ridge,
-    )
+        report.records, report.chain, report.converged, report.reason,
+        model, doubts, problem.ridge,
+    )  # fmt: skip
 
 
 def make_rows(
@@ -227,13 +209,9 @@ def make_rows(
 
     def rows(data: Dataset, part: float) -> Rows:
         return Rows(
-            data,
-            model.basis,
-            model.baseline,
-            objective.weights,
-            objective.huber(),
+            data, model.basis, model.baseline, objective.weights, objective.huber(),
             plan.part(part),
-        )
+        )  # fmt: skip
 
     found = rows(train, fraction)
     if not len(found):

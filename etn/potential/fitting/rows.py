@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 
 import numpy as np
@@ -29,6 +29,10 @@ from etn.potential.response import Response, respond, vacuum_energies
 from etn.sweep import Batch
 from etn.sweep.kept import Kept
 from etn.sweep.regression.batches import Batches
+from etn.tensor import Core
+
+# A product with the rows and their transpose, in evaluations of energies and forces.
+PRODUCT = 3.0
 
 
 class Rows(LabelledRows[Chain]):
@@ -163,19 +167,50 @@ class FrameBatch(Batch):
     def samples(self) -> Samples:
         """What the chain is fed with."""
         group = self.group
-        return (self.expansion or expand(self.compiled.basis, group)).samples(
-            energy=group.energy, force_atoms=group.force_atoms, strain=group.stress
-        )
+        return (self.expansion or expand(self.compiled.basis, group)).samples(**group.wanted)
 
     def rows(self, chain: Chain, design: CoreDesign, site: int) -> Array:
         """Rows of the design of the core at a site."""
         evaluator, group = self.compiled.of(chain), self.group
         if evaluator is None:
             return super().rows(chain, design, site)
-        return evaluator.rows(
-            site, pairs_of(self.compiled.basis, group),
-            energy=group.energy, force_atoms=group.force_atoms, strain=group.stress,
-        )  # fmt: skip
+        return evaluator.rows(site, pairs_of(self.compiled.basis, group), **group.wanted)
+
+    def operations(self, chain: Chain) -> float:
+        """Multiply-adds of a product with the rows of a core and their transpose."""
+        evaluator = self.compiled.of(chain)
+        if evaluator is None:
+            return super().operations(chain)
+        pairs = pairs_of(self.compiled.basis, self.group)
+        each = evaluator.operations(len(pairs.distance) / pairs.n_samples)
+        return PRODUCT * pairs.n_samples * each
+
+    def values(self, chain: Chain) -> Array:
+        """What the chain says, (rows,)."""
+        evaluator, group = self.compiled.of(chain, linear=True), self.group
+        if evaluator is None:
+            return super().values(chain)
+        pairs = pairs_of(self.compiled.basis, group)
+        return group.rows(Response(*evaluator.answer(pairs)), pairs)
+
+    def push(self, chain: Chain, moved: Sequence[Chain]) -> Array:
+        """Derivatives of the rows along a change of all cores, (rows,)."""
+        if self.compiled.of(chain) is None:
+            return super().push(chain, moved)
+        return np.sum([self.values(each) for each in moved], axis=0)
+
+    def pull(
+        self, chain: Chain, weights: Array, designs: Mapping[int, CoreDesign]
+    ) -> dict[int, Core]:
+        """Derivatives of the weighted sum of the rows by the entries of cores."""
+        evaluator, group = self.compiled.of(chain), self.group
+        if evaluator is None:
+            return super().pull(chain, weights, designs)
+        pairs = pairs_of(self.compiled.basis, group)
+        return {
+            site: design.to_core(evaluator.pull(site, pairs, weights, **group.wanted))
+            for site, design in designs.items()
+        }
 
 
 def pairs_of(basis: Basis, group: RowGroup) -> Pairs:
@@ -196,6 +231,6 @@ def group_errors(chain: Chain, vacuum: Array, batch: FrameBatch) -> Array:
     basis, group, evaluator = batch.compiled.basis, batch.group, batch.compiled.of(chain)
     if evaluator is not None:
         pairs = pairs_of(basis, group)
-        return group.errors(Response(*evaluator.answer(pairs)), pairs)
+        return group.rows(Response(*evaluator.answer(pairs)), pairs) - group.targets
     expansion = batch.expansion or expand(basis, group)
-    return group.errors(respond(chain, expansion, vacuum), expansion.pairs)
+    return group.rows(respond(chain, expansion, vacuum), expansion.pairs) - group.targets

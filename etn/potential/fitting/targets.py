@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,8 +139,13 @@ class RowGroup:
     centers: NDArray[np.int64] | None = None
     pairs: Pairs | None = None
 
-    def errors(self, response: Response, pairs: Pairs) -> Array:
-        """Prediction minus target of every row, from what the centers answer: (rows,)."""
+    @property
+    def wanted(self) -> dict[str, Any]:
+        """Which rows there are, in the words of what builds them."""
+        return {"energy": self.energy, "force_atoms": self.force_atoms, "strain": self.stress}
+
+    def rows(self, response: Response, pairs: Pairs) -> Array:
+        """Every row, from what the centers answer: (rows,)."""
         values: list[Array] = []
         if self.energy:
             sums = np.bincount(pairs.sample_frame, response.energies, pairs.n_frames)
@@ -148,7 +153,7 @@ class RowGroup:
         values.append(response.forces[self.force_atoms].ravel())
         if self.stress:
             values.append(voigt(response.strain).ravel())
-        return np.concatenate(values) - self.targets
+        return np.concatenate(values)
 
     def labels(self, rows: Array) -> dict[str, Array]:
         """Entries of the rows (rows,) as one line for each label, those without weight as well."""

@@ -154,20 +154,10 @@ def fit_layers(
     state, first = resume, None
     if state is None or not state.others:
         first = fit(
-            single,
-            train,
-            valid=held_out,
-            weights=objective.weights,
-            robust=robust,
-            ridge=ridge,
-            schedule=schedule,
-            callbacks=callbacks,
-            missing=missing,
-            memory=memory,
-            seed=seed,
-            resume=state,
-            uncertainty=False,
-        )
+            single, train, valid=held_out, weights=objective.weights, robust=robust, ridge=ridge,
+            schedule=schedule, callbacks=callbacks, missing=missing, memory=memory, seed=seed,
+            resume=state, uncertainty=False,
+        )  # fmt: skip
         readout = make_room(first.chain, model.basis, model.coupling)
         senders = first_layer(model.basis, model.messages, train, seed=seed)
         others = {**senders, ONE_LAYER: first.chain}
@@ -259,17 +249,10 @@ class _Cycles:
         problem = LayerProblem(self._rows, layers, "readout", ridge=self._supervision.ridge)
         loss = problem.loss(readout)
         return SweepRecord(
-            n_sites=len(readout),
-            sweep=0,
-            loss=loss,
-            losses=(loss,),
-            condition=None,
-            solver="",
-            seconds=time.perf_counter() - begin,
-            n_parameters=layers.n_parameters,
-            bond=str(max(readout.bonds, key=lambda bond: bond.dim)),
-            chain="readout",
-        )
+            n_sites=len(readout), sweep=0, loss=loss, losses=(loss,), condition=None, solver="",
+            seconds=time.perf_counter() - begin, n_parameters=layers.n_parameters,
+            bond=str(max(readout.bonds, key=lambda bond: bond.dim)), chain="readout",
+        )  # fmt: skip
 
     def verdict(self, records: Sequence[SweepRecord], max_cycles: int, rel_tol: float) -> str:
         """Why the fit should end after these sweeps; empty if it should go on."""
@@ -294,15 +277,9 @@ def _make_rows(
 ) -> tuple[LayerRows, LayerRows | None]:
     def rows(data: Dataset, plan: MemoryPlan) -> LayerRows:
         return LayerRows(
-            data,
-            model.basis,
-            model.messages,
-            model.coupling,
-            model.baseline,
-            objective.weights,
-            objective.huber(),
-            plan,
-        )
+            data, model.basis, model.messages, model.coupling, model.baseline,
+            objective.weights, objective.huber(), plan,
+        )  # fmt: skip
 
     # Errors are found in reverse mode, which keeps nothing: the training data get all memory.
     return rows(train, plan), None if held_out is None else rows(held_out, plan.part(0.0))

@@ -164,7 +164,7 @@ class LayerRows(LabelledRows[Layers]):
         pairs = Pairs.find(group.frames, self.basis.elements, self.basis.r_max)
         edges = Edges(self.basis, self.messages, pairs)
         answer = respond(layers, self.coupling, self.basis.expand(pairs), edges, vacuum)
-        return group.errors(answer, pairs)
+        return group.rows(answer, pairs) - group.targets
 
     def keep(self) -> None:
         """Build the features that are kept, before work on them is shared out."""

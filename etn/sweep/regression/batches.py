@@ -17,8 +17,9 @@ may as well be worked on by another process.
 
 from __future__ import annotations
 
+import math
 import operator
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial, reduce
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -30,6 +31,7 @@ from etn.sweep.threads import share
 if TYPE_CHECKING:
     from etn.network import Chain, Samples
     from etn.network.design import CoreDesign
+    from etn.tensor import Core
 
 WeightedRows = tuple[Array, Array]
 """Weighted rows (rows, columns) of a linear problem and their weighted targets (rows,)."""
@@ -41,7 +43,8 @@ Result = TypeVar("Result")
 class Batch:
     """Samples with a target and a weight for each of their rows.
 
-    A kind of batch that knows a faster way to the rows and values of a chain overrides these.
+    A kind of batch that knows a faster way to the rows of a chain, and to products with them,
+    overrides these.
 
     Parameters
     ----------
@@ -73,6 +76,34 @@ class Batch:
     def values(self, chain: Chain) -> Array:
         """What the chain says, (rows,)."""
         return BatchRows(chain, self.samples).values
+
+    def operations(self, chain: Chain) -> float:
+        """Multiply-adds of a product with the rows of a core and their transpose, where known."""
+        return math.inf
+
+    def push(self, chain: Chain, moved: Sequence[Chain]) -> Array:
+        """Derivatives of the rows along a change of all cores, (rows,): J v.
+
+        Parameters
+        ----------
+        moved : sequence of Chain
+            For each site the chain with the change of its core in place of the core.
+        """
+        return BatchRows(chain, self.samples).push([each[k] for k, each in enumerate(moved)])
+
+    def pull(
+        self, chain: Chain, weights: Array, designs: Mapping[int, CoreDesign]
+    ) -> dict[int, Core]:
+        """Derivatives of the weighted sum of the rows by the entries of cores: J^T r.
+
+        Parameters
+        ----------
+        weights : (rows,)
+        designs : mapping of int to CoreDesign
+            Of the cores that are wanted, by their sites.
+        """
+        gradients = BatchRows(chain, self.samples).pull(weights)
+        return {site: gradients[site] for site in designs}
 
 
 class Batches(Generic[Value]):

@@ -15,7 +15,7 @@ size by orders of magnitude, and so do the changes that are small.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -25,14 +25,12 @@ from numpy.typing import NDArray
 
 from etn.backend import Array
 from etn.network import Chain
-from etn.network.derivatives import BatchRows
 from etn.network.design import CoreDesign
 from etn.o3 import Irrep
 from etn.sweep.problem import JointStep
 from etn.sweep.regression.batches import Batch, Batches, WeightedRows
 from etn.sweep.regression.normal_equations import NormalEquations
 from etn.sweep.regression.tangent import Part, Tangent, pull_back
-from etn.tensor import Core
 
 # Random vectors that estimate the trace of J^T J.
 PROBES = 2
@@ -140,7 +138,8 @@ class StreamedModel(_NormalModel):
     ) -> None:
         super().__init__(chain, problem)
         self.problem, self.tol, self.max_products = problem, tol, max_products
-        self.slope += self._sum(partial(_residual_slope, chain, self.parts))
+        self._designs = {site: CoreDesign(core) for site, core in enumerate(chain)}
+        self.slope += self._sum(partial(_residual_slope, chain, self.parts, self._designs))
         # |J z|^2 of random signs z has the trace as its mean (M. F. Hutchinson, 1990).
         rng = np.random.default_rng(0)
         signs = [rng.choice([-1.0, 1.0], size=self.columns) for _ in range(PROBES)]
@@ -149,7 +148,9 @@ class StreamedModel(_NormalModel):
     def product(self, x: Array) -> Array:
         """J^T J x with the ridge, in units of the cores."""
         changes = self.changes(self.units * x)
-        return self._sum(partial(_gram_slope, self.chain, self.parts, changes)) + self.penalty * x
+        moved = [self.chain.replace(site, change) for site, change in enumerate(changes)]
+        slope = partial(_gram_slope, self.chain, self.parts, self._designs, moved)
+        return self._sum(slope) + self.penalty * x
 
     def _sum(self, slope: Callable[[Batch], Array]) -> Array:
         """Sum of slopes over the batches, in units of the cores."""
@@ -190,18 +191,24 @@ def _jacobian_rows(
     return out, batch.weights * (batch.targets - batch.values(chain))
 
 
-def _residual_slope(chain: Chain, parts: Sequence[Part], batch: Batch) -> Array:
+def _residual_slope(
+    chain: Chain, parts: Sequence[Part], designs: Mapping[int, CoreDesign], batch: Batch
+) -> Array:
     """J^T r of a batch."""
-    rows = BatchRows(chain, batch.samples)
-    return pull_back(parts, rows.pull(batch.weights**2 * (batch.targets - rows.values)))
+    left = batch.weights**2 * (batch.targets - batch.values(chain))
+    return pull_back(parts, list(batch.pull(chain, left, designs).values()))
 
 
 def _gram_slope(
-    chain: Chain, parts: Sequence[Part], changes: Sequence[Core], batch: Batch
+    chain: Chain,
+    parts: Sequence[Part],
+    designs: Mapping[int, CoreDesign],
+    moved: Sequence[Chain],
+    batch: Batch,
 ) -> Array:
-    """J^T J x of a batch, from the changes of the cores that x stands for."""
-    rows = BatchRows(chain, batch.samples)
-    return pull_back(parts, rows.pull(batch.weights**2 * rows.push(changes)))
+    """J^T J x of a batch, from chains with the changes of the cores that x stands for."""
+    pushed = batch.weights**2 * batch.push(chain, moved)
+    return pull_back(parts, list(batch.pull(chain, pushed, designs).values()))
 
 
 def channel_weights(batches: Batches[Batch]) -> dict[Irrep, NDArray[np.float64]]:

@@ -22,9 +22,10 @@ from etn.network.design import CoreDesign
 from etn.o3 import Irrep
 from etn.sweep.problem import JointModel, LocalSolution
 from etn.sweep.regression.batches import Batch, Batches, WeightedRows
+from etn.sweep.regression.core_rows import CoreRows, weighted_rows
 from etn.sweep.regression.evidence import Evidence, EvidenceCurve
 from etn.sweep.regression.joint import GramModel, StreamedModel, channel_weights
-from etn.sweep.regression.matrix_free import solve_matrix_free
+from etn.sweep.regression.matrix_free import is_cheaper, solve_core
 from etn.sweep.regression.normal_equations import (
     CHOLESKY,
     IN_PLACE,
@@ -36,7 +37,6 @@ from etn.sweep.regression.normal_equations import (
 )
 from etn.sweep.regression.pair_as_core import widen
 from etn.sweep.regression.pair_solution import PairSolution
-from etn.sweep.threads import count_threads
 from etn.tensor import Core
 
 # Parameters of a chain up to which joint steps go through a matrix; beyond, its flops, which grow
@@ -71,8 +71,11 @@ class LeastSquares:
     max_grams : float
         Memory for Gram matrices, bytes.  A core whose equations do not fit is solved by conjugate
         gradients, see :mod:`etn.sweep.regression.matrix_free`.
+    products : bool, optional
+        Whether conjugate gradients solve for a core also if its equations fit; by default where
+        they take fewer operations.
     iterative_tol : float
-        When these end.
+        They end when five iterations together lower the objective by less than this fraction.
     threads : int, optional
         Most threads to use, each with a batch in memory; by default as many as the BLAS may use.
     offset : callable, optional
@@ -88,7 +91,8 @@ class LeastSquares:
         proximal: float = 0.0,
         max_condition: float = 1e15,
         max_grams: float = MAX_GRAMS,
-        iterative_tol: float = 1e-3,
+        products: bool | None = None,
+        iterative_tol: float = 1e-7,
         threads: int | None = None,
         offset: Callable[[], float] = float,
     ) -> None:
@@ -97,6 +101,7 @@ class LeastSquares:
         self.proximal = proximal
         self.max_condition = max_condition
         self.max_grams = max_grams
+        self.products = products
         self.iterative_tol = iterative_tol
         self.threads = threads
         self.offset = offset
@@ -119,8 +124,14 @@ class LeastSquares:
         design = CoreDesign(chain[chain.center])
         penalty = self.ridge * chain[chain.center].metric()[design.order]
         square = 8.0 * design.columns**2
+        rows = CoreRows(chain, design, self.stream())
+        products = self.products
         if IN_PLACE * square > self.max_grams:
-            return self._solve_matrix_free(chain, design, penalty)
+            products = True
+        elif products is None:
+            products = is_cheaper(rows)
+        if products:
+            return self._solve_matrix_free(rows, penalty)
         normal = self.normal_equations(chain, design)
         in_place = CHOLESKY * square > self.max_grams
         solution, condition, solver = solve_direct(
@@ -132,27 +143,17 @@ class LeastSquares:
         )
         if solution is None:
             del normal
-            return self._solve_matrix_free(chain, design, penalty)
+            return self._solve_matrix_free(rows, penalty)
         loss = max(normal.value(solution), 0.0) + float(penalty @ solution**2) + self.offset()
         return LocalSolution(design.to_core(solution), loss, condition, solver)
 
-    def _solve_matrix_free(
-        self, chain: Chain, design: CoreDesign, penalty: Array
-    ) -> LocalSolution[Core]:
-        assert chain.center is not None
-        threads = self.threads or count_threads()
-        # Each thread accumulates the blocks of the preconditioner, and one factorises them.
-        block = int(self.max_grams / (8.0 * design.columns * (threads + 1)))
-        found = solve_matrix_free(
-            self._rows(chain, design),
-            penalty,
-            design.from_core(chain[chain.center]),
-            block=max(block, 1),
-            tol=self.iterative_tol,
-        )
-        loss = found.loss + self.offset()
-        core = design.to_core(found.values)
-        return LocalSolution(core, loss, solver="cg", gradient=found.gradient)
+    def _solve_matrix_free(self, rows: CoreRows, penalty: Array) -> LocalSolution[Core]:
+        found = solve_core(
+            rows, penalty, rows.design.from_core(rows.chain[rows.site]),
+            max_grams=self.max_grams, tol=self.iterative_tol,
+        )  # fmt: skip
+        core = rows.design.to_core(found.values)
+        return LocalSolution(core, found.loss + self.offset(), solver="cg", gradient=found.gradient)
 
     def solve_pair(self, chain: Chain, site: int) -> PairSolution:
         """Optimal pair of cores at ``site`` and ``site + 1``, all others fixed.
@@ -217,7 +218,7 @@ class LeastSquares:
 
     def normal_equations(self, chain: Chain, design: CoreDesign) -> NormalEquations:
         """Gram matrix and right-hand side of the center core over all batches, without ridge."""
-        return self.accumulate(design.columns, partial(_weighted_rows, chain, design))
+        return self.accumulate(design.columns, partial(weighted_rows, chain, design))
 
     def accumulate(self, columns: int, rows: Callable[[Batch], WeightedRows]) -> NormalEquations:
         """Normal equations of the weighted rows and targets that a function makes of a batch."""
@@ -297,7 +298,7 @@ class LeastSquares:
 
     def _rows(self, chain: Chain, design: CoreDesign) -> Batches[WeightedRows]:
         """Weighted rows and targets of the center core."""
-        return self.stream().map(partial(_weighted_rows, chain, design))
+        return self.stream().map(partial(weighted_rows, chain, design))
 
 
 def _check_size(unknowns: int, site: int, max_grams: float, *, squares: int = CHOLESKY) -> None:
@@ -309,13 +310,6 @@ def _check_size(unknowns: int, site: int, max_grams: float, *, squares: int = CH
             f"takes {needed:.1e} bytes, more than {max_grams:.1e}: use narrower bonds, fewer "
             "features (n_max, l_max) or one-site updates (sites=1)"
         )
-
-
-def _weighted_rows(chain: Chain, design: CoreDesign, batch: Batch) -> WeightedRows:
-    assert chain.center is not None
-    rows = batch.rows(chain, design, chain.center)
-    rows *= batch.weights[:, None]
-    return rows, batch.weights * batch.targets
 
 
 def _squared_errors(chain: Chain, batch: Batch) -> float:

@@ -16,7 +16,7 @@ import pytest
 from etn.network import Chain
 from etn.network.design import CoreDesign
 from etn.sweep import LeastSquares, threads
-from etn.sweep.regression import joint, least_squares
+from etn.sweep.regression import core_rows, joint, least_squares
 from etn.sweep.regression.batches import Batches
 from etn.sweep.regression.normal_equations import NormalEquations, accumulate
 from etn.sweep.regression.tangent import Tangent
@@ -124,15 +124,16 @@ def mapped():
     tangent = Tangent(chain)
     designs = [CoreDesign(core) for core in chain]
     changes = tangent.changes(rng.normal(size=tangent.columns))
-    parts = tangent.parts
+    moved = [chain.replace(site, change) for site, change in enumerate(changes)]
+    parts, sites = tangent.parts, dict(enumerate(designs))
     return chain, {
-        "rows": partial(least_squares._weighted_rows, chain, designs[1]),
+        "rows": partial(core_rows.weighted_rows, chain, designs[1]),
         "errors": partial(least_squares._squared_errors, chain),
         "targets": least_squares._squared_targets,
         "channels": joint._channel_squares,
         "jacobian": partial(joint._jacobian_rows, chain, parts, tangent.units, designs),
-        "residual slope": partial(joint._residual_slope, chain, parts),
-        "gram slope": partial(joint._gram_slope, chain, parts, changes),
+        "residual slope": partial(joint._residual_slope, chain, parts, sites),
+        "gram slope": partial(joint._gram_slope, chain, parts, sites, moved),
     }
 
 

@@ -35,10 +35,57 @@ struct BondLayout {
   }
 };
 
+// A block of a core: all pairs of copies on its two bonds.
+template <class T>
+struct Path {
+  using V = Vec<T>;
+
+  const RowProducts<T>* products;
+  const Couple<V>* couple;
+  double factor;          // of the core in its products
+  std::vector<T> matrix;  // (copies left x copies right, channels), with the factor
+  int left_copies, right_copies, channels, dims[3], at[3], order[3], place[3];
+  double entries;
+
+  // `places`: where the irreps begin on the left bond, the leg and the right bond.
+  Path(const Block& block, const std::array<int, 3>& places, bool with_matrix = true) {
+    const int l[3] = {block.irreps[0].l, block.irreps[1].l, block.irreps[2].l};
+    products = &RowProducts<T>::of(l[1]);
+    left_copies = block.multiplicities[0], channels = block.multiplicities[1];
+    right_copies = block.multiplicities[2];
+    const LegOrder legs(l[0], l[1], l[2]);
+    for (int i = 0; i < 3; ++i) {
+      dims[i] = 2 * l[i] + 1, at[i] = places[std::size_t(i)], order[i] = legs.order[i];
+      place[order[i]] = i;
+    }
+    const int a1 = l[order[0]], a2 = l[order[1]], a3 = l[order[2]];
+    couple = &etn::couple<V>(a1, a2, a3);
+    const CouplingEntries all_entries = coupling_entries(a1, a2, a3);
+    entries = double(all_entries.end() - all_entries.begin());
+    factor = legs.factor;
+    if (!with_matrix) return;
+    for (int a = 0; a < left_copies; ++a)
+      for (int c = 0; c < right_copies; ++c)
+        for (int n = 0; n < channels; ++n)
+          matrix.push_back(T(factor * block.values[(a * channels + n) * right_copies + c]));
+  }
+
+  int pairs() const { return left_copies * right_copies; }
+
+  // g(wanted) += w x(others), of the three legs.
+  void one(int wanted, const V* const x[3], V* g) const {
+    const V* rest[2];
+    for (int i = 0, k = 0; i < 3; ++i)
+      if (order[i] != wanted) rest[k++] = x[order[i]];
+    couple->one[place[wanted]](rest[0], rest[1], g);
+  }
+};
+
 template <class T>
 class ChainKernel {
  public:
   using V = Vec<T>;
+  using Path = etn::Path<T>;
 
   // Where the components of the leg lie: channel n of degree l at leg_at[l] + n (2 l + 1).
   std::vector<int> leg_at, leg_channels;
@@ -58,7 +105,13 @@ class ChainKernel {
     for (const Block& block : file.cores.back()) last_.push_back(end(block, 2, 0));
     for (std::size_t s = 1; s + 1 < sites; ++s) {
       inner_.emplace_back();
-      for (const Block& block : file.cores[s]) inner_.back().push_back(path(block, s));
+      for (const Block& block : file.cores[s]) {
+        inner_.back().push_back(
+            Path(block, {{bonds_[s - 1].at(block.irreps[0]), leg_of(block.irreps[1]),
+                          bonds_[s].at(block.irreps[2])}}));
+        const Path& p = inner_.back().back();
+        widest_ = std::max(widest_, p.pairs() * p.dims[1]);
+      }
     }
     int size = 0;
     for (Bond& bond : bonds_) {
@@ -144,17 +197,6 @@ class ChainKernel {
     int rows, columns, leg, bond, dim;
   };
 
-  // A block of an inner core: all pairs of copies on its two bonds.
-  struct Path {
-    const RowProducts<T>* products;
-    const Couple<V>* couple;
-    std::vector<T> matrix;  // (copies left x copies right, channels)
-    int left_copies, right_copies, channels, dims[3], at[3], order[3], place[3];
-    double entries = 0;
-
-    int pairs() const { return left_copies * right_copies; }
-  };
-
   static void clear(V* at, int size) { std::fill(at, at + size, V{}); }
 
   int leg_of(const Irrep& irrep) const {
@@ -182,38 +224,6 @@ class ChainKernel {
     return e;
   }
 
-  Path path(const Block& block, std::size_t site) {
-    Path p;
-    const int l[3] = {block.irreps[0].l, block.irreps[1].l, block.irreps[2].l};
-    p.products = &RowProducts<T>::of(l[1]);
-    p.left_copies = block.multiplicities[0], p.channels = block.multiplicities[1];
-    p.right_copies = block.multiplicities[2];
-    const LegOrder legs(l[0], l[1], l[2]);
-    for (int i = 0; i < 3; ++i) p.dims[i] = 2 * l[i] + 1, p.order[i] = legs.order[i];
-    for (int i = 0; i < 3; ++i) p.place[p.order[i]] = i;
-    p.at[0] = bonds_[site - 1].at(block.irreps[0]), p.at[1] = leg_of(block.irreps[1]);
-    p.at[2] = bonds_[site].at(block.irreps[2]);
-    const int a1 = l[p.order[0]], a2 = l[p.order[1]], a3 = l[p.order[2]];
-    p.couple = &couple<V>(a1, a2, a3);
-    const CouplingEntries all_entries = coupling_entries(a1, a2, a3);
-    p.entries = double(all_entries.end() - all_entries.begin());
-    const double factor = legs.factor;
-    for (int a = 0; a < p.left_copies; ++a)
-      for (int c = 0; c < p.right_copies; ++c)
-        for (int n = 0; n < p.channels; ++n)
-          p.matrix.push_back(T(factor * block.values[(a * p.channels + n) * p.right_copies + c]));
-    widest_ = std::max(widest_, p.pairs() * p.dims[1]);
-    return p;
-  }
-
-  // g(wanted) += w x(others), of the three legs of a path.
-  static void one(const Path& p, int wanted, const V* const x[3], V* g) {
-    const V* rest[2];
-    for (int i = 0, k = 0; i < 3; ++i)
-      if (p.order[i] != wanted) rest[k++] = x[p.order[i]];
-    p.couple->one[p.place[wanted]](rest[0], rest[1], g);
-  }
-
   void forward(const std::vector<Path>& paths, const Bond& from, const Bond& to, const V* leg,
                V* scratch) const {
     V* const mixed = scratch + pairs_;
@@ -224,7 +234,7 @@ class ChainKernel {
         for (int c = 0; c < p.right_copies; ++c, ++k) {
           const V* const x[3] = {scratch + from.value + p.at[0] + a * p.dims[0],
                                  mixed + k * p.dims[1], nullptr};
-          one(p, 2, x, scratch + to.value + p.at[2] + c * p.dims[2]);
+          p.one(2, x, scratch + to.value + p.at[2] + c * p.dims[2]);
         }
     }
   }
@@ -262,8 +272,8 @@ class ChainKernel {
           const V* const x[3] = {scratch + from.value + p.at[0] + a * p.dims[0],
                                  mixed + k * p.dims[1],
                                  scratch + to.adjoint + p.at[2] + c * p.dims[2]};
-          one(p, 0, x, scratch + from.adjoint + p.at[0] + a * p.dims[0]);
-          one(p, 1, x, by_mixed + k * p.dims[1]);
+          p.one(0, x, scratch + from.adjoint + p.at[0] + a * p.dims[0]);
+          p.one(1, x, by_mixed + k * p.dims[1]);
         }
       p.products->transposed(p.matrix.data(), p.pairs(), p.channels, by_mixed, gradient + p.at[1]);
     }

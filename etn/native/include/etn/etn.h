@@ -11,7 +11,7 @@
 extern "C" {
 #endif
 
-#define ETN_ABI_VERSION 2
+#define ETN_ABI_VERSION 3
 
 #if defined(ETN_BUILD) && defined(__GNUC__)
 #define ETN_API __attribute__((visibility("default")))
@@ -72,6 +72,9 @@ ETN_API int64_t etn_columns(const etn_potential *potential, int site);
  * Columns run over the degrees of the leg and for each over (n, block, a, c). precision 64 only. */
 ETN_API int etn_rows(const etn_potential *potential, const etn_neighbors *neighbors, int site,
                      const etn_rows_wanted *wanted, double *rows);
+/* sum (columns): of these rows times weights (n_rows), at the cost of a few evaluations. */
+ETN_API int etn_pull(const etn_potential *potential, const etn_neighbors *neighbors, int site,
+                     const etn_rows_wanted *wanted, const double *weights, double *sum);
 
 #ifdef __cplusplus
 }

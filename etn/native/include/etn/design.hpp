@@ -173,36 +173,40 @@ class Design {
     }
   }
 
-  // Operands of `count` directions from those of the leg, out[0], which are there: for each group
-  // (m, direction, copy).
-  void push(int count, const Workspace& s, T* const out[3]) const {
-    for (int side = 0; side < 2; ++side) {
-      if (sides_[side] == none) continue;
-      const BondLayout& bond = side_bond(side);
-      T* const to = out[side == 0 ? 1 : 2];
-      if (sides_[side] == linear) {
-        // The core at the end maps irreps of the leg to those of the bond.
-        std::fill(to, to + count * bond.size, T(0));
-        for (const CoupledBlock<T>& b : cores_[side == 0 ? 0 : cores_.size() - 1]) {
-          const std::size_t at = side == 0 ? 2 : 0;
-          const int n_to = b.copies[at], n_from = b.copies[1];
-          for (const auto& e : b.entries) {
-            const T* x = out[0] + count * (b.at[1] + e.m[1] * n_from);
-            T* y = to + count * (b.at[at] + e.m[at] * n_to);
-            for (int c = 0; c < count; ++c)
-              for (int n = 0; n < n_from; ++n) {
-                const T factor = e.w * x[c * n_from + n];
-                // (a n) c with a the element; (c n) a has a the copies on the bond, c the scalar.
-                const T* m = side == 0 ? b.by_channel[1].data() + (s.element * n_from + n) * n_to
-                                       : b.by_channel[0].data() + n * n_to;
-                for (int r = 0; r < n_to; ++r) y[c * n_to + r] += factor * m[r];
-              }
-          }
-        }
-      } else {
-        push_dense(count, bond, s.dense[side], out[0], to);
-      }
+  // Whether a side is one core, through which directions go as a map of copies.
+  bool is_linear(int side) const { return sides_[side] == linear; }
+
+  // The Jacobian of the bond next to an end, which is a map of copies: (bond, leg), by irreps.
+  struct EndMap {
+    int at, leg_at, copies, channels, dim;
+    std::vector<T> matrix;  // (copies, channels)
+  };
+
+  std::vector<EndMap> end_maps(int side, int element) const {
+    std::vector<EndMap> found;
+    for (const CoupledBlock<T>& b : cores_[side == 0 ? 0 : cores_.size() - 1]) {
+      const std::size_t out = side == 0 ? 2 : 0;
+      EndMap p{b.at[out], b.at[1], b.copies[out], b.copies[1], b.dims[1], {}};
+      // The coupling with a scalar is a multiple of one.
+      for (int r = 0; r < p.copies; ++r)
+        for (int n = 0; n < p.channels; ++n)
+          p.matrix.push_back(
+              b.entries[0].w *
+              (side == 0 ? b.by_pair[std::size_t((element * p.copies + r) * p.channels + n)]
+                         : b.by_pair[std::size_t(r * p.channels + n)]));
+      found.push_back(std::move(p));
     }
+    std::sort(found.begin(), found.end(),
+              [](const EndMap& one, const EndMap& two) { return one.at < two.at; });
+    return found;
+  }
+
+  // Operands of `count` directions of dense sides from those of the leg, out[0]: for each irrep of
+  // the bond (m, direction, copy).
+  void push(int count, const Workspace& s, T* const out[3]) const {
+    for (int side = 0; side < 2; ++side)
+      if (sides_[side] == dense)
+        push_dense(count, side_bond(side), s.dense[side], out[0], out[1 + side]);
   }
 
   // rows (targets, count, columns) += the parts that the atoms have in each target.  One group
@@ -225,7 +229,13 @@ class Design {
             for (int k = 0; k < g.copies; ++k) {
               const T* from = buffer.data() + (c * g.copies + k) * g.padded;
               const int* to = g.columns.data() + k * g.others;
-              for (int q = 0; q < g.others; ++q) row[to[q]] += from[q];
+              if (leg == 1) {
+                // The columns of a channel follow each other.
+                T* const at = row + to[0];
+                for (int q = 0; q < g.others; ++q) at[q] += from[q];
+              } else {
+                for (int q = 0; q < g.others; ++q) row[to[q]] += from[q];
+              }
             }
         }
       }
@@ -314,7 +324,7 @@ class Design {
       std::vector<V> value(std::size_t(next.size));
       if (k != from) {
         jacobian = is_dense ? moved(k, in, here, jacobian, leg, s)
-                            : moved(k, in, here, first_jacobian(which, element), leg, s);
+                            : moved(k, in, here, end_maps(which, element), leg, s);
         is_dense = true;
       }
       for (const CoupledBlock<T>& b : cores_[k]) {
@@ -340,38 +350,11 @@ class Design {
         .set(b.by_pair.data(), pairs, b.copies[1], leg + b.at[1], s.mixed.data());
   }
 
-  // The Jacobian of the bond next to an end, which is a map of copies: (bond, leg), by irreps.
-  struct FirstJacobian {
-    struct Piece {
-      int at, leg_at, copies, channels, dim;
-      std::vector<T> matrix;  // (copies, channels)
-    };
-    std::vector<Piece> pieces;
-  };
-
-  FirstJacobian first_jacobian(int which, int element) const {
-    FirstJacobian found;
-    for (const CoupledBlock<T>& b : cores_[which == 0 ? 0 : cores_.size() - 1]) {
-      const std::size_t out = which == 0 ? 2 : 0;
-      typename FirstJacobian::Piece p{b.at[out],   b.at[1],   b.copies[out],
-                                      b.copies[1], b.dims[1], {}};
-      // The coupling with a scalar is a multiple of one.
-      for (int r = 0; r < p.copies; ++r)
-        for (int n = 0; n < p.channels; ++n)
-          p.matrix.push_back(
-              b.entries[0].w *
-              (which == 0 ? b.by_pair[std::size_t((element * p.copies + r) * p.channels + n)]
-                          : b.by_pair[std::size_t(r * p.channels + n)]));
-      found.pieces.push_back(std::move(p));
-    }
-    return found;
-  }
-
   // out (rows, leg) += transfer (rows, from) times the Jacobian before.
-  void carry(int rows, int from, const std::vector<V>& transfer, const FirstJacobian& before,
+  void carry(int rows, int from, const std::vector<V>& transfer, const std::vector<EndMap>& before,
              std::vector<V>& out) const {
     for (int r = 0; r < rows; ++r)
-      for (const auto& p : before.pieces)
+      for (const EndMap& p : before)
         for (int k = 0; k < p.copies; ++k)
           for (int m = 0; m < p.dim; ++m) {
             const V t = transfer[std::size_t(r * from + p.at + k * p.dim + m)];
@@ -503,12 +486,25 @@ class Design {
   template <int Q>
   static void columns_of(int count, const Group& g, std::size_t slot,
                          const std::vector<Part>& parts, int q, T* out) {
-    const int x = count * g.copies;
-    int i = 0;
-    constexpr int tall = registers > 16 ? 8 : 4;
-    for (; i + tall <= x; i += tall) tile<tall, Q>(i, x, g, count, slot, parts, q, out);
-    for (; i + 2 <= x; i += 2) tile<2, Q>(i, x, g, count, slot, parts, q, out);
-    for (; i < x; ++i) tile<1, Q>(i, x, g, count, slot, parts, q, out);
+    // As many rows at a time as registers hold, in parts of one height or two.
+    constexpr int most = (registers - 1 - Q) / Q < 12 ? (registers - 1 - Q) / Q : 12;
+    const int x = count * g.copies, tiles = (x + most - 1) / most;
+    for (int t = 0, i = 0; t < tiles; ++t) {
+      const int height = x / tiles + (t < x % tiles);
+      rows_of<most, Q>(height, i, x, g, count, slot, parts, q, out);
+      i += height;
+    }
+  }
+
+  // The tile of a height that is found at run time.
+  template <int X, int Q, class... Rest>
+  static void rows_of(int height, Rest&&... rest) {
+    if constexpr (X > 0) {
+      if (height == X)
+        tile<X, Q>(rest...);
+      else
+        rows_of<X - 1, Q>(height, rest...);
+    }
   }
 
   template <int X, int Q>
@@ -522,7 +518,7 @@ class Design {
         V right[Q];
 #pragma GCC unroll 4
         for (int j = 0; j < Q; ++j) std::memcpy(&right[j], b + j * width, sizeof(V));
-#pragma GCC unroll 8
+#pragma GCC unroll 12
         for (int i = 0; i < X; ++i)
 #pragma GCC unroll 4
           for (int j = 0; j < Q; ++j) sum[i][j] += a[i] * right[j];

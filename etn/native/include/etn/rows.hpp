@@ -74,15 +74,16 @@ class DesignRows {
     design_.prepare(element, atoms, s.leg.data(), block_, factors);
     if (wanted_.energy) take_energies(element, atoms, centers, factors);
     expand(element);
-    own_.assign(std::size_t(atoms * 3 * leg_size_), T(0));
-    strain_.assign(std::size_t(wanted_.strain ? atoms * 6 * leg_size_ : 0), T(0));
+    const long size = design_.operand_size();
+    own_.resize(std::size_t(3 * size)), strain_.resize(std::size_t(6 * size));
+    spare_.resize(std::size_t(3 * size + Lanes<T>::width));
     // One lane after the other, as each has a Jacobian of its own.
     for (int lane = 0; lane < atoms; ++lane) {
       const long atom = lists_.center[centers[lane]];
       const long self = of_atom_[std::size_t(atom)];
       design_.select(lane, block_);
-      T* const own = own_.data() + lane * 3 * leg_size_;
-      T* const strain = strain_.data() + (wanted_.strain ? lane * 6 * leg_size_ : 0);
+      std::fill(own_.begin(), own_.end(), T(0));
+      if (wanted_.strain) std::fill(strain_.begin(), strain_.end(), T(0));
       long row = 0;
       bool any = false;
       const V* near = s.near.data();
@@ -96,25 +97,23 @@ class DesignRows {
           const bool pulls = self >= 0 && other != atom;
           if (moved < 0 && !pulls && !wanted_.strain) continue;
           T* out[3];
-          if (moved >= 0) {
-            operands(3, out);
-          } else {
-            spare_.resize(std::size_t(3 * leg_size_));
-            out[0] = spare_.data();
-          }
-          direction(lane, row, out[0]);
+          operands(3, moved < 0 ? spare_.data() : pool_.take(3 * size + Lanes<T>::width), out);
+          direction(lane, row, out);
           if (pulls) {
             any = true;
-            for (int i = 0; i < 3 * leg_size_; ++i) own[i] -= out[0][i];
+            T* sums[3];
+            operands(3, own_.data(), sums);
+            for (int part = 0; part < 3; ++part)
+              for (long i = 0; i < 3 * known_[part]; ++i) sums[part][i] -= out[part][i];
           }
-          if (wanted_.strain) add_strain(near, lane, out[0], strain);
+          if (wanted_.strain) add_strain(near, lane, out);
           if (moved < 0) continue;
           design_.push(3, block_, out);
           by_atom_[std::size_t(moved)].push_back({{{out[0], out[1], out[2]}}, factors[lane]});
         }
-      if (self >= 0 && any) finish(3, own, factors[lane], by_atom_[std::size_t(self)]);
+      if (self >= 0 && any) finish(3, own_, factors[lane], by_atom_[std::size_t(self)]);
       if (wanted_.strain)
-        finish(6, strain, factors[lane], by_strain_[std::size_t(lists_.frame[atom])]);
+        finish(6, strain_, factors[lane], by_strain_[std::size_t(lists_.frame[atom])]);
     }
   }
 
@@ -137,55 +136,90 @@ class DesignRows {
   }
 
  private:
-  void operands(int count, T** out) {
-    T* const found = pool_.take(count * design_.operand_size());
-    out[0] = found, out[1] = found + count * leg_size_;
+  // A run of components of one irrep of the leg or of a linear side, `at` its first one.
+  struct Run {
+    int l, at, copies;
+  };
+
+  void operands(int count, T* first, T** out) const {
+    out[0] = first, out[1] = out[0] + count * leg_size_;
     out[2] = out[1] + count * design_.side_size(0);
   }
 
-  void finish(int count, const T* leg, const T* factor, std::vector<Part>& parts) {
+  void finish(int count, const std::vector<T>& sums, const T* factor, std::vector<Part>& parts) {
     T* out[3];
-    operands(count, out);
-    std::copy(leg, leg + count * leg_size_, out[0]);
+    const long size = count * design_.operand_size();
+    operands(count, pool_.take(size), out);
+    std::copy(sums.data(), sums.data() + size, out[0]);
     design_.push(count, block_, out);
     parts.push_back({{{out[0], out[1], out[2]}}, factor});
   }
 
-  // Minus the derivative of the leg when a neighbour moves, (m, axis, channel) for each degree.
-  void direction(int lane, long row, T* out) const {
-    const auto& chain = evaluator_.chain();
-    const long place = row * Lanes<T>::width + lane;
+  // Minus the derivatives of the leg and of linear sides when a neighbour moves, (m, axis, copy)
+  // for each irrep.  Whole registers are stored: what is too much is written over by what follows.
+  void direction(int lane, long row, T* const out[3]) const {
+    constexpr int width = Lanes<T>::width;
+    const long place = row * width + lane;
     const T* value = radial_.data() + place * n_radial_;
-    const T* angle = angular_.data() + place * 6 * n_y();
-    for (int l = 0; l < int(chain.leg_at.size()); ++l) {
-      const int constant = l == 0, n = chain.leg_channels[std::size_t(l)] - constant;
-      const T* const slope = value + n;
-      for (int m = 0; m < 2 * l + 1; ++m, angle += 6)
-        for (int axis = 0; axis < 3; ++axis) {
-          if (constant) *out++ = T(0);
-          for (int k = 0; k < n; ++k)
-            out[k] = -(angle[axis] * slope[k] + angle[3 + axis] * value[k]);
-          out += n;
-        }
-      value += 2 * n;
+    const T* const angles = angular_.data() + place * 6 * n_y();
+    for (int part = 0; part < 3; ++part) {
+      for (const Run& run : runs_[part]) {
+        T* to = out[part] + 3 * run.at;
+        const T *const slope = value + run.copies, *angle = angles + 6 * run.l * run.l;
+        for (int m = 0; m < 2 * run.l + 1; ++m, angle += 6)
+          for (int axis = 0; axis < 3; ++axis, to += run.copies)
+            for (int k = 0; k < run.copies; k += width) {
+              V v, s;
+              std::memcpy(&v, value + k, sizeof(V)), std::memcpy(&s, slope + k, sizeof(V));
+              v = -(angle[axis] * s + angle[3 + axis] * v);
+              std::memcpy(to + k, &v, sizeof(V));
+            }
+        value += 2 * run.copies;
+      }
+      for (const auto& gap : gaps_[part])
+        std::fill(out[part] + 3 * gap[0], out[part] + 3 * gap[1], T(0));
     }
   }
 
   int n_y() const { return evaluator_.harmonics().size(); }
 
-  // Of all neighbours in the lanes: radial functions of the channels and their slopes; harmonics
-  // times the unit vector, and their gradients across it.
+  // The runs of the leg and of linear sides, how long they are, and what of them no run reaches.
+  void find_runs(int element) {
+    const auto& chain = evaluator_.chain();
+    for (auto& runs : runs_) runs.clear();
+    for (auto& gaps : gaps_) gaps.clear();
+    for (int l = 0; l < int(chain.leg_at.size()); ++l)
+      runs_[0].push_back({l, chain.leg_at[std::size_t(l)], chain.leg_channels[std::size_t(l)]});
+    n_radial_ = 0, known_[0] = leg_size_;
+    for (int side = 0; side < 2; ++side) {
+      maps_[side].clear(), known_[1 + side] = 0;
+      if (!design_.is_linear(side)) continue;
+      maps_[side] = design_.end_maps(side, element);
+      int end = 0;
+      for (const auto& map : maps_[side]) {
+        if (map.at > end) gaps_[1 + side].push_back({{end, map.at}});
+        runs_[1 + side].push_back({(map.dim - 1) / 2, map.at, map.copies});
+        end = map.at + map.copies * map.dim;
+      }
+      const int size = design_.side_size(side);
+      if (size > end) gaps_[1 + side].push_back({{end, size}});
+      known_[1 + side] = size;
+    }
+    for (const auto& runs : runs_)
+      for (const Run& run : runs) n_radial_ += 2 * run.copies;
+  }
+
+  // Of all neighbours in the lanes: radial functions of the runs and their slopes; harmonics times
+  // the unit vector, and their gradients across it.
   void expand(int element) {
     constexpr int width = Lanes<T>::width;
-    const auto& chain = evaluator_.chain();
     const int n_max = evaluator_.radial().n_max;
     const V* near = scratch_.near.data();
-    n_radial_ = 0;
-    for (std::size_t l = 0; l < chain.leg_at.size(); ++l)
-      n_radial_ += 2 * (chain.leg_channels[l] - (l == 0));
+    find_runs(element);
     std::size_t rows = 0;
     for (const int count : scratch_.count) rows += std::size_t(count);
-    radial_.resize(rows * width * std::size_t(n_radial_));
+    // Whole registers are read.
+    radial_.resize(rows * width * std::size_t(n_radial_) + width);
     angular_.resize(rows * width * std::size_t(6 * n_y()));
     gradients_.resize(std::size_t(3 * n_y()));
     mixed_.resize(std::size_t(n_radial_));
@@ -196,13 +230,26 @@ class DesignRows {
         if (!evaluator_.has_met(element, z)) continue;
         const V *f = near + 5, *slope = f + n_max, *y = slope + n_max;
         V* to = mixed_.data();
-        for (std::size_t l = 0; l < chain.leg_at.size(); ++l) {
-          const int n = chain.leg_channels[l] - (l == 0);
-          const T* const matrix = evaluator_.radial().folded[std::size_t(z)][l].data();
-          RowProducts<T>::of(0).set(matrix, n, n_max, f, to);
-          RowProducts<T>::of(0).set(matrix, n, n_max, slope, to + n);
-          to += 2 * n;
+        for (const Run& run : runs_[0]) {
+          // The constant does not move.
+          const int constant = run.l == 0, n = run.copies - constant;
+          const T* const matrix =
+              evaluator_.radial().folded[std::size_t(z)][std::size_t(run.l)].data();
+          for (const V* x : {f, slope}) {
+            if (constant) *to++ = V{};
+            RowProducts<T>::of(0).set(matrix, n, n_max, x, to);
+            to += n;
+          }
         }
+        for (const auto& maps : maps_)
+          for (const auto& map : maps) {
+            // Where the values of its degree begin: two for each channel of those before.
+            const V* from = mixed_.data();
+            for (const Run& run : runs_[0])
+              if (run.l < (map.dim - 1) / 2) from += 2 * run.copies;
+            for (int k = 0; k < 2; ++k, from += map.channels, to += map.copies)
+              RowProducts<T>::of(0).set(map.matrix.data(), map.copies, map.channels, from, to);
+          }
         for (int i = 0; i < n_radial_; ++i)
           for (int lane = 0; lane < width; ++lane)
             radial[lane * n_radial_ + i] = mixed_[std::size_t(i)][lane];
@@ -222,17 +269,20 @@ class DesignRows {
   }
 
   // dE/d epsilon in Voigt order: the neighbour moves along one axis by its distance along another.
-  void add_strain(const V* near, int lane, const T* leg, T* strain) const {
+  void add_strain(const V* near, int lane, T* const out[3]) {
     static const int first[] = {0, 1, 2, 1, 0, 0}, second[] = {0, 1, 2, 2, 2, 1};
-    const auto& chain = evaluator_.chain();
-    T d[3];
+    T d[3], *sums[3];
     for (int axis = 0; axis < 3; ++axis) d[axis] = near[3][lane] * near[axis][lane];
-    for (int l = 0; l < int(chain.leg_at.size()); ++l) {
-      const int n = chain.leg_channels[std::size_t(l)];
-      for (int m = 0; m < 2 * l + 1; ++m, leg += 3 * n)
-        for (int v = 0; v < 6; ++v, strain += n)
-          for (int k = 0; k < n; ++k) strain[k] -= d[second[v]] * leg[first[v] * n + k];
-    }
+    operands(6, strain_.data(), sums);
+    for (int part = 0; part < 3; ++part)
+      for (const Run& run : runs_[part]) {
+        const T* from = out[part] + 3 * run.at;
+        T* to = sums[part] + 6 * run.at;
+        for (int m = 0; m < 2 * run.l + 1; ++m, from += 3 * run.copies)
+          for (int v = 0; v < 6; ++v, to += run.copies)
+            for (int k = 0; k < run.copies; ++k)
+              to[k] -= d[second[v]] * from[first[v] * run.copies + k];
+      }
   }
 
   void take_energies(int element, int atoms, const long* centers, T* const* factors) {
@@ -283,7 +333,11 @@ class DesignRows {
   typename Design<T>::Workspace block_;
   std::vector<T> own_, strain_, spare_, radial_, angular_;
   std::vector<V> gradients_, mixed_;
+  std::vector<Run> runs_[3];
+  std::vector<std::array<int, 2>> gaps_[3];
+  std::vector<typename Design<T>::EndMap> maps_[2];
   int n_radial_ = 0;
+  long known_[3] = {};
 };
 
 }  // namespace ETN_TARGET

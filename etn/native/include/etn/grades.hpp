@@ -51,8 +51,8 @@ class Coverage {
     double found = 0, number = 0;
     for (std::size_t z = 0; z < n_; ++z) {
       const std::size_t pair = std::size_t(element) * n_ + z;
-      const double at = closest[pair] / std::min(nearest[z], r_max);
-      found = worse(found, steep(at) - steep(closest[pair] / r_max));
+      if (nearest[z] < r_max)
+        found = worse(found, steep(closest[pair] / nearest[z]) - steep(closest[pair] / r_max));
       found = worse(found, numbers[z] / most_[pair]);
       number += numbers[z];
     }

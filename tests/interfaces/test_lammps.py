@@ -243,11 +243,9 @@ def test_grades_are_those_of_python(rng, graded, cache, tmp_path, tilted, words,
 @pytest.mark.slow
 def test_structures_worth_labelling_are_kept_and_a_run_ends(rng, graded, cache, tmp_path):
     """The example of docs/dynamics.md: grades every 5 steps of a hot crystal."""
-    potential, path = graded
     write(crystal(rng, tilted=False), tmp_path)
-    text = (
-        graded_script(path).split("fix grades")[0]
-        + """
+    start = graded_script(graded[1]).split("fix grades")[0]
+    text = """
 velocity all create 3000 1
 fix move all nve
 timestep 0.0005
@@ -262,8 +260,7 @@ thermo_style custom step v_worst
 thermo 5
 run 300
 """
-    )
-    said = run(text, tmp_path, cache)
+    said = run(start + text, tmp_path, cache)
     rows = re.findall(r"^ *(\d+) +([\d.e+-]+) *$", said, re.MULTILINE)
     steps = [(int(step), float(worst)) for step, worst in rows]
     assert len(steps) > 2, said

@@ -42,8 +42,8 @@ COPIES, FEWEST = 5, 4
 # Size of the made-up atoms that join the candidates of the active set, one for each unknown,
 # relative to the training atoms: where no training atom reaches, grades are large, not infinite.
 UNSEEN = 1e-4
-# Below these fractions of the largest, an error bar and a feature (one that vanishes by the symmetry
-# of all atoms) are the rounding errors of zero.
+# Below these fractions of the largest, an error bar and a feature are the rounding error of zero:
+# some features vanish by the symmetry of all atoms.
 ZERO, ZERO_FEATURE = 1e-8, 1e-12
 # Energies (eV) and forces (eV/Å) that spread less than this are taken to spread by 1.
 FLAT = 1e-6

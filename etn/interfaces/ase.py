@@ -229,15 +229,10 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
             raise PropertyNotImplementedError(f"{name}: {reason}")
 
     def _predict(self, frame: Frame) -> Prediction:
-        """What the potential says, with lists of neighbours that serve for many steps."""
+        """What the potential says."""
         if (evaluator := self.model.evaluator) is None:
             return self.model.predict([frame])[0]
-        lists, atoms = self._lists.of(frame), np.arange(frame.n_atoms)
-        energies, forces, strain = evaluator.evaluate(
-            element=element_indices(frame, self.model.elements), frame=atoms,
-            n_frames=frame.n_atoms, sample=atoms, center=lists.first, neighbor=lists.second,
-            position=frame.positions, shift=lists.shift, threads=threads(),
-        )  # fmt: skip
+        energies, forces, strain = evaluator.evaluate(**self._neighbors(frame))
         if not np.isfinite(energies).all():  # atoms coincide, which it says
             return self.model.predict([frame])[0]
         stress, stresses = None, None
@@ -245,6 +240,25 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
             stresses = voigt(strain) / frame.volume
             stress = stresses.sum(axis=0)
         return Prediction(float(energies.sum()), energies, forces, stress, stresses)
+
+    def _look(self, frame: Frame) -> NDArray[np.float64]:
+        """Extrapolation grades of the atoms."""
+        uncertainty = self.model.uncertainty
+        if (evaluator := uncertainty.evaluator) is not None:
+            gamma = evaluator.grades(**self._neighbors(frame))
+            if not np.isnan(gamma).any():  # atoms coincide, which it says
+                return gamma
+        return uncertainty.gamma([frame])[0]
+
+    def _neighbors(self, frame: Frame) -> dict[str, Any]:
+        """What compiled evaluators ask for, with lists of neighbours that serve for many steps."""
+        lists, atoms = self._lists.of(frame), np.arange(frame.n_atoms)
+        return {
+            "element": element_indices(frame, self.model.elements), "frame": atoms,
+            "n_frames": frame.n_atoms, "sample": atoms, "center": lists.first,
+            "neighbor": lists.second, "position": frame.positions, "shift": lists.shift,
+            "threads": threads(),
+        }  # fmt: skip
 
     def _frame(self) -> Frame:
         """The structure, of elements that the potential knows."""
@@ -271,7 +285,7 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
             return
         gamma = self._gamma
         if gamma is None:
-            (gamma,) = self.model.uncertainty.gamma([frame])
+            gamma = self._look(frame)
         self._gamma, self._looked_at = gamma, frame
         atom = int(gamma.argmax())
         if not gamma[atom] <= self.gamma_warn:  # nor with a grade that is no number
@@ -297,7 +311,7 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
 
     def _grades(self, frame: Frame) -> NDArray[np.float64]:
         """Grades of the atoms; saves the structure and stops where the options say so."""
-        (gamma,) = self.model.uncertainty.gamma([frame])
+        gamma = self._look(frame)
         atom = int(gamma.argmax())
         if self.gamma_save is not None and not gamma[atom] <= self.gamma_save[0]:
             import ase.io

@@ -69,6 +69,8 @@ _SIGNATURES = {
     "etn_evaluate": (
         c_int, (c_void_p, POINTER(_Neighbors), c_int, c_void_p, c_void_p, c_void_p),
     ),
+    "etn_has_grades": (c_int, (c_void_p,)),
+    "etn_grades": (c_int, (c_void_p, POINTER(_Neighbors), c_int, c_void_p)),
     "etn_columns": (c_int64, (c_void_p, c_int)),
     "etn_rows": (
         c_int, (c_void_p, POINTER(_Neighbors), c_int, POINTER(_Wanted), c_void_p),
@@ -231,6 +233,42 @@ class Evaluator:
             raise self._error()
         return answer
 
+    @property
+    def has_grades(self) -> bool:
+        """Whether the content holds what extrapolation grades need."""
+        return bool(self._library.etn_has_grades(self._handle))
+
+    def grades(self, **lists: Any) -> NDArray[np.float64]:
+        """Extrapolation grades of centers, those of :meth:`etn.potential.Uncertainty.gamma`.
+
+        Parameters
+        ----------
+        lists
+            As :meth:`evaluate` has them, and `threads`.
+
+        Returns
+        -------
+        (centers,)
+            No number where atoms coincide.
+
+        Raises
+        ------
+        SettingsError
+            If the content has none, see :attr:`has_grades`.
+        """
+        threads = lists.pop("threads", 1)
+        pointers, held = _neighbors(**lists)
+        grades = np.empty(pointers.n_centers)
+        if self._library.etn_grades(self._handle, pointers, threads, grades.ctypes.data):
+            raise self._error()
+        del held
+        return grades
+
+    def gamma(self, pairs: PairLists) -> list[NDArray[np.float64]]:
+        """Extrapolation grades of the atoms of every frame, all of which have their pairs."""
+        grades = self.grades(**_lists(pairs))
+        return np.split(grades, np.cumsum(np.bincount(pairs.frame, minlength=pairs.n_frames))[:-1])
+
     def columns(self, site: int) -> int:
         """Number of columns of the design of a core."""
         found = int(self._library.etn_columns(self._handle, site))
@@ -240,10 +278,7 @@ class Evaluator:
 
     def answer(self, pairs: PairLists) -> Answer:
         """What the samples answer to their pairs; see :meth:`evaluate`."""
-        return self.evaluate(
-            element=pairs.element, frame=pairs.frame, n_frames=pairs.n_frames,
-            sample=pairs.sample, center=pairs.center, neighbor=pairs.neighbor, vector=pairs.vector,
-        )  # fmt: skip
+        return self.evaluate(**_lists(pairs))
 
     def rows(
         self,
@@ -327,6 +362,12 @@ class Evaluator:
         return SettingsError(self._library.etn_error().decode(errors="replace"))
 
 
+def _lists(pairs: PairLists) -> dict[str, Any]:
+    """Pairs as keywords of :meth:`Evaluator.evaluate`."""
+    names = ("element", "frame", "n_frames", "sample", "center", "neighbor", "vector")
+    return {name: getattr(pairs, name) for name in names}
+
+
 def _neighbors(
     element: NDArray[np.int64],
     frame: NDArray[np.int64],
@@ -360,10 +401,7 @@ def _rows(
     pairs: PairLists, energy: bool, force_atoms: NDArray[np.int64], strain: bool
 ) -> tuple[_Neighbors, _Wanted, int, list[NDArray[Any] | None]]:
     """Lists of neighbours, the rows that are wanted, how many, and arrays that are pointed to."""
-    lists, held = _neighbors(
-        pairs.element, pairs.frame, pairs.n_frames, pairs.sample, pairs.center, pairs.neighbor,
-        pairs.vector,
-    )  # fmt: skip
+    lists, held = _neighbors(**_lists(pairs))
     atoms = np.ascontiguousarray(force_atoms, dtype=np.int64)
     wanted = _Wanted(energy, strain, len(atoms), atoms.ctypes.data)
     n_rows = 3 * len(atoms) + pairs.n_frames * (energy + 6 * strain)

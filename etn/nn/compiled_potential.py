@@ -59,12 +59,12 @@ class CompiledPotential(NeuralPotential):
         self.backend = backend
 
     @cached_property
-    def _compiled(self) -> Callable[[Batch], Outcome]:
+    def _run(self) -> Callable[[Batch], Outcome]:
         return compiled_outcome(self.model, backend=self.backend)
 
     def _outcome(self, batch: Batch) -> Outcome:
-        return self._compiled(batch)
+        return self._run(batch)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what is compiled, which cannot be written."""
-        return {name: value for name, value in self.__dict__.items() if name != "_compiled"}
+        return {name: value for name, value in self.__dict__.items() if name != "_run"}

@@ -22,6 +22,7 @@ from etn.data.frame import Frame, check_symbols
 from etn.data.metrics import Metrics, Prediction, compute_metrics
 from etn.data.stress import voigt
 from etn.errors import ModelFileError, SettingsError
+from etn.native import Evaluated
 from etn.network.files import KINDS
 from etn.potential.baseline import Baseline
 from etn.potential.features.batching import frame_batches, sample_parts
@@ -31,7 +32,6 @@ from etn.stored import build, unpacking
 
 if TYPE_CHECKING:
     from etn.interfaces.ase import EtnCalculator
-    from etn.native import Evaluator
     from etn.potential.features.inner import Inner
     from etn.potential.uncertainty import Uncertainty
 
@@ -48,7 +48,7 @@ HOMES = {
 _CLASSES: dict[str, type[Potential]] = {}
 
 
-class Potential(ABC):
+class Potential(Evaluated, ABC):
     r"""Energies of atoms as a baseline plus what their neighbourhoods answer.
 
     .. math:: E = \sum_i [\, E^{baseline}_i + E_i(\{r_{ij}, Z_j\}) \,]
@@ -99,11 +99,6 @@ class Potential(ABC):
 
     is_local: ClassVar[bool] = True
     """Whether an atom answers to its own pairs alone, so that a large frame may be cut."""
-
-    @property
-    def evaluator(self) -> Evaluator | None:
-        """The potential compiled, baseline included; None where there is none or it is off."""
-        return None
 
     has_stresses: ClassVar[bool] = False
     """Whether a potential that is not local uses ``pairs.frame`` for the strain derivatives alone,

@@ -152,14 +152,6 @@ class PolynomialPotential(Potential):
             return no_response(pairs)
         return respond(self.chain, self.basis.expand(pairs), self._vacuum, self.floor)
 
-    @property
-    def evaluator(self) -> Evaluator | None:
-        """The potential compiled, baseline included; None where there is none or it is off.
-
-        ``ETN_NATIVE=0`` in the environment turns it off.
-        """
-        return self._compiled if is_on() else None
-
     @cached_property
     def _compiled(self) -> Evaluator | None:
         if self.chain is None:

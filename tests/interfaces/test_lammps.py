@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from ase.units import Pascal
 from etn.errors import SettingsError
 from etn.interfaces.lammps import PLUGIN, Target, build, plugin_folder, source_folder
 from etn.network import Chain
-from etn.potential import Baseline, Basis, PolynomialPotential
+from etn.potential import Baseline, Basis, Dataset, PolynomialPotential, with_uncertainty
 
 LMP = Path(sys.executable).parent / "lmp"
 needs_lammps = pytest.mark.skipif(
@@ -180,6 +182,127 @@ def test_two_ranks_say_what_one_says(rng, model, cache, tmp_path):
     np.testing.assert_allclose(*found, rtol=1e-10, atol=1e-9)
 
 
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory, model):
+    """The potential with grades from some crystals, and its file."""
+    rng = np.random.default_rng(3)
+    frames = [crystal(rng, tilted=tilted) for tilted in (False, True)]
+    data = Dataset(
+        [
+            replace(f, energy=0.0, forces=np.zeros((f.n_atoms, 3)))
+            for f in Dataset.from_atoms(frames)
+        ]
+    )
+    potential = with_uncertainty(model[0], data)
+    path = tmp_path_factory.mktemp("graded") / "model.etn"
+    potential.save(path)
+    return potential, path
+
+
+GRADES = """
+fix grades all pair 1 etn gamma 1
+compute worst all reduce max f_grades
+thermo_style custom step c_worst
+thermo_modify format float %.15g
+run 0
+write_dump all custom out.dump id f_grades modify sort id format float %.15g
+"""
+
+
+def graded_script(path, words="gamma"):
+    start = SCRIPT.format(boundary="p p p", precision=words, model=path, elements="Mo W")
+    return start.split("compute energies")[0] + GRADES
+
+
+@needs_lammps
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("tilted", "words", "ranks"),
+    [(False, "gamma", 1), (True, "gamma", 2), (True, "gamma float32", 1)],
+)
+def test_grades_are_those_of_python(rng, graded, cache, tmp_path, tilted, words, ranks):
+    potential, path = graded
+    mpirun = shutil.which("mpirun", path=str(LMP.parent))
+    if ranks > 1 and mpirun is None:
+        pytest.skip("mpich is not installed")
+    atoms = crystal(rng, tilted=tilted)
+    atoms.positions[0] += 0.5
+    write(atoms, tmp_path)
+    before = () if ranks == 1 else (mpirun, "-np", str(ranks))
+    said = run(graded_script(path, words), tmp_path, cache, before=before)
+    found = answers(tmp_path, len(atoms))[:, 1]
+    expected = potential.uncertainty.gamma(list(Dataset.from_atoms([atoms])))[0]
+    assert expected.max() > 1
+    close = 1e-3 if "float32" in words else 1e-9
+    np.testing.assert_allclose(found, expected, rtol=close, err_msg=said)
+    line = next(line for line in said.splitlines() if line.split()[:1] == ["0"])
+    np.testing.assert_allclose(float(line.split()[1]), expected.max(), rtol=close)
+
+
+@needs_lammps
+@pytest.mark.slow
+def test_structures_worth_labelling_are_kept_and_a_run_ends(rng, graded, cache, tmp_path):
+    """The example of docs/dynamics.md: grades every 5 steps of a hot crystal."""
+    write(crystal(rng, tilted=False), tmp_path)
+    start = graded_script(graded[1]).split("fix grades")[0]
+    text = """
+velocity all create 3000 1
+fix move all nve
+timestep 0.0005
+fix grades all pair 5 etn gamma 1
+compute worst all reduce max f_grades
+variable worst equal c_worst
+variable near equal "c_worst < 2"
+dump far all custom 5 far.dump id type x y z f_grades
+dump_modify far skip v_near sort id
+fix stop all halt 5 v_worst > 3 error continue
+thermo_style custom step v_worst
+thermo 5
+run 300
+"""
+    said = run(start + text, tmp_path, cache)
+    rows = re.findall(r"^ *(\d+) +([\d.e+-]+) *$", said, re.MULTILINE)
+    steps = [(int(step), float(worst)) for step, worst in rows]
+    assert len(steps) > 2, said
+    assert steps[-1][1] > 3
+    assert all(worst < 3 for _, worst in steps[:-1])
+    kept = (tmp_path / "far.dump").read_text().split("ITEM: TIMESTEP")[1:]
+    assert [int(each.split()[0]) for each in kept] == [step for step, worst in steps if worst > 2]
+
+
+@needs_lammps
+@pytest.mark.slow
+def test_grades_that_cannot_be(model, graded, cache, tmp_path):
+    write(Atoms("MoW", [[0, 0, 0], [0, 0, 2.9]], cell=[10, 10, 10], pbc=True), tmp_path)
+    said = run(graded_script(graded[1], ""), tmp_path, cache)
+    assert "expected `pair_style etn gamma`" in said
+    said = run(graded_script(model[1]), tmp_path, cache)
+    assert "the potential has no extrapolation grades" in said
+    text = graded_script(graded[1]).replace("etn gamma 1", "etn gamma 0")
+    assert "annot extract" in run(text, tmp_path, cache)
+
+
+@needs_lammps
+@pytest.mark.slow
+def test_atoms_that_come_closer_than_the_data_are_told_of_once(graded, cache, tmp_path):
+    closest = graded[0].uncertainty.coverage.closest
+    text = graded_script(graded[1], "").split("fix grades")[0]
+    text += "run 1\nrun 1\n"
+    mpirun = shutil.which("mpirun", path=str(LMP.parent))
+    for ranks in (1, 2) if mpirun else (1,):
+        before = () if ranks == 1 else (mpirun, "-np", str(ranks))
+        for factor in (1.01, 0.99):
+            r = factor * closest[0, 1]
+            # One pair far from the first process, in the half of the last.
+            atoms = Atoms("MoW", [[0, 0, 18], [0, 0, 18 + r]], cell=[9, 9, 24], pbc=True)
+            write(atoms, tmp_path)
+            said = run(text, tmp_path, cache, before=before)
+            told = f"Mo and W are {r:.3f} Angstrom apart, closer than in the training data, where "
+            told += f"{closest[0, 1]:.3f} is the shortest"
+            assert said.count(told) == (factor < 1), said
+            assert said.count("this is said once") == (factor < 1)
+
+
 @needs_lammps
 @pytest.mark.slow
 def test_what_is_wrong_is_said(rng, model, cache, tmp_path):
@@ -195,7 +318,7 @@ def test_what_is_wrong_is_said(rng, model, cache, tmp_path):
     assert "it knows Mo W" in said("", "", elements="Mo U")
     assert "each of the 2 types of atoms, got 4 words" in said("", "", elements="Mo")
     assert "none.etn: cannot be opened" in said("", "", model="none.etn")
-    assert "expected float64 or float32, got half" in said("", "", precision="half")
+    assert "expected float64, float32 or gamma, got half" in said("", "", precision="half")
     assert "expected `newton on`" in said("units metal", "units metal\nnewton off")
     damaged = tmp_path / "damaged.etn"
     damaged.write_bytes(model[1].read_bytes()[:-100])

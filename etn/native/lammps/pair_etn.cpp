@@ -1,7 +1,8 @@
 // pair_style etn: polynomial potentials of etn in LAMMPS.
 //
-//   pair_style etn [float64|float32]
+//   pair_style etn [float64|float32] [gamma]
 //   pair_coeff * * model.etn Mo Nb NULL        an element, or NULL, for each type of atom
+//   fix ID all pair N etn gamma 1              extrapolation grades every N steps, with `gamma`
 //
 // Written against the interface that LAMMPS documents for pair styles and plugins; it is compiled
 // with the headers of the LAMMPS that loads it, see `etn lammps`.
@@ -22,6 +23,7 @@
 #include "pair.h"
 
 #include "etn/evaluator.hpp"
+#include "etn/grades.hpp"
 
 #ifndef ETN_LAMMPS_VERSION
 #error "ETN_LAMMPS_VERSION: expected the version of LAMMPS that this is compiled for"
@@ -47,11 +49,16 @@ class PairEtn : public Pair {
   }
 
   void settings(int narg, char** arg) override {
-    if (narg > 1)
-      error->all(FLERR, "pair_style etn: expected float64, float32 or nothing, got {} words", narg);
-    single_ = narg == 1 && std::strcmp(arg[0], "float32") == 0;
-    if (narg == 1 && !single_ && std::strcmp(arg[0], "float64") != 0)
-      error->all(FLERR, "pair_style etn: expected float64 or float32, got {}", arg[0]);
+    single_ = wants_gamma_ = false;
+    for (int k = 0; k < narg; ++k) {
+      const std::string word = arg[k];
+      if (word == "gamma")
+        wants_gamma_ = true;
+      else if (word == "float64" || word == "float32")
+        single_ = word == "float32";
+      else
+        error->all(FLERR, "pair_style etn: expected float64, float32 or gamma, got {}", word);
+    }
   }
 
   void coeff(int narg, char** arg) override {
@@ -72,14 +79,17 @@ class PairEtn : public Pair {
       const etn::ModelFile file{etn::Stored::read(arg[2])};
       double64_.reset(), double32_.reset();
       if (single_)
-        double32_ = std::make_unique<etn::Evaluator<float>>(file);
+        double32_ = std::make_unique<Model<float>>(file, wants_gamma_);
       else
-        double64_ = std::make_unique<etn::Evaluator<double>>(file);
+        double64_ = std::make_unique<Model<double>>(file, wants_gamma_);
+      closest_ = etn::Coverage(file).closest;
       elements_ = file.elements;
       r_max_ = file.r_max;
     } catch (const std::exception& problem) {
       error->all(FLERR, "pair_coeff: {}: {}", arg[2], problem.what());
     }
+    nearest_.assign(closest_.size(), 2 * r_max_);
+    has_warned_ = false;
     of_type_.assign(std::size_t(n) + 1, -1);
     for (int type = 1; type <= n; ++type) {
       const std::string symbol = arg[2 + type];
@@ -115,18 +125,51 @@ class PairEtn : public Pair {
 
   void compute(int eflag, int vflag) override {
     ev_init(eflag, vflag);
+    has_gamma_ = gamma_flag_ != 0;
+    if (has_gamma_) gamma_.assign(std::size_t(std::max(atom->nmax, 1)), 0.0);
     if (single_)
       compute_with(*double32_);
     else
       compute_with(*double64_);
     if (vflag_fdotr) virial_fdotr_compute();
+    if (!closest_.empty() && !has_warned_) warn_of_close_atoms();
+  }
+
+  // What `fix pair` asks for: a switch that it sets on the steps of which it wants grades ...
+  void* extract(const char* name, int& dim) override {
+    if (std::strcmp(name, "gamma_flag") != 0) return nullptr;
+    if (!wants_gamma_)
+      error->all(FLERR,
+                 "fix pair: expected `pair_style etn gamma`, got a style without that word, which "
+                 "has no grades");
+    dim = 0;
+    return &gamma_flag_;
+  }
+
+  // ... and those of the last step; none if it was not set.
+  void* extract_peratom(const char* name, int& columns) override {
+    if (std::strcmp(name, "gamma") != 0) return nullptr;
+    columns = 0;
+    return has_gamma_ ? gamma_.data() : nullptr;
   }
 
  private:
   template <class T>
-  void compute_with(const etn::Evaluator<T>& evaluator) {
+  struct Model {
+    etn::Evaluator<T> evaluator;
+    std::unique_ptr<etn::Grades<T>> grades;
+
+    Model(const etn::ModelFile& file, bool gamma) : evaluator(file) {
+      if (gamma) grades = std::make_unique<etn::Grades<T>>(file);
+    }
+  };
+
+  template <class T>
+  void compute_with(const Model<T>& model) {
+    using V = etn::Vec<T>;
     static constexpr int width = etn::Evaluator<T>::width;
-    static thread_local typename etn::Evaluator<T>::Scratch scratch;
+    static thread_local typename etn::Grades<T>::Scratch scratch;
+    const etn::Evaluator<T>& evaluator = model.evaluator;
     double** const x = atom->x;
     double** const f = atom->f;
     const int* const type = atom->type;
@@ -137,9 +180,11 @@ class PairEtn : public Pair {
       const int i = list->ilist[k], element = of_type_[std::size_t(type[i])];
       if (element >= 0) by_element_[std::size_t(element)].push_back(i);
     }
-    double energies[width], virial_of[6];
+    double energies[width], grades[width], virial_of[6];
+    std::vector<V> nearest(elements_.size());
     for (std::size_t element = 0; element < by_element_.size(); ++element) {
       const std::vector<int>& atoms = by_element_[element];
+      nearest.assign(elements_.size(), etn::all<T>(T(2 * r_max_)));
       for (std::size_t first = 0; first < atoms.size(); first += std::size_t(width)) {
         const int count = int(std::min(std::size_t(width), atoms.size() - first));
         const int* const own = atoms.data() + first;
@@ -171,8 +216,50 @@ class PairEtn : public Pair {
           if (eflag_global) eng_vdwl += energies[lane];
           if (eflag_atom) eatom[own[lane]] += energies[lane];
         }
+        for (std::size_t z = 0; z < nearest.size(); ++z)
+          nearest[z] = etn::smaller(scratch.nearest[z], nearest[z]);
+        if (!has_gamma_) continue;
+        model.grades->block(evaluator, int(element), count, scratch, grades);
+        for (int lane = 0; lane < count; ++lane) gamma_[std::size_t(own[lane])] = grades[lane];
       }
+      if (closest_.empty()) continue;
+      for (std::size_t z = 0; z < nearest.size(); ++z)
+        for (int lane = 0; lane < width; ++lane) {
+          double& least = nearest_[element * nearest.size() + z];
+          least = std::min(least, double(nearest[z][lane]));
+        }
     }
+  }
+
+  // Says once that atoms came closer than any of the training data.  Only the first process is
+  // heard, and all meet when lists are built: what happened since then is told there.
+  void warn_of_close_atoms() {
+    if (comm->nprocs > 1 && neighbor->ago != 0) return;
+    std::vector<double> of_all(nearest_);
+    MPI_Allreduce(nearest_.data(), of_all.data(), int(nearest_.size()), MPI_DOUBLE, MPI_MIN, world);
+    // A distance of the data may have lost some digits on its way here.
+    double least = 1 - 1e-6;
+    std::size_t pair = nearest_.size();
+    for (std::size_t k = 0; k < of_all.size(); ++k) {
+      const double ratio = of_all[k] / (closest_[k] > 0 ? closest_[k] : r_max_);
+      if (ratio < least) least = ratio, pair = k;
+    }
+    if (pair == nearest_.size()) return;
+    has_warned_ = true;
+    if (comm->me != 0) return;
+    const std::string &one = elements_[pair / elements_.size()],
+                      &two = elements_[pair % elements_.size()];
+    if (closest_[pair] > 0)
+      error->warning(FLERR,
+                     "pair_style etn: {} and {} are {:.3f} Angstrom apart, closer than in the "
+                     "training data, where {:.3f} is the shortest distance of the two; "
+                     "this is said once",
+                     one, two, of_all[pair], closest_[pair]);
+    else
+      error->warning(FLERR,
+                     "pair_style etn: {} and {} are {:.3f} Angstrom apart; in the training data "
+                     "they never met within {:.3f}; this is said once",
+                     one, two, of_all[pair], r_max_);
   }
 
   bool single_ = false;
@@ -180,8 +267,12 @@ class PairEtn : public Pair {
   std::vector<std::string> elements_;
   std::vector<int> of_type_;
   std::vector<std::vector<int>> by_element_;
-  std::unique_ptr<etn::Evaluator<double>> double64_;
-  std::unique_ptr<etn::Evaluator<float>> double32_;
+  std::unique_ptr<Model<double>> double64_;
+  std::unique_ptr<Model<float>> double32_;
+  bool wants_gamma_ = false, has_gamma_ = false, has_warned_ = false;
+  int gamma_flag_ = 0;
+  std::vector<double> gamma_;
+  std::vector<double> closest_, nearest_;  // distances of two elements: in the data, and so far here
 };
 
 }  // namespace LAMMPS_NS

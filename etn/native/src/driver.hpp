@@ -10,6 +10,7 @@ struct Driver {
   virtual ~Driver() = default;
   virtual void evaluate(const etn_neighbors& lists, int threads, double* energies, double* forces,
                         double* strain) const = 0;
+  virtual void grades(const etn_neighbors& lists, int threads, double* grades) const = 0;
   virtual double operations(double neighbors) const = 0;
   virtual long columns(const etn::ModelFile& file, int site) const = 0;
   virtual void rows(const etn::ModelFile& file, const etn_neighbors& lists, int site,

@@ -105,6 +105,13 @@ int etn_evaluate(const etn_potential* potential, const etn_neighbors* neighbors,
       [&] { potential->driver->evaluate(*neighbors, threads, energies, forces, strain); });
 }
 
+int etn_has_grades(const etn_potential* potential) { return potential->file.has_grades(); }
+
+int etn_grades(const etn_potential* potential, const etn_neighbors* neighbors, int threads,
+               double* grades) {
+  return guarded([&] { potential->driver->grades(*neighbors, threads, grades); });
+}
+
 int64_t etn_columns(const etn_potential* potential, int site) {
   int64_t found = -1;
   guarded([&] { found = potential->driver->columns(potential->file, site); });

@@ -8,6 +8,7 @@
 
 #include "driver.hpp"
 #include "etn/evaluator.hpp"
+#include "etn/grades.hpp"
 #include "etn/pull.hpp"
 #include "etn/rows.hpp"
 
@@ -50,31 +51,26 @@ class Lists final : public Driver {
  public:
   static constexpr int width = etn::Evaluator<T>::width;
 
-  explicit Lists(const etn::ModelFile& file) : evaluator_(file) {}
+  explicit Lists(const etn::ModelFile& file) : evaluator_(file) {
+    if (file.has_grades()) grades_ = std::make_unique<etn::Grades<T>>(file);
+  }
 
   double operations(double neighbors) const override { return evaluator_.operations(neighbors); }
 
   void evaluate(const etn_neighbors& lists, int threads, double* energies, double* forces,
                 double* strain) const override {
-    std::vector<long> order;
-    const std::vector<Range> ranges = blocks(lists, order);
     // Each pair has a place of its own, so that sums over them do not depend on who was first.
     std::vector<double> pulls(std::size_t(3 * lists.first[lists.n_centers]), 0.0);
-    const long chunk = 8, n_chunks = (long(ranges.size()) + chunk - 1) / chunk;
-    share(n_chunks, threads, [&](long c) {
+    each_block(lists, threads, [&](const Range& range, const long* atoms) {
       thread_local typename etn::Evaluator<T>::Scratch scratch;
-      for (long k = c * chunk; k < std::min((c + 1) * chunk, long(ranges.size())); ++k) {
-        const Range& range = ranges[std::size_t(k)];
-        const long* atoms = order.data() + range.first;
-        double own[width];
-        evaluator_.block(
-            range.element, range.atoms, scratch, visitor(lists, atoms),
-            [&](int, long, long at, const double* pulled, const double*) {
-              std::copy(pulled, pulled + 3, pulls.data() + 3 * at);
-            },
-            own);
-        for (int lane = 0; lane < range.atoms; ++lane) energies[atoms[lane]] = own[lane];
-      }
+      double own[width];
+      evaluator_.block(
+          range.element, range.atoms, scratch, visitor(lists, atoms),
+          [&](int, long, long at, const double* pulled, const double*) {
+            std::copy(pulled, pulled + 3, pulls.data() + 3 * at);
+          },
+          own);
+      for (int lane = 0; lane < range.atoms; ++lane) energies[atoms[lane]] = own[lane];
     });
     std::fill(forces, forces + 3 * lists.n_atoms, 0.0);
     std::fill(strain, strain + 9 * lists.n_frames, 0.0);
@@ -94,6 +90,17 @@ class Lists final : public Driver {
       }
       for (int a = 0; a < 3; ++a) forces[3 * atom + a] += sum[a];
     }
+  }
+
+  void grades(const etn_neighbors& lists, int threads, double* grades) const override {
+    if (!grades_) throw etn::Error("the potential has no extrapolation grades");
+    each_block(lists, threads, [&](const Range& range, const long* atoms) {
+      thread_local typename etn::Grades<T>::Scratch scratch;
+      double own[width];
+      evaluator_.features(range.element, range.atoms, scratch, visitor(lists, atoms));
+      grades_->block(evaluator_, range.element, range.atoms, scratch, own);
+      for (int lane = 0; lane < range.atoms; ++lane) grades[atoms[lane]] = own[lane];
+    });
   }
 
   long columns(const etn::ModelFile& file, int site) const override {
@@ -166,6 +173,18 @@ class Lists final : public Driver {
     return ranges;
   }
 
+  // Calls task(range, its centers) for all blocks, some of them by each thread.
+  template <class Task>
+  void each_block(const etn_neighbors& lists, int threads, const Task& task) const {
+    std::vector<long> order;
+    const std::vector<Range> ranges = blocks(lists, order);
+    const long chunk = 8, n_chunks = (long(ranges.size()) + chunk - 1) / chunk;
+    share(n_chunks, threads, [&](long c) {
+      for (long k = c * chunk; k < std::min((c + 1) * chunk, long(ranges.size())); ++k)
+        task(ranges[std::size_t(k)], order.data() + ranges[std::size_t(k)].first);
+    });
+  }
+
   // Tells of the neighbours of the atom in a lane.
   static auto visitor(const etn_neighbors& lists, const long* atoms) {
     return [&lists, atoms](int lane, const auto& add) {
@@ -178,6 +197,7 @@ class Lists final : public Driver {
   }
 
   etn::Evaluator<T> evaluator_;
+  std::unique_ptr<etn::Grades<T>> grades_;
 };
 
 }  // namespace

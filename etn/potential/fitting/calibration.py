@@ -42,8 +42,9 @@ COPIES, FEWEST = 5, 4
 # Size of the made-up atoms that join the candidates of the active set, one for each unknown,
 # relative to the training atoms: where no training atom reaches, grades are large, not infinite.
 UNSEEN = 1e-4
-# Below this fraction of the largest, an error bar is the rounding error of zero.
-ZERO = 1e-8
+# Below these fractions of the largest, an error bar and a feature are the rounding error of zero:
+# some features vanish by the symmetry of all atoms.
+ZERO, ZERO_FEATURE = 1e-8, 1e-12
 # Energies (eV) and forces (eV/Å) that spread less than this are taken to spread by 1.
 FLAT = 1e-6
 
@@ -205,7 +206,7 @@ def _active_inverse(uncertainty: Uncertainty, parts: Sequence[Sequence[Frame]]) 
         squares += np.sum(features**2, axis=0)
         n_atoms += len(features)
     scale = np.sqrt(squares / n_atoms)
-    scale[scale == 0] = scale.max(initial=0.0) or 1.0
+    scale[scale <= ZERO_FEATURE * scale.max(initial=0.0)] = scale.max(initial=0.0) or 1.0
     active = UNSEEN * np.eye(len(scale))
     for frames in parts:
         if len(parts) > 1:

@@ -27,8 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn.backend import FloatArray as Array
+from etn.native import Evaluated
 from etn.potential.coverage import Coverage, ignorance
-from etn.potential.features.batching import DEFAULT, BatchLimits
+from etn.potential.features.batching import DEFAULT, BatchLimits, frame_batches
 from etn.potential.features.pairs import Pairs
 from etn.stored import conform, numbers
 
@@ -39,7 +40,7 @@ __all__ = ["Uncertainty"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Uncertainty(ABC):
+class Uncertainty(Evaluated, ABC):
     """Error bars and extrapolation grades of a potential, from a part that it is linear in.
 
     Made by every :func:`etn.potential.fit` and :func:`etn.nn.train`, and by
@@ -147,7 +148,10 @@ class Uncertainty(ABC):
         DataError
             If a frame holds an unknown element or coincident atoms.
         """
-        return [self.grades(phi, terms) for _, phi, terms in self.atoms(frames)]
+        if (evaluator := self.evaluator) is None:
+            return [self.grades(phi, terms) for _, phi, terms in self.atoms(frames)]
+        batches = (Pairs.find(b, self.elements, self.r_max) for b in frame_batches(frames))
+        return [grades for pairs in batches for grades in evaluator.gamma(pairs)]
 
     def grades(self, phi: Array, terms: Array) -> Array:
         """Grades of atoms from their features and their terms of the coverage."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn.backend import FloatArray as Array
+from etn.native import Evaluator, compiled_grades
 from etn.network import Blocks, Chain, Samples, left_environment, right_environment
 from etn.network.design import CoreDesign
 from etn.network.storage import chain_from_arrays, chain_to_arrays
@@ -77,6 +78,11 @@ class LastCore(Uncertainty):
     def _vacuum(self) -> Array:
         """Features of an atom of each element without neighbours."""
         return _last_features(self.chain, *self.basis.vacuum())
+
+    @cached_property
+    def _compiled(self) -> Evaluator | None:
+        parts = self.basis.to_arrays(), chain_to_arrays(self.chain), self.to_arrays()
+        return compiled_grades(self.elements, *parts)
 
     def to_arrays(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """Header and arrays for a model file; :meth:`of_file` is the inverse."""

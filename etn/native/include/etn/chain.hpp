@@ -91,21 +91,26 @@ class ChainKernel {
   std::vector<int> leg_at, leg_channels;
   int leg_size = 0;
 
-  explicit ChainKernel(const ModelFile& file) {
-    const std::size_t sites = file.cores.size();
+  explicit ChainKernel(const ModelFile& file) : ChainKernel(file, file) {}
+
+  // Of another chain over the same basis.
+  ChainKernel(const ModelFile& file, const StoredChain& chain) {
+    const std::size_t sites = chain.cores.size();
     for (int l = 0; l <= file.l_max; ++l) {
       leg_at.push_back(leg_size);
       leg_channels.push_back(int(file.channels[std::size_t(l)].shape[2]) + (l == 0));
       leg_size += leg_channels.back() * (2 * l + 1);
     }
-    for (std::size_t s = 1; s < sites; ++s) bonds_.push_back(Bond(file.bonds[s]));
+    for (std::size_t s = 1; s < sites; ++s) bonds_.push_back(Bond(chain.bonds[s]));
     first_.resize(file.elements.size());
-    for (const Block& block : file.cores.front())
+    for (const Block& block : chain.cores.front())
       for (std::size_t z = 0; z < first_.size(); ++z) first_[z].push_back(end(block, 0, int(z)));
-    for (const Block& block : file.cores.back()) last_.push_back(end(block, 2, 0));
+    for (const Block& block : chain.cores.back()) last_.push_back(end(block, 2, 0));
+    std::stable_sort(last_.begin(), last_.end(),
+                     [](const End& a, const End& b) { return a.dim < b.dim; });
     for (std::size_t s = 1; s + 1 < sites; ++s) {
       inner_.emplace_back();
-      for (const Block& block : file.cores[s]) {
+      for (const Block& block : chain.cores[s]) {
         inner_.back().push_back(
             Path(block, {{bonds_[s - 1].at(block.irreps[0]), leg_of(block.irreps[1]),
                           bonds_[s].at(block.irreps[2])}}));
@@ -133,13 +138,7 @@ class ChainKernel {
     const int last = int(bonds_.size()) - 1;
     V* const right = scratch + right_;
     V* const by_right = scratch + by_right_;
-    clear(scratch + bonds_[0].value, bonds_[0].size);
-    for (const End& e : first)
-      e.products->set(e.matrix.data(), e.rows, e.columns, leg + e.leg,
-                      scratch + bonds_[0].value + e.bond);
-    for (int s = 0; s < last - 1; ++s)
-      forward(inner_[std::size_t(s)], bonds_[std::size_t(s)], bonds_[std::size_t(s) + 1], leg,
-              scratch);
+    from_left(element, leg, std::max(last - 1, 0), scratch);
     clear(right, bonds_[std::size_t(last)].size);
     for (const End& e : last_)
       e.products->set(e.matrix.data(), e.rows, e.columns, leg + e.leg, right + e.bond);
@@ -169,6 +168,30 @@ class ChainKernel {
     for (int i = 0; i < start.size; ++i)
       value += scratch[start.value + i] * scratch[start.adjoint + i];
     return value;
+  }
+
+  // Entries of the last core, in which the value is linear.
+  int last_size() const {
+    int size = 0;
+    for (const End& e : last_) size += e.rows * e.columns;
+    return size;
+  }
+
+  // Derivatives of the value by these: for each irrep, by rising degree, (copies, channels). One
+  // piece of code for all callers, whose differences are then exactly zero where atoms are alike.
+  __attribute__((noinline)) void by_last(int element, const V* leg, V* out, V* scratch) const {
+    from_left(element, leg, int(inner_.size()), scratch);
+    const V* const left = scratch + bonds_.back().value;
+    for (const End& e : last_) {
+      const T factor = T(1 / std::sqrt(double(e.dim)));
+      for (int r = 0; r < e.rows; ++r)
+        for (int n = 0; n < e.columns; ++n) {
+          const V *const x = left + e.bond + r * e.dim, *const v = leg + e.leg + n * e.dim;
+          V sum{};
+          for (int m = 0; m < e.dim; ++m) sum += x[m] * v[m];
+          *out++ = factor * sum;
+        }
+    }
   }
 
   // Multiply-adds of an evaluation, for each atom.
@@ -222,6 +245,16 @@ class ChainKernel {
             T(factor * (open == 0 ? block.values[(element * e.columns + n) * e.rows + r]
                                   : block.values[r * e.columns + n])));
     return e;
+  }
+
+  // Values on the bonds from the first one to that behind so many inner sites.
+  void from_left(int element, const V* leg, int sites, V* scratch) const {
+    clear(scratch + bonds_[0].value, bonds_[0].size);
+    for (const End& e : first_[std::size_t(element)])
+      e.products->set(e.matrix.data(), e.rows, e.columns, leg + e.leg,
+                      scratch + bonds_[0].value + e.bond);
+    for (std::size_t s = 0; s < std::size_t(sites); ++s)
+      forward(inner_[s], bonds_[s], bonds_[s + 1], leg, scratch);
   }
 
   void forward(const std::vector<Path>& paths, const Bond& from, const Bond& to, const V* leg,

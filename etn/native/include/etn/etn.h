@@ -57,6 +57,13 @@ ETN_API const char *etn_target(const etn_potential *potential);
 ETN_API int etn_evaluate(const etn_potential *potential, const etn_neighbors *neighbors,
                          int threads, double *energies, double *forces, double *strain);
 
+/* Whether the file holds what extrapolation grades need; those of the centers, (n_centers): up to
+ * about 1 between the training atoms, above 10 far beyond them, and no number where atoms
+ * coincide. */
+ETN_API int etn_has_grades(const etn_potential *potential);
+ETN_API int etn_grades(const etn_potential *potential, const etn_neighbors *neighbors, int threads,
+                       double *grades);
+
 /* Rows of the design of a core of the chain: how answers depend on its entries, the other cores
  * being fixed. */
 typedef struct {

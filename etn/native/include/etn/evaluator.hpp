@@ -71,12 +71,13 @@ class Evaluator {
 
   // The memory of one thread.
   struct Scratch {
-    std::vector<V> leg, by_leg, chain, sums, h, near, crowding;
+    std::vector<V> leg, by_leg, chain, sums, h, near, crowding, nearest;
     std::vector<long> neighbor, slot;
     std::vector<int> count;
   };
 
-  // Features of the atoms, s.leg, and how crowded they are by each element.
+  // Features of the atoms, s.leg, how crowded they are by each element, and the distance to the
+  // nearest neighbour of each, beyond r_max where there is none.
   template <class Visit>
   void features(int element, int atoms, Scratch& s, const Visit& visit) const {
     const int n_elements = int(elements.size()), n_max = radial_.n_max;
@@ -84,14 +85,18 @@ class Evaluator {
     s.leg.assign(std::size_t(chain_.leg_size), V{});
     s.sums.resize(std::size_t(n_max * harmonics_.size()));
     s.crowding.assign(elements.size(), V{});
+    s.nearest.assign(elements.size(), all<T>(T(2 * r_max)));
     s.leg[0] = all<T>(1);
     V* near = s.near.data();
     for (int z = 0; z < n_elements; ++z) {
       const PairOfElements& pair = pairs_[std::size_t(element * n_elements + z)];
       const int count = s.count[std::size_t(z)];
       V* const first = near;
-      for (int k = 0; k < count; ++k, near += stride())
+      V& nearest = s.nearest[std::size_t(z)];
+      for (int k = 0; k < count; ++k, near += stride()) {
         prepare(pair, near, s.crowding[std::size_t(z)]);
+        nearest = smaller(near[3], nearest);
+      }
       if (!count || !pair.met) continue;
       const V *f = first + 5, *y = f + 2 * n_max;
       for (int l = 0; l <= harmonics_.l_max; ++l) {

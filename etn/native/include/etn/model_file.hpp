@@ -39,6 +39,10 @@ struct Irrep {
 struct Term {
   Irrep irrep;
   int multiplicity = 0;
+
+  bool operator==(const Term& other) const {
+    return irrep == other.irrep && multiplicity == other.multiplicity;
+  }
 };
 
 // Irreps as "9x0e+8x1o", each of them once.
@@ -79,8 +83,20 @@ struct Stored {
   const Array& array(const std::string& name, std::vector<long> shape) const {
     const auto found = arrays.find(name);
     if (found == arrays.end()) throw Error("array " + name + " is missing");
-    if (found->second.shape != shape) throw Error("array " + name + " has another shape");
+    if (found->second.shape != shape)
+      throw Error("array " + name + ": expected " + text(shape) + " numbers, got " +
+                  text(found->second.shape));
     return found->second;
+  }
+
+  // The same where there must be numbers from `least` on.
+  const std::vector<double>& finite(const std::string& name, std::vector<long> shape,
+                                    double least = -HUGE_VAL) const {
+    const Array& found = array(name, std::move(shape));
+    for (const double value : found.values)
+      if (!(value >= least && std::isfinite(value)))
+        throw Error("array " + name + ": a number is not finite, or out of range");
+    return found.values;
   }
 
   static Stored read(const std::string& path) {
@@ -109,14 +125,24 @@ struct Stored {
                   std::to_string(format_version) + " can be read: update etn, or build this again");
     out.kind = own["kind"].text();
     out.header = own["header"];
-    for (const auto& [name, entry] : index.members())
-      if (name != "__metadata__" && entry["dtype"].text() == "F64")
-        out.arrays[name] = one(entry, data);
+    for (const auto& [name, entry] : index.members()) {
+      if (name == "__metadata__") continue;
+      const std::string& type = entry["dtype"].text();
+      if (type == "F64" || type == "BOOL") out.arrays[name] = one(entry, data, type == "BOOL");
+    }
     return out;
   }
 
  private:
-  static Array one(const Json& entry, const std::string& data) {
+  static std::string text(const std::vector<long>& shape) {
+    std::string out;
+    for (const long extent : shape) out += (out.empty() ? "" : " x ") + std::to_string(extent);
+    return out.empty() ? "0-dimensional" : out;
+  }
+
+  // Truth values are numbers as well: 0 and 1.
+  static Array one(const Json& entry, const std::string& data, bool truth) {
+    const std::uint64_t bytes = truth ? 1 : 8;
     Array out;
     std::uint64_t count = 1;
     for (const Json& extent : entry["shape"].items()) {
@@ -128,10 +154,13 @@ struct Stored {
     if (range.size() != 2) throw Error("an array has no place");
     const std::uint64_t first = std::uint64_t(range[0].whole()),
                         last = std::uint64_t(range[1].whole());
-    if (last > data.size() || first > last || last - first != 8 * count)
+    if (last > data.size() || first > last || last - first != bytes * count)
       throw Error("an array lies beyond the file");
     out.values.resize(count);
-    if (count) std::memcpy(out.values.data(), data.data() + first, 8 * count);
+    if (truth)
+      for (std::uint64_t k = 0; k < count; ++k) out.values[k] = data[first + k] != 0;
+    else if (count)
+      std::memcpy(out.values.data(), data.data() + first, 8 * count);
     return out;
   }
 };
@@ -143,7 +172,13 @@ struct Block {
   const double* values;  // in C order
 };
 
-struct ModelFile {
+// Cores side by side; the last leg of each is the first of the next.
+struct StoredChain {
+  std::vector<std::vector<Term>> bonds;  // on either side of every core
+  std::vector<std::vector<Block>> cores;
+};
+
+struct ModelFile : StoredChain {
   std::vector<std::string> elements;
   double r_max, r_min;
   int n_max, l_max;
@@ -153,14 +188,60 @@ struct ModelFile {
   bool has_inner = false, has_floor = false;
   std::vector<double> closest, onset, fullest;  // (elements, elements); zero where never met
   std::vector<double> lowest, margin;
-  std::vector<std::vector<Term>> bonds;  // on either side of every core
-  std::vector<std::vector<Block>> cores;
   Stored stored;  // owns what the blocks point to
 
   explicit ModelFile(Stored from) : stored(std::move(from)) { take(); }
   ModelFile(const ModelFile&) = delete;
 
+  // Whether it holds what extrapolation grades need.
+  bool has_grades() const { return stored.header.has("uncertainty"); }
+
+  // A chain over this basis, by the legs of its cores; its arrays are NAME.SITE.IRREPS.
+  StoredChain chain_of(const Json& legs, const std::string& name) const {
+    StoredChain chain;
+    const std::size_t sites = legs.items().size();
+    if (sites < 2) throw Error("expected a chain of two or more sites");
+    for (std::size_t site = 0; site < sites; ++site) {
+      const auto& own = legs.items()[site].items();
+      if (own.size() != 3) throw Error("expected cores of three legs");
+      std::vector<Term> terms[3];
+      for (int leg = 0; leg < 3; ++leg) {
+        terms[leg] = parse_irreps(own[std::size_t(leg)].text());
+        for (const Term& term : terms[leg])
+          if (term.irrep.l > max_degree) throw Error("a bond has a degree beyond 6");
+      }
+      const Term start{{0, 1}, int(elements.size())};
+      if (terms[0] != (site == 0 ? std::vector<Term>{start} : chain.bonds.back()))
+        throw Error("a core does not begin where the one before it ends");
+      check_leg(terms[1]);
+      if (site == 0) chain.bonds.push_back(terms[0]);
+      chain.bonds.push_back(terms[2]);
+      check_size(terms[2]);
+      chain.cores.push_back(core_of(terms, name + "." + std::to_string(site)));
+    }
+    if (chain.bonds.back() != std::vector<Term>{{{0, 1}, 1}})
+      throw Error("expected a chain that ends in one scalar");
+    return chain;
+  }
+
  private:
+  static constexpr double max_bond = 1e6;  // components
+
+  void check_leg(const std::vector<Term>& leg) const {
+    for (const Term& term : leg) {
+      const int l = term.irrep.l;
+      if (l > l_max || term.irrep.parity != (l % 2 ? -1 : 1) ||
+          term.multiplicity != channels[std::size_t(l)].shape[2] + (l == 0))
+        throw Error("a core has a leg that the basis does not have");
+    }
+  }
+
+  static void check_size(const std::vector<Term>& bond) {
+    double size = 0;
+    for (const Term& term : bond) size += double(term.multiplicity) * term.irrep.dim();
+    if (size > max_bond) throw Error("a bond has more than a million components");
+  }
+
   void take() {
     if (stored.kind != "polynomial potential")
       throw Error("a " + stored.kind + ": expected a polynomial potential, such as etn fit writes");
@@ -191,7 +272,7 @@ struct ModelFile {
       lowest = stored.array("floor.lowest", {n}).values;
       margin = stored.array("floor.margin", {n}).values;
     }
-    take_chain(header["chain"]["legs"]);
+    StoredChain::operator=(chain_of(header["chain"]["legs"], "core"));
   }
 
   void take_channels(const Json& basis, long n) {
@@ -218,28 +299,10 @@ struct ModelFile {
     }
   }
 
-  void take_chain(const Json& legs) {
-    const std::size_t sites = legs.items().size();
-    if (sites < 2) throw Error("expected a chain of two or more sites");
-    for (std::size_t site = 0; site < sites; ++site) {
-      const auto& own = legs.items()[site].items();
-      if (own.size() != 3) throw Error("expected cores of three legs");
-      std::vector<Term> terms[3];
-      for (int leg = 0; leg < 3; ++leg) {
-        terms[leg] = parse_irreps(own[std::size_t(leg)].text());
-        for (const Term& term : terms[leg])
-          if (term.irrep.l > max_degree) throw Error("a bond has a degree beyond 6");
-      }
-      if (site == 0) bonds.push_back(terms[0]);
-      bonds.push_back(terms[2]);
-      take_core(site, terms);
-    }
-  }
-
-  void take_core(std::size_t site, const std::vector<Term> (&terms)[3]) {
-    cores.emplace_back();
+  std::vector<Block> core_of(const std::vector<Term> (&terms)[3], const std::string& core) const {
+    std::vector<Block> blocks;
     const auto name = [](const Irrep& ir) {
-      return std::to_string(ir.l) + (ir.parity > 0 ? "e" : "o");
+      return "." + std::to_string(ir.l) + (ir.parity > 0 ? "e" : "o");
     };
     for (const Term& a : terms[0])
       for (const Term& b : terms[1])
@@ -247,13 +310,13 @@ struct ModelFile {
           const int low = std::abs(a.irrep.l - b.irrep.l), high = a.irrep.l + b.irrep.l;
           if (c.irrep.l < low || c.irrep.l > high) continue;
           if (a.irrep.parity * b.irrep.parity != c.irrep.parity) continue;
-          const std::string key = "core." + std::to_string(site) + "." + name(a.irrep) + "." +
-                                  name(b.irrep) + "." + name(c.irrep);
-          const Array& block = stored.array(key, {a.multiplicity, b.multiplicity, c.multiplicity});
-          cores.back().push_back({{a.irrep, b.irrep, c.irrep},
-                                  {{a.multiplicity, b.multiplicity, c.multiplicity}},
-                                  block.values.data()});
+          const Array& block = stored.array(core + name(a.irrep) + name(b.irrep) + name(c.irrep),
+                                            {a.multiplicity, b.multiplicity, c.multiplicity});
+          blocks.push_back({{a.irrep, b.irrep, c.irrep},
+                            {{a.multiplicity, b.multiplicity, c.multiplicity}},
+                            block.values.data()});
         }
+    return blocks;
   }
 };
 

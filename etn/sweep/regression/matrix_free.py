@@ -34,7 +34,8 @@ from etn.sweep.regression.preconditioner import BlockPreconditioner
 
 # Iterations over which progress is judged: conjugate gradients stall before they go on.
 WINDOW = 5
-# Rows that are sampled for each unknown, and the iterations that these take: 40 from a core that
+# Rows that are sampled for each column of a block, and the iterations that these take where one
+# block holds all: 40 from a core that
 # has been solved for before, 100 from a random one.
 SAMPLED, ITERATIONS = 2.0, 80
 # Unknowns below which a Gram matrix takes no time.
@@ -100,7 +101,7 @@ def solve_core(
     columns = len(penalty)
     block = max(1, min(columns, int(max_grams / (8.0 * columns))))
     most = max(1, int(max_grams / (8.0 * columns * block)))
-    sample = rows.sample(int(SAMPLED * columns))
+    sample = rows.sample(int(SAMPLED * block))
     inverse = BlockPreconditioner(sample, penalty, block, most=most)
     return solve_matrix_free(rows, inverse, penalty, start, tol=tol)
 

@@ -233,12 +233,13 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
         if (evaluator := self.model.evaluator) is None:
             return self.model.predict([frame])[0]
         lists, atoms = self._lists.of(frame), np.arange(frame.n_atoms)
-        energies, forces, strain = evaluator.evaluate(
-            element=element_indices(frame, self.model.elements), frame=atoms,
-            n_frames=frame.n_atoms, sample=atoms, center=lists.first, neighbor=lists.second,
-            position=frame.positions, shift=lists.shift, threads=threads(),
-        )  # fmt: skip
-        if not np.isfinite(energies).all():  # atoms coincide, which it says
+        try:
+            energies, forces, strain = evaluator.evaluate(
+                element=element_indices(frame, self.model.elements), frame=atoms,
+                n_frames=frame.n_atoms, sample=atoms, center=lists.first, neighbor=lists.second,
+                position=frame.positions, shift=lists.shift, threads=threads(),
+            )  # fmt: skip
+        except DataError:  # atoms coincide; a search says which
             return self.model.predict([frame])[0]
         stress, stresses = None, None
         if frame.volume > 0:

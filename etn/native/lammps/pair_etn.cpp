@@ -6,6 +6,7 @@
 // Written against the interface that LAMMPS documents for pair styles and plugins; it is compiled
 // with the headers of the LAMMPS that loads it, see `etn lammps`.
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -20,6 +21,7 @@
 #include "neigh_list.h"
 #include "neighbor.h"
 #include "pair.h"
+#include "update.h"
 
 #include "etn/evaluator.hpp"
 
@@ -47,11 +49,21 @@ class PairEtn : public Pair {
   }
 
   void settings(int narg, char** arg) override {
+    // As units cannot be changed afterwards.
+    if (std::strcmp(update->unit_style, "metal") != 0)
+      error->all(FLERR,
+                 "pair_style etn: expected `units metal`, as potentials of etn are in eV and "
+                 "angstrom, got `units {}`",
+                 update->unit_style);
     if (narg > 1)
       error->all(FLERR, "pair_style etn: expected float64, float32 or nothing, got {} words", narg);
     single_ = narg == 1 && std::strcmp(arg[0], "float32") == 0;
     if (narg == 1 && !single_ && std::strcmp(arg[0], "float64") != 0)
       error->all(FLERR, "pair_style etn: expected float64 or float32, got {}", arg[0]);
+    // LAMMPS keeps the object where the style is named again: no model until the next pair_coeff.
+    for (int i = 1; allocated && i <= atom->ntypes; ++i)
+      for (int j = i; j <= atom->ntypes; ++j) setflag[i][j] = 0;
+    of_type_.assign(of_type_.size(), -1);
   }
 
   void coeff(int narg, char** arg) override {
@@ -78,12 +90,20 @@ class PairEtn : public Pair {
       elements_ = file.elements;
       r_max_ = file.r_max;
     } catch (const std::exception& problem) {
-      error->all(FLERR, "pair_coeff: {}: {}", arg[2], problem.what());
+      // It may be one process alone that cannot read it.
+      error->one(FLERR, "pair_coeff: {}: {}", arg[2], problem.what());
     }
     of_type_.assign(std::size_t(n) + 1, -1);
     for (int type = 1; type <= n; ++type) {
       const std::string symbol = arg[2 + type];
-      if (symbol == "NULL") continue;
+      if (symbol == "NULL") {
+        if (force->pair == this)
+          error->all(FLERR,
+                     "pair_coeff: type {} is NULL, and there is no other style for it: give its "
+                     "element, or use pair_style hybrid",
+                     type);
+        continue;
+      }
       const auto found = std::find(elements_.begin(), elements_.end(), symbol);
       if (found == elements_.end()) {
         std::string known;
@@ -100,7 +120,17 @@ class PairEtn : public Pair {
 
   void init_style() override {
     if (!force->newton_pair)
-      error->all(FLERR, "pair_style etn: expected `newton on`, as atoms pull their neighbours");
+      error->all(
+          FLERR,
+          "pair_style etn: expected `newton on`, as atoms pull their neighbours, got `newton "
+          "off`: remove it, or the package or suffix that sets it");
+    for (int k = 1; k <= 3 && atom->molecular != Atom::ATOMIC; ++k)
+      if (force->special_lj[k] == 0 && force->special_coul[k] == 0 && comm->me == 0) {
+        error->warning(FLERR,
+                       "pair_style etn: LAMMPS leaves bonded atoms out of the neighbours: say "
+                       "`special_bonds lj/coul 1 1 1` if the potential is to see them");
+        break;
+      }
     neighbor->add_request(this, 1);  // full lists
   }
 
@@ -168,6 +198,12 @@ class PairEtn : public Pair {
             },
             energies);
         for (int lane = 0; lane < count; ++lane) {
+          if (!std::isfinite(energies[lane]))
+            error->one(FLERR,
+                       "pair_style etn: step {}: the energy of atom {} is no number: another one "
+                       "coincides with it, or a position is no number; look at the structure, or "
+                       "take a shorter timestep",
+                       update->ntimestep, atom->tag ? atom->tag[own[lane]] : own[lane] + 1);
           if (eflag_global) eng_vdwl += energies[lane];
           if (eflag_atom) eatom[own[lane]] += energies[lane];
         }

@@ -166,9 +166,9 @@ def test_vectors_that_are_no_numbers_or_zero_are_refused(rng):
     for shape in ((1, 2), (2, 2)):  # without an end of the data and with one
         model = model_of(rng, *shape, 1, data)
         lists = lists_of(model, data)
-        for bits, value in itertools.product((64, 32), (np.nan, 0.0)):
+        for bits, value in itertools.product((64, 32), (np.nan, np.inf, 0.0)):
             vector = lists["vector"].copy()
-            vector[7, 1 if np.isnan(value) else slice(None)] = value
+            vector[7, slice(None) if value == 0 else 1] = value
             atom = lists["sample"][lists["center"][7]]
             with pytest.raises(DataError, match=f"atom {atom}: its energy is no number"):
                 Evaluator(content_of(model), precision=bits).evaluate(**{**lists, "vector": vector})

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -209,8 +210,9 @@ class Evaluator {
     for (int lane = 0; lane < atoms; ++lane) {
       for (std::size_t z = 0; z < n; ++z) found[z * std::size_t(width) + std::size_t(lane)].clear();
       visit(lane, [&](int z, double x, double y, double zz, long neighbor, long slot) {
-        // What is no number is near, and heard in the energy.
-        if (z >= 0 && !(x * x + y * y + zz * zz >= limit))
+        // What is no finite number counts as near, and is heard in the energy.
+        const double square = x * x + y * y + zz * zz;
+        if (z >= 0 && !(square >= limit && square <= std::numeric_limits<double>::max()))
           found[std::size_t(z) * std::size_t(width) + std::size_t(lane)].push_back(
               {x, y, zz, neighbor, slot});
       });

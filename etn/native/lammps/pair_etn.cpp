@@ -124,13 +124,6 @@ class PairEtn : public Pair {
           FLERR,
           "pair_style etn: expected `newton on`, as atoms pull their neighbours, got `newton "
           "off`: remove it, or the package or suffix that sets it");
-    for (int k = 1; k <= 3 && atom->molecular != Atom::ATOMIC; ++k)
-      if (force->special_lj[k] == 0 && force->special_coul[k] == 0 && comm->me == 0) {
-        error->warning(FLERR,
-                       "pair_style etn: LAMMPS leaves bonded atoms out of the neighbours: say "
-                       "`special_bonds lj/coul 1 1 1` if the potential is to see them");
-        break;
-      }
     neighbor->add_request(this, 1);  // full lists
   }
 

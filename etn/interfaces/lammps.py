@@ -195,15 +195,18 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
 
 
 def _made(folder: Path) -> Path:
+    reason = ""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            reason = os.strerror(errno.EACCES)
     except OSError as error:
+        reason = error.strerror or str(error)
+    if reason:
         raise SettingsError(
-            f"lammps: the folder {folder} cannot be written ({error.strerror}); name another one "
-            "(--out), or set XDG_CACHE_HOME to where caches may be"
-        ) from error
+            f"lammps: the folder {folder} cannot be written ({reason}); name another one (--out), "
+            "or set XDG_CACHE_HOME to where caches may be"
+        )
     return folder
 
 

@@ -138,6 +138,9 @@ def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch, capsys):
     assert "cannot be written (Not a directory); name another one" in capsys.readouterr().err
     with pytest.raises(SettingsError, match=r"file cannot be written .*set XDG_CACHE_HOME"):
         build(Target("22 Jul 2025", (tmp_path,)), tmp_path / "file")
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    with pytest.raises(SettingsError, match=r"cannot be written \(Permission denied\)"):
+        build(Target("22 Jul 2025", (tmp_path,)), tmp_path, compiler=sys.executable)
 
 
 @pytest.fixture(scope="module")

@@ -232,8 +232,9 @@ class EtnCalculator(Calculator):  # type: ignore[misc]
         """What the potential says."""
         if (evaluator := self.model.evaluator) is None:
             return self.model.predict([frame])[0]
-        energies, forces, strain = evaluator.evaluate(**self._neighbors(frame))
-        if not np.isfinite(energies).all():  # atoms coincide, which it says
+        try:
+            energies, forces, strain = evaluator.evaluate(**self._neighbors(frame))
+        except DataError:  # atoms coincide; a search says which
             return self.model.predict([frame])[0]
         stress, stresses = None, None
         if frame.volume > 0:

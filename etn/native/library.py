@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from etn.errors import ModelFileError, SettingsError
+from etn.errors import DataError, ModelFileError, SettingsError
 from etn.io import to_bytes
 
 __all__ = ["MAX_DEGREE", "Answer", "Evaluator", "compiled", "is_built", "is_on", "why_not"]
@@ -61,6 +61,7 @@ class _Wanted(ctypes.Structure):
 _SIGNATURES = {
     "etn_abi_version": (c_int, ()),
     "etn_error": (c_char_p, ()),
+    "etn_open": (c_void_p, (c_char_p, c_int)),
     "etn_read": (c_void_p, (c_char_p, c_int64, c_int)),
     "etn_close": (None, (c_void_p,)),
     "etn_n_elements": (c_int, (c_void_p,)),
@@ -219,6 +220,13 @@ class Evaluator:
             may be farther apart than the radius of the potential, as in a list with a skin.
         threads : int
             The result has the same bits with any number.
+
+        Raises
+        ------
+        DataError
+            If atoms coincide, or a position is no number.
+        SettingsError
+            If there is no such element, atom or frame, or an array has another shape.
         """
         lists, _held = _neighbors(
             element, frame, n_frames, sample, center, neighbor, vector, position, shift
@@ -231,6 +239,12 @@ class Evaluator:
         )
         if failed:
             raise self._error()
+        wrong = np.flatnonzero(~np.isfinite(answer.energies))
+        if wrong.size:
+            raise DataError(
+                f"atom {int(sample[wrong[0]])}: its energy is no number: another atom coincides "
+                "with it, or a position is no number; correct the positions"
+            )
         return answer
 
     @property
@@ -380,6 +394,20 @@ def _neighbors(
     shift: NDArray[np.float64] | None = None,
 ) -> tuple[_Neighbors, list[NDArray[Any] | None]]:
     """Lists of neighbours as the library reads them, and the arrays that they point to."""
+    atoms, pairs = len(element), len(neighbor)
+    shapes = {
+        "frame": (frame, (atoms,)), "center": (center, (pairs,)), "vector": (vector, (pairs, 3)),
+        "position": (position, (atoms, 3)), "shift": (shift, (pairs, 3)),
+    }  # fmt: skip
+    for name, (array, expected) in shapes.items():
+        if array is not None and array.shape != expected:
+            raise SettingsError(
+                f"{name}: expected an array of shape {expected}, got {array.shape}; there are "
+                f"{atoms} atoms and {pairs} pairs"
+            )
+    rises = bool((center[1:] >= center[:-1]).all())
+    if pairs and not (rises and center[0] >= 0 and center[-1] < len(sample)):
+        raise SettingsError(f"center: expected rising numbers of the {len(sample)} samples")
     first = np.zeros(len(sample) + 1, dtype=np.int64)
     np.cumsum(np.bincount(center, minlength=len(sample)), out=first[1:])
     arrays = [

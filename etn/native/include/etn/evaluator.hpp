@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -120,7 +121,8 @@ class Evaluator {
 
   // Atoms of one element, up to `width` of them; `visit(lane, add)` calls
   // add(element of the neighbour, dx, dy, dz, neighbour, slot) for each neighbour of a lane's atom,
-  // `pull(lane, neighbour, slot, p, d)` is told dE/dd of each pair that is within r_max.
+  // `pull(lane, neighbour, slot, p, d)` is told dE/dd of each pair that is within r_max. The energy
+  // of an atom is not finite where another coincides with it, or a vector is no number.
   template <class Visit, class Pull>
   void block(int element, int atoms, Scratch& s, const Visit& visit, const Pull& pull,
              double* energies) const {
@@ -213,7 +215,9 @@ class Evaluator {
     for (int lane = 0; lane < atoms; ++lane) {
       for (std::size_t z = 0; z < n; ++z) found[z * std::size_t(width) + std::size_t(lane)].clear();
       visit(lane, [&](int z, double x, double y, double zz, long neighbor, long slot) {
-        if (z >= 0 && x * x + y * y + zz * zz < limit)
+        // What is no finite number counts as near, and is heard in the energy.
+        const double square = x * x + y * y + zz * zz;
+        if (z >= 0 && !(square >= limit && square <= std::numeric_limits<double>::max()))
           found[std::size_t(z) * std::size_t(width) + std::size_t(lane)].push_back(
               {x, y, zz, neighbor, slot});
       });
@@ -291,7 +295,7 @@ class Evaluator {
     bool any = false;
     for (int lane = 0; lane < atoms; ++lane) {
       const double x = std::pow(double(sum[lane]), 0.125);
-      if (!(x > begin)) continue;
+      if (x <= begin) continue;
       any = true;
       const double t = std::min((x - begin) / (end - begin), 1.0);
       const double left = 1 - t * t * t * (10 - 15 * t + 6 * t * t),

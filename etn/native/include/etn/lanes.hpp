@@ -49,14 +49,15 @@ inline Vec<T> square_root(Vec<T> x) {
   return out;
 }
 
+// With the bound second: what is no number stays none.
 template <class V>
 inline V larger(V a, V b) {
-  return a > b ? a : b;
+  return b > a ? b : a;
 }
 
 template <class V>
 inline V smaller(V a, V b) {
-  return a < b ? a : b;
+  return b < a ? b : a;
 }
 
 // A polynomial of degree 5 that falls from 1 (t <= 0) to 0 (t >= 1), its first two derivatives

@@ -4,6 +4,7 @@
 // says where each array lies, and the arrays.  What etn writes beside them is JSON in the JSON.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cctype>
 #include <cmath>
@@ -16,11 +17,13 @@
 #include <vector>
 
 #include "json.hpp"
+#include "sha256.hpp"
 
 namespace etn {
 
 constexpr int format_version = 2;  // the newest that is read
 constexpr int max_degree = 6;      // of bonds and legs, for which there are couplings
+constexpr std::uint64_t longest_header = 16000000;
 
 struct Array {
   std::vector<long> shape;
@@ -99,37 +102,59 @@ struct Stored {
     return found.values;
   }
 
+  // A file: what is in it must be what was written.
   static Stored read(const std::string& path) {
-    std::ifstream file(path, std::ios::binary);
-    if (!file) throw Error("cannot be opened");
-    std::string content{std::istreambuf_iterator<char>(file), {}};
-    if (file.bad()) throw Error("cannot be read");
-    return of(content);
+    std::string content;
+    try {
+      std::ifstream file(path, std::ios::binary);
+      if (!file) throw Error("there is no such file, or it may not be read; check the path");
+      content.assign(std::istreambuf_iterator<char>(file), {});
+      if (file.bad()) throw Error("cannot be read");
+    } catch (const std::ios_base::failure&) {  // a folder
+      throw Error("expected a file, which this is not; check the path");
+    }
+    return of(content, true);
   }
 
-  static Stored of(const std::string& content) {
-    if (content.size() < 8) throw Error("no model file of etn");
+  // The content of a file; whoever has it in memory has it whole.
+  static Stored of(const std::string& content, bool check = false) {
+    const Error foreign("expected a model file of etn, this is none; check the path");
+    const Error damaged("the file is cut off or damaged; copy it again, or save the model anew");
+    if (content.size() < 9) throw content.empty() ? damaged : foreign;
     std::uint64_t length = 0;
     for (int i = 7; i >= 0; --i)
       length = length << 8 | static_cast<unsigned char>(content[std::size_t(i)]);
-    if (length > content.size() - 8) throw Error("the file ends early, or is no model file of etn");
-    const Json index = Json::parse(content.substr(8, length));
+    if (content[8] != '{' || length > longest_header) throw foreign;
+    if (length > content.size() - 8) throw damaged;
+    const auto parsed = [&](const std::string& text) {
+      try {
+        return Json::parse(text);
+      } catch (const Error&) {
+        throw damaged;
+      }
+    };
+    const Json index = parsed(content.substr(8, length));
     const std::string data = content.substr(8 + length);
     Stored out;
-    if (!index.has("__metadata__") || !index["__metadata__"].has("etn"))
-      throw Error("no model file of etn");
-    const Json own = Json::parse(index["__metadata__"]["etn"].text());
+    if (!index.has("__metadata__") || !index["__metadata__"].has("etn")) throw foreign;
+    const std::string& text = index["__metadata__"]["etn"].text();
+    const Json own = parsed(text);
     const long version = own["format_version"].whole();
     if (version > format_version)
       throw Error("a file of format " + std::to_string(version) + ", of which formats up to " +
-                  std::to_string(format_version) + " can be read: update etn, or build this again");
+                  std::to_string(format_version) +
+                  " can be read: update etn (pip install --upgrade etn), or build this again");
     out.kind = own["kind"].text();
     out.header = own["header"];
+    Sha256 sum;
+    if (check) sum.add(without_checksum(text));
     for (const auto& [name, entry] : index.members()) {
       if (name == "__metadata__") continue;
-      const std::string& type = entry["dtype"].text();
-      if (type == "F64" || type == "BOOL") out.arrays[name] = one(entry, data, type == "BOOL");
+      const std::string& dtype = entry["dtype"].text();
+      if (check) add(sum, name, entry, data);
+      if (dtype == "F64" || dtype == "BOOL") out.arrays[name] = one(entry, data, dtype == "BOOL");
     }
+    if (check && sum.digest() != own["checksum"].text()) throw damaged;
     return out;
   }
 
@@ -140,9 +165,23 @@ struct Stored {
     return out.empty() ? "0-dimensional" : out;
   }
 
+  // Where an array lies in the data.
+  struct Range {
+    std::uint64_t first, size;
+
+    Range(const Json& entry, const std::string& data) {
+      const auto& range = entry["data_offsets"].items();
+      if (range.size() != 2) throw Error("an array has no place");
+      const std::uint64_t last = std::uint64_t(range[1].whole());
+      first = std::uint64_t(range[0].whole());
+      if (last > data.size() || first > last)
+        throw Error("an array lies beyond the file, which is cut off or damaged; copy it again");
+      size = last - first;
+    }
+  };
+
   // Truth values are numbers as well: 0 and 1.
   static Array one(const Json& entry, const std::string& data, bool truth) {
-    const std::uint64_t bytes = truth ? 1 : 8;
     Array out;
     std::uint64_t count = 1;
     for (const Json& extent : entry["shape"].items()) {
@@ -150,18 +189,44 @@ struct Stored {
       count *= std::uint64_t(out.shape.back());
       if (count > data.size()) throw Error("an array is larger than the file");
     }
-    const auto& range = entry["data_offsets"].items();
-    if (range.size() != 2) throw Error("an array has no place");
-    const std::uint64_t first = std::uint64_t(range[0].whole()),
-                        last = std::uint64_t(range[1].whole());
-    if (last > data.size() || first > last || last - first != bytes * count)
-      throw Error("an array lies beyond the file");
+    const Range range(entry, data);
+    const char* const from = data.data() + range.first;
+    if (range.size != (truth ? 1 : 8) * count)
+      throw Error("an array has another size than its shape");
     out.values.resize(count);
     if (truth)
-      for (std::uint64_t k = 0; k < count; ++k) out.values[k] = data[first + k] != 0;
+      for (std::uint64_t k = 0; k < count; ++k) out.values[k] = from[k] != 0;
     else if (count)
-      std::memcpy(out.values.data(), data.data() + first, 8 * count);
+      std::memcpy(out.values.data(), from, range.size);
     return out;
+  }
+
+  // What the checksum is taken of, see etn/io.py: the record without it, then of each array its
+  // name, type and shape and its bytes.
+  static std::string without_checksum(const std::string& record) {
+    const std::string start = "{\"checksum\":\"";
+    const std::size_t end = start.size() + 64 + 2;
+    if (record.compare(0, start.size(), start) != 0 || record.size() < end) return "";
+    return "{" + record.substr(end);
+  }
+
+  static void add(Sha256& sum, const std::string& name, const Json& entry,
+                  const std::string& data) {
+    const std::string& dtype = entry["dtype"].text();
+    const std::string bits = dtype.substr(std::min(dtype.size(), std::size_t(1)));
+    const std::string known = dtype == "BOOL"   ? "bool"
+                              : dtype[0] == 'F' ? "float" + bits
+                              : dtype[0] == 'I' ? "int" + bits
+                                                : "uint" + bits;
+    sum.add("[\"" + name + "\",\"" + known + "\",[");
+    bool is_first = true;
+    for (const Json& extent : entry["shape"].items()) {
+      sum.add((is_first ? "" : ",") + std::to_string(extent.whole()));
+      is_first = false;
+    }
+    sum.add("]]");
+    const Range range(entry, data);
+    sum.add(data.data() + range.first, range.size);
   }
 };
 
@@ -244,9 +309,11 @@ struct ModelFile : StoredChain {
 
   void take() {
     if (stored.kind != "polynomial potential")
-      throw Error("a " + stored.kind + ": expected a polynomial potential, such as etn fit writes");
+      throw Error("a " + stored.kind +
+                  ": expected a polynomial potential of one layer, such as etn fit writes; others "
+                  "run in Python (ASE, or fix external of LAMMPS)");
     const Json& header = stored.header;
-    if (!header.has("chain")) throw Error("the potential is not fitted");
+    if (!header.has("chain")) throw Error("the potential is not fitted; fit it with etn fit");
     const Json& basis = header["basis"];
     for (const Json& symbol : basis["elements"].items()) elements.push_back(symbol.text());
     const long n = long(elements.size());

@@ -1,0 +1,90 @@
+// SHA-256 (FIPS 180-4): the checksum of model files.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <string>
+
+namespace etn {
+
+class Sha256 {
+ public:
+  void add(const char* data, std::size_t size) {
+    length_ += size;
+    while (size) {
+      const std::size_t taken = std::min(size, sizeof block_ - filled_);
+      std::memcpy(block_ + filled_, data, taken);
+      data += taken, size -= taken, filled_ += taken;
+      if (filled_ == sizeof block_) turn();
+    }
+  }
+  void add(const std::string& text) { add(text.data(), text.size()); }
+
+  // Of all that was added, in hexadecimal; nothing can be added afterwards.
+  std::string digest() {
+    const std::uint64_t bits = 8 * length_;
+    block_[filled_++] = 0x80;
+    if (filled_ > 56) {
+      std::memset(block_ + filled_, 0, sizeof block_ - filled_);
+      turn();
+    }
+    std::memset(block_ + filled_, 0, 56 - filled_);
+    for (int i = 0; i < 8; ++i) block_[56 + i] = static_cast<unsigned char>(bits >> (56 - 8 * i));
+    turn();
+    std::string out;
+    for (const std::uint32_t word : state_)
+      for (int shift = 28; shift >= 0; shift -= 4) out += "0123456789abcdef"[word >> shift & 15];
+    return out;
+  }
+
+ private:
+  static std::uint32_t rotated(std::uint32_t x, int by) { return x >> by | x << (32 - by); }
+
+  void turn() {
+    // Fractional parts of the cube roots of the first 64 primes.
+    static constexpr std::uint32_t constants[64] = {
+        0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4,
+        0xab1c5ed5, 0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe,
+        0x9bdc06a7, 0xc19bf174, 0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f,
+        0x4a7484aa, 0x5cb0a9dc, 0x76f988da, 0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7,
+        0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967, 0x27b70a85, 0x2e1b2138, 0x4d2c6dfc,
+        0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85, 0xa2bfe8a1, 0xa81a664b,
+        0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070, 0x19a4c116,
+        0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
+        0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7,
+        0xc67178f2};
+    std::uint32_t w[64];
+    for (int i = 0; i < 16; ++i) {
+      const unsigned char* own = block_ + 4 * i;
+      w[i] = std::uint32_t(own[0]) << 24 | std::uint32_t(own[1]) << 16 |
+             std::uint32_t(own[2]) << 8 | own[3];
+    }
+    for (int i = 16; i < 64; ++i) {
+      const std::uint32_t a = w[i - 15], b = w[i - 2];
+      w[i] = w[i - 16] + w[i - 7] + (rotated(a, 7) ^ rotated(a, 18) ^ a >> 3) +
+             (rotated(b, 17) ^ rotated(b, 19) ^ b >> 10);
+    }
+    auto [a, b, c, d, e, f, g, h] = state_;
+    for (int i = 0; i < 64; ++i) {
+      const std::uint32_t one = h + (rotated(e, 6) ^ rotated(e, 11) ^ rotated(e, 25)) +
+                                ((e & f) ^ (~e & g)) + constants[i] + w[i];
+      const std::uint32_t two =
+          (rotated(a, 2) ^ rotated(a, 13) ^ rotated(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
+      h = g, g = f, f = e, e = d + one, d = c, c = b, b = a, a = one + two;
+    }
+    const std::uint32_t last[8] = {a, b, c, d, e, f, g, h};
+    for (std::size_t i = 0; i < 8; ++i) state_[i] += last[i];
+    filled_ = 0;
+  }
+
+  // Fractional parts of the square roots of the first 8 primes.
+  std::array<std::uint32_t, 8> state_ = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                                         0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+  unsigned char block_[64] = {};
+  std::size_t filled_ = 0;
+  std::uint64_t length_ = 0;
+};
+
+}  // namespace etn

@@ -8,7 +8,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from etn.native.library import Evaluator, compiled, is_on
+from etn.native.evaluator import Evaluator, compiled
+from etn.native.library import is_on
 
 __all__ = ["Evaluated", "compiled_grades"]
 

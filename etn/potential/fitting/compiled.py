@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from etn.native import Evaluator, compiled, is_built, is_on
-from etn.native.library import MAX_DEGREE
+from etn.native.evaluator import MAX_DEGREE
 from etn.network import Chain
 from etn.potential.features.basis import Basis
 from etn.potential.polynomial import PolynomialPotential

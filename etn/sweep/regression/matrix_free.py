@@ -35,8 +35,7 @@ from etn.sweep.regression.preconditioner import BlockPreconditioner
 # Iterations over which progress is judged: conjugate gradients stall before they go on.
 WINDOW = 5
 # Rows that are sampled for each column of a block, and the iterations that these take where one
-# block holds all: 40 from a core that
-# has been solved for before, 100 from a random one.
+# block holds all columns: 40 from a core that has been solved for before, 100 from a random one.
 SAMPLED, ITERATIONS = 2.0, 80
 # Unknowns below which a Gram matrix takes no time.
 LEAST = 1000

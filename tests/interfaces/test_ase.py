@@ -40,6 +40,8 @@ from etn.potential import (
 )
 from etn.sweep import Schedule
 
+compiled = pytest.mark.skipif(not is_built(), reason="the compiled evaluator was not built")
+
 
 @pytest.fixture(scope="module")
 def alloy() -> PolynomialPotential:
@@ -299,9 +301,10 @@ def test_a_calculator_from_a_model_file(alloy, tmp_path):
         EtnCalculator(tmp_path / "none.etn")
 
 
-def test_dynamics_conserve_the_energy(molybdenum):
+@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=compiled)])
+def test_dynamics_conserve_the_energy(molybdenum, dtype):
     atoms = bulk("Mo", "bcc", a=3.16, cubic=True) * (2, 2, 2)
-    atoms.calc = EtnCalculator(molybdenum)
+    atoms.calc = EtnCalculator(molybdenum, dtype=dtype)
     speed = np.sqrt(units.kB * 600 / atoms.get_masses()[0])
     velocities = np.random.default_rng(0).normal(scale=speed, size=(len(atoms), 3))
     atoms.set_velocities(velocities - velocities.mean(0))
@@ -319,7 +322,7 @@ def test_dynamics_conserve_the_energy(molybdenum):
     assert abs(np.mean(total[100:]) - np.mean(total[:100])) < 1e-4
 
 
-@pytest.mark.skipif(not is_built(), reason="the compiled evaluator was not built")
+@compiled
 def test_single_precision_is_that_of_the_forces_and_of_copies(molybdenum, monkeypatch):
     atoms = bulk("Mo", "bcc", a=3.16, cubic=True) * (3, 3, 3)
     atoms.rattle(0.1, seed=0)

@@ -118,7 +118,7 @@ def figure(result: dict[str, Any]) -> Figure:
         panel.plot(*zip(*sizes.values(), strict=True), "o", color=PALETTE[0], label="etn, float64")
         clear = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
         for k, (name, place) in enumerate(sorted(sizes.items(), key=lambda size: size[1])):
-            # By turns above and below, as the times are close.
+            # By turns above and below: the times are close.
             panel.annotate(name, place, (0, (6, -13)[k % 2]), textcoords="offset points",
                            ha="center", bbox=clear)  # fmt: skip
         for k, (name, error) in enumerate(peers.items()):

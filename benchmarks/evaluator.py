@@ -7,7 +7,12 @@
 
 All evaluate the same crystal, bcc with 1024 atoms moved by 0.05 Å. Contestants take turns, one call
 each, so that a disturbance of the machine meets all of them; the first two calls of each are not
-counted. A time is the median of a contestant's calls, a ratio that of two medians.
+counted. A time is the median of a contestant's calls, a ratio that of two medians. A call of the
+dynamics in ASE is a hundred steps at 300 K, with searches for neighbours as they come.
+
+Potentials of other sets are timed on structures of theirs, and compared in single and double
+precision on the test data of their set. What elements cost is measured with random potentials
+that have equal bonds, on random alloys whose atoms are in the same places.
 
 Peers live in environments of their own, whose interpreters are named by options or variables; what
 is not named or fails is left out, and said:
@@ -33,33 +38,41 @@ import subprocess
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ase.io
 import numpy as np
 from ase import Atoms
-from common import FIGURES, PALETTE, RESULTS, save, stored, write
+from common import FIGURES, RESULTS, save, write
+from evaluated import figure, table
 from fit import SETS
-from published import PUBLISHED
 from stamp import ROOT
+from workers.dynamics import Dynamics
 from workers.lammps_runs import ETN, NOTES, STYLES, Lammps, Loop
-from workers.own import STRUCTURE, Case, fitted, structure
+from workers.own import (
+    STRUCTURE,
+    Case,
+    fitted,
+    force_error,
+    held_out,
+    perfect,
+    read,
+    structure,
+    with_elements,
+)
 from workers.process import Foreign
 from workers.turns import Turns, timed
 
 from etn.machine import threads
-from etn.potential import Dataset, load
+from etn.potential import Dataset
 from etn.run.sizes import SIZES
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 R_MAX = 5.2  # Å, of etn and of those that have none of their own
 OWN, DGEMM = "etn, float64", "DGEMM"
+MD, INSIDE = "etn with ASE, dynamics", "etn with ASE, dynamics: calculator alone"
+# Of the alloys: the first one alone, the first two, ...
+ELEMENTS = ("Mo", "Nb", "Ta", "W")
 INTERPRETERS = ("ace", "ace-jax", "lammps")
-# Force error on the test set of etn:Mo, eV/Å, of a fit of ace-jax 0.4.1 to its training set that we
-# have made with the radius and size that are timed: order 3, degree 18, weights 30, 1, 1.
-ACE_JAX = 0.110
 
 
 def main() -> None:
@@ -95,12 +108,21 @@ def main() -> None:
 def measured(given: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     """All contestants in turns."""
     crystal = structure("Mo", ("Mo",))
-    sizes = {size: fitted(given.sizes / size, size) for size in SIZES} if given.sizes else {}
-    path = given.model or sizes.get("medium") or fitted(scratch / "Mo", "medium")
-    own = Case.of(path, crystal)
-    cases = {name: Case.of(file, crystal) for name, file in sizes.items()}
+    files = {
+        f"Mo, {size}": fitted(given.sizes / size, size) for size in (SIZES if given.sizes else ())
+    }
+    path = given.model or files.get("Mo, medium") or fitted(scratch / "Mo", "medium")
+    files = files or {"Mo": path}
     for name, _, file in (each.partition("=") for each in given.more):
-        cases[name] = Case.of(file, structure(name, load(file).elements))
+        files[name] = Path(file)
+    models = {name: read(file) for name, file in files.items()}
+    cases = {
+        name: Case.of(model, structure(name, model.elements)) for name, model in models.items()
+    }
+    own = Case.of(read(path), crystal)
+    alloys = [structure("alloy", ELEMENTS[:n]) for n in range(1, len(ELEMENTS) + 1)]
+    by_elements = [Case.of(with_elements(own.model, alloy), alloy) for alloy in alloys]
+    dynamics = Dynamics(own.model, perfect())
 
     turns = Turns()
     matrix = np.random.default_rng(0).normal(size=(1000, 1000))
@@ -109,13 +131,18 @@ def measured(given: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     turns.add("etn, float32", own.compiled(32), "neighbours given")
     turns.add("etn, NumPy", own.numpy(), "`ETN_NATIVE=0`, with a search each time")
     turns.add("etn with ASE", own.step(), "neighbours with a skin")
+    turns.add(MD, dynamics)
     for name, case in cases.items():
         turns.add(f"case {name}", case.compiled())
+    for case in by_elements:
+        turns.add(f"case of {len(case.model.elements)}", case.compiled())
     foreign = add_foreign(turns, given, crystal, scratch)
     lammps = add_lammps(turns, given, crystal, path, scratch)
     seconds = turns.take(given.turns)
     for peer in foreign:
         peer.close()
+    seconds[INSIDE] = dynamics.inside[-given.turns :]
+    turns.notes |= {MD: dynamics.note, INSIDE: "of the same steps; the rest is the integrator"}
 
     def microseconds(name: str, n_atoms: int = len(crystal)) -> float:
         return 1e6 * float(np.median(seconds[name])) / n_atoms
@@ -148,7 +175,15 @@ def measured(given: argparse.Namespace, scratch: Path) -> dict[str, Any]:
             }
             for name in found
         ],
-        "cases": {name: facts(f"case {name}", case) for name, case in cases.items()},
+        "cases": {
+            name: {
+                **facts(f"case {name}", case),
+                "force_mae": force_error(files[name]),
+                "single_precision": case.single_precision(held_out(name.partition(",")[0])),
+            }
+            for name, case in cases.items()
+        },
+        "by_elements": [facts(f"case of {len(case.model.elements)}", case) for case in by_elements],
         "force_errors": {
             name: lammps.force_error(STYLES[name], frames)
             for name in ("SNAP", "qSNAP")
@@ -204,80 +239,6 @@ def add_lammps(
 def environment(scratch: Path) -> dict[str, str]:
     """Of peers: what they compile is of this run."""
     return os.environ | {"XDG_CACHE_HOME": str(scratch / "cache")}
-
-
-def table(result: dict[str, Any]) -> str:
-    """Markdown: all contestants, then other potentials of etn."""
-    own = result["own"]
-    lines = [
-        f"{own['atoms']} atoms of Mo, one thread, {result['machine']['processor']}. etn: "
-        f"{own['operations']:,.0f} multiply-adds an atom, {own['gflops']:.1f} GFLOP/s of the "
-        f"{result['dgemm_gflops']:.1f} of DGEMM in the same run.",
-        "",
-        "| | µs per atom and step | times that of etn | |",
-        "|---" * 4 + "|",
-    ]
-    for row in sorted(result["rows"], key=lambda row: row["microseconds"]):
-        cells = [row["name"], shown(row["microseconds"]), shown(row["ratio"]), row["note"]]
-        lines.append(f"| {' | '.join(cells)} |")
-    if result["cases"]:
-        lines += [
-            "",
-            "| potential | elements | bonds | neighbours | multiply-adds | µs per atom | GFLOP/s |",
-            "|---" * 7 + "|",
-        ]
-    for name, each in result["cases"].items():
-        cells = [name, str(each["elements"]), each["bonds"], f"{each['neighbors']:.1f}"]
-        cells += [f"{each['operations']:,.0f}", shown(each["microseconds"])]
-        lines.append(f"| {' | '.join([*cells, shown(each['gflops'])])} |")
-    return "\n".join(lines)
-
-
-def shown(value: float) -> str:
-    """Three digits."""
-    return f"{value:.0f}" if value >= 99.95 else f"{value:#.3g}"
-
-
-def figure(result: dict[str, Any]) -> Figure:
-    """Errors of forces against times; published errors of codes that are not timed are lines."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import NullLocator
-
-    times = {row["name"]: row["microseconds"] for row in result["rows"]}
-    times |= {name: case["microseconds"] for name, case in result["cases"].items()}
-    errors = {
-        fit["size"]: fit["errors"]["test"]["forces"]["mae"]
-        for fit in stored(RESULTS / "sizes.json")
-        if fit["set"] == "Mo"
-    }
-    timed_sizes = [size for size in errors if size in times]
-    if not timed_sizes:
-        times["medium"], timed_sizes = times[OWN], ["medium"]
-    peers = result["force_errors"] | ({"ace-jax": ACE_JAX} if "ace-jax" in times else {})
-    with mpl.rc_context({"font.size": 9}):
-        drawn = Figure(figsize=(5.2, 3.2), layout="constrained")
-        panel = drawn.subplots()
-        for error in {error for _, error in PUBLISHED["Mo"].values()}:
-            names = ", ".join(name for name, each in PUBLISHED["Mo"].items() if each[1] == error)
-            panel.axhline(error, color="0.6", lw=0.8, ls="--", zorder=0)
-            panel.annotate(f"{names} (published)", (0.99, error), ha="right", va="bottom",
-                           xycoords=("axes fraction", "data"), color="0.4")  # fmt: skip
-        xs, ys = [times[size] for size in timed_sizes], [errors[size] for size in timed_sizes]
-        panel.plot(xs, ys, "o-", color=PALETTE[0], label="etn, float64")
-        for k, name in enumerate(timed_sizes):
-            panel.annotate(name, (xs[k], ys[k]), (0, (6, -12)[k % 2]),
-                           textcoords="offset points", ha="center")  # fmt: skip
-        for k, (name, error) in enumerate(peers.items()):
-            panel.plot(times[name], error, "sD^"[k], mfc="none", mec="0.35", label=name)
-        panel.set(xscale="log", xlabel="µs per atom and step, one core",
-                  ylabel="force MAE on the test set of Mo, eV/Å", ylim=(0, None))  # fmt: skip
-        panel.set_xticks([2, 5, 10, 20, 50, 100], minor=False)
-        panel.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        panel.xaxis.set_minor_locator(NullLocator())
-        panel.spines[["top", "right"]].set_visible(False)
-        panel.legend(frameon=False)
-    return drawn
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import evaluator
+import evaluated
 import message_passing
 import prose
 import refinement
@@ -48,8 +48,10 @@ COMMANDS = {
     "fit-Si-large": "fit.py Si --name Si-large -- --size large",
     "nve": "fit.py Cu --keep runs && nve.py runs/Cu/model.etn",
     "nve-lammps": "nve.py runs/Cu/model.etn --cells 10 --steps 10000 --lammps",
-    "evaluator": "fit.py NbMoTaW 3BPA --keep runs && OMP_NUM_THREADS=1 evaluator.py "
-    "--sizes runs/sizes --more NbMoTaW=runs/NbMoTaW/model.etn 3BPA=runs/3BPA/model.etn",
+    "evaluator": "fit.py NbMoTaW 3BPA aspirin ethanol Si Cu --keep runs && "
+    "OMP_NUM_THREADS=1 evaluator.py --sizes runs/sizes --more NbMoTaW=runs/NbMoTaW/model.etn "
+    "3BPA=runs/3BPA/model.etn aspirin=runs/aspirin/model.etn ethanol=runs/ethanol/model.etn "
+    "Si=runs/Si/model.etn Cu=runs/Cu/model.etn",
     "fit-Cu": "fit.py Cu",
     "fit-NbMoTaW": "fit.py NbMoTaW",
     "fit-NbMoTaW-full": "fit.py NbMoTaW-full",
@@ -207,7 +209,7 @@ TABLES = {
     "published": Table(FITS, published),
     "notes": Table(FITS, lambda *fits: prose.notes(dict(zip(FITS, fits, strict=True)))),
     "dynamics": Table(("nve", "nve-lammps", "core_update"), prose.dynamics),
-    "evaluator": Table(("evaluator",), evaluator.table),
+    "evaluator": Table(("evaluator",), evaluated.table),
     "spin_chain": Table(("spin_chain",), prose.spin_chain),
     "products": Table(("products",), prose.factors),
     "message_passing-gain": Table(("message_passing", "message_passing-energy-300"), prose.gain),

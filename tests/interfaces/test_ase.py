@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from etn.errors import (
     SettingsError,
 )
 from etn.interfaces.ase import EtnCalculator
+from etn.native import is_built
 from etn.nn import ICTP, AtomicModel, NeuralPotential, TensorNet
 from etn.potential import (
     Baseline,
@@ -36,6 +38,8 @@ from etn.potential import (
     fit,
 )
 from etn.sweep import Schedule
+
+compiled = pytest.mark.skipif(not is_built(), reason="the compiled evaluator was not built")
 
 
 @pytest.fixture(scope="module")
@@ -296,9 +300,10 @@ def test_a_calculator_from_a_model_file(alloy, tmp_path):
         EtnCalculator(tmp_path / "none.etn")
 
 
-def test_dynamics_conserve_the_energy(molybdenum):
+@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=compiled)])
+def test_dynamics_conserve_the_energy(molybdenum, dtype):
     atoms = bulk("Mo", "bcc", a=3.16, cubic=True) * (2, 2, 2)
-    atoms.calc = EtnCalculator(molybdenum)
+    atoms.calc = EtnCalculator(molybdenum, dtype=dtype)
     speed = np.sqrt(units.kB * 600 / atoms.get_masses()[0])
     velocities = np.random.default_rng(0).normal(scale=speed, size=(len(atoms), 3))
     atoms.set_velocities(velocities - velocities.mean(0))
@@ -314,6 +319,30 @@ def test_dynamics_conserve_the_energy(molybdenum):
     assert np.ptp(kinetic) > 0.02  # eV/atom: the atoms do move
     assert np.ptp(total) < 1e-3
     assert abs(np.mean(total[100:]) - np.mean(total[:100])) < 1e-4
+
+
+@compiled
+def test_single_precision_is_that_of_the_forces_and_of_copies(molybdenum, monkeypatch):
+    atoms = bulk("Mo", "bcc", a=3.16, cubic=True) * (3, 3, 3)
+    atoms.rattle(0.1, seed=0)
+    single = EtnCalculator(molybdenum, dtype="float32", gamma_warn=None)
+    found = {}
+    for name, calc in {
+        "double": EtnCalculator(molybdenum, gamma_warn=None),
+        "single": single,
+        "copy": pickle.loads(pickle.dumps(single)),  # noqa: S301
+    }.items():
+        atoms.calc = calc
+        found[name] = atoms.get_potential_energy(), atoms.get_forces()
+    np.testing.assert_array_equal(found["copy"][1], found["single"][1])
+    assert found["single"][0] == pytest.approx(found["double"][0], abs=1e-5 * len(atoms))
+    difference = abs(found["single"][1] - found["double"][1]).max()
+    assert 1e-9 < difference < 1e-4
+    with pytest.raises(SettingsError, match="dtype: expected float64 or float32, got 'float16'"):
+        EtnCalculator(molybdenum, dtype="float16")
+    monkeypatch.setenv("ETN_NATIVE", "0")
+    with pytest.raises(SettingsError, match="dtype: expected float64, as this polynomial poten"):
+        molybdenum.calculator(dtype="float32")
 
 
 def test_relaxation_finds_the_perfect_crystal(molybdenum):

@@ -140,6 +140,19 @@ def test_numbers_of_32_bits(rng):
         Evaluator(content, precision=16)
 
 
+def test_many_radial_functions_cost_single_precision_no_digits(rng):
+    """Sums of Chebyshev polynomials would cancel: they leave two digits of 40 functions."""
+    data = frames(rng, 2)
+    basis = Basis(SYMBOLS[:2], r_max=5.0, n_max=40, l_max=2, r_min=1.0)
+    model = PolynomialPotential(basis, body_order=4, max_bond=2)
+    chain = Chain.random([basis.leg] * 3, start=basis.start, max_bond=model.max_bond, seed=rng)
+    model = model.with_chain(chain)
+    content, lists = content_of(model), lists_of(model, data)
+    one, two = (Evaluator(content, precision=bits).evaluate(**lists) for bits in (32, 64))
+    size = np.abs(two.forces).max()
+    np.testing.assert_allclose(one.forces, two.forces, rtol=0, atol=5e-5 * size)
+
+
 def test_what_cannot_be_compiled_is_said_and_evaluated_by_numpy(rng):
     data = frames(rng, 1)
     basis = Basis(("Mo",), r_max=4.0, n_max=2, l_max=7, r_min=1.0)

@@ -1,7 +1,8 @@
 // Radial functions of pairs, and where the data end: see etn/potential/features/{radial,inner}.py.
 //
-// Under the cutoff (1 - r / r_max)^3 stand Chebyshev polynomials; orthonormal combinations of them,
-// and these weighted for elements and degrees, are folded into one matrix for each degree.
+// Orthonormal functions follow from one another by a recurrence: sums of Chebyshev polynomials, which
+// cancel, would cost two digits, and single precision has seven.  Their weights for elements and
+// degrees are kept as one matrix for each.
 #pragma once
 
 #include <cmath>
@@ -12,55 +13,62 @@
 
 namespace etn {
 
-// Coefficients (n_max, n_max) of Chebyshev polynomials p in the orthonormal functions n.
-inline std::vector<double> orthonormal(int n_max, double r_min, double r_max) {
-  const int points = n_max + 8;
+// g_0 = first (1 - r / r_max)^3,  g_{n+1} = (rise_n x - shift_n) g_n - back_n g_{n-1}, x rising from
+// -1 at r_min to 1 at r_max.
+struct Recurrence {
+  struct Step {
+    double rise, shift, back;
+  };
+  double first;
+  std::vector<Step> steps;
+};
+
+// By the procedure of Stieltjes: int g_n g_m r^2 dr = delta over r_min..r_max.
+inline Recurrence orthonormal(int n_max, double r_min, double r_max) {
+  const std::size_t points = std::size_t(n_max) + 8;
   const double half = (r_max - r_min) / 2, pi = 3.14159265358979323846;
-  std::vector<double> gram(std::size_t(n_max * n_max), 0.0), row(static_cast<std::size_t>(n_max));
-  for (int k = 0; k < points; ++k) {
-    // Gauss-Legendre: nodes by Newton's method.
-    double x = std::cos(pi * (k + 0.75) / (points + 0.5)), slope = 1;
+  std::vector<double> nodes(points), weights(points), now(points), before(points, 0.0);
+  for (std::size_t k = 0; k < points; ++k) {
+    // Gauss-Legendre, exact for these polynomials: nodes by Newton's method.
+    double x = std::cos(pi * (double(k) + 0.75) / (double(points) + 0.5)), slope = 1;
     for (int step = 0; step < 100; ++step) {
-      double p = 1, before = 0;
-      for (int l = 1; l <= points; ++l) {
-        const double next = ((2 * l - 1) * x * p - (l - 1) * before) / l;
-        before = p, p = next;
+      double p = 1, last = 0;
+      for (int l = 1; l <= int(points); ++l) {
+        const double next = ((2 * l - 1) * x * p - (l - 1) * last) / l;
+        last = p, p = next;
       }
-      slope = points * (before - x * p) / (1 - x * x);
+      slope = double(points) * (last - x * p) / (1 - x * x);
       const double change = p / slope;
       x -= change;
       if (std::abs(change) < 1e-16) break;
     }
-    const double weight = 2 / ((1 - x * x) * slope * slope), r = r_min + half * (x + 1);
-    const double inside = std::pow(1 - r / r_max, 3);
-    for (int n = 0; n < n_max; ++n)
-      row[std::size_t(n)] = inside * (n == 0   ? 1
-                                      : n == 1 ? x
-                                               : 2 * x * row[std::size_t(n - 1)] / inside -
-                                                     row[std::size_t(n - 2)] / inside);
-    for (int a = 0; a < n_max; ++a)
-      for (int b = 0; b < n_max; ++b)
-        gram[std::size_t(a * n_max + b)] +=
-            half * weight * r * r * row[std::size_t(a)] * row[std::size_t(b)];
+    const double r = r_min + half * (x + 1);
+    nodes[k] = x, weights[k] = half * 2 / ((1 - x * x) * slope * slope) * r * r;
+    now[k] = std::pow(1 - r / r_max, 3);
   }
-  // gram = L L^T; the coefficients are the transpose of the inverse of L.
-  std::vector<double> factor(gram.size(), 0.0), out(gram.size(), 0.0);
-  const auto at = [n_max](int a, int b) { return std::size_t(a * n_max + b); };
-  for (int a = 0; a < n_max; ++a)
-    for (int b = 0; b <= a; ++b) {
-      double sum = gram[at(a, b)];
-      for (int k = 0; k < b; ++k) sum -= factor[at(a, k)] * factor[at(b, k)];
-      if (a == b && !(sum > 0)) throw Error("the radial functions are not independent");
-      factor[at(a, b)] = a == b ? std::sqrt(sum) : sum / factor[at(b, b)];
+  // Makes `now` of unit length, and returns by what it was divided.
+  const auto normalize = [&] {
+    double square = 0;
+    for (std::size_t k = 0; k < points; ++k) square += weights[k] * now[k] * now[k];
+    if (!(square > 0)) throw Error("the radial functions are not independent");
+    const double length = std::sqrt(square);
+    for (double& value : now) value /= length;
+    return length;
+  };
+  Recurrence found{1 / normalize(), {}};
+  double back = 0;
+  for (int n = 1; n < n_max; ++n) {
+    double mean = 0;
+    for (std::size_t k = 0; k < points; ++k) mean += weights[k] * nodes[k] * now[k] * now[k];
+    for (std::size_t k = 0; k < points; ++k) {
+      const double next = (nodes[k] - mean) * now[k] - back * before[k];
+      before[k] = now[k], now[k] = next;
     }
-  for (int n = 0; n < n_max; ++n) {  // column n of the inverse of L
-    for (int a = n; a < n_max; ++a) {
-      double sum = a == n;
-      for (int k = n; k < a; ++k) sum -= factor[at(a, k)] * out[at(n, k)];
-      out[at(n, a)] = sum / factor[at(a, a)];
-    }
+    const double length = normalize();
+    found.steps.push_back({1 / length, mean / length, back / length});
+    back = length;
   }
-  return out;
+  return found;
 }
 
 inline namespace ETN_TARGET {
@@ -71,40 +79,39 @@ class Radial {
   using V = Vec<T>;
 
   explicit Radial(const ModelFile& file)
-      : n_max(file.n_max), r_min_(file.r_min), r_max_(file.r_max) {
-    const std::vector<double> c = orthonormal(n_max, file.r_min, file.r_max);
+      : n_max(file.n_max),
+        r_min_(file.r_min),
+        r_max_(file.r_max),
+        recurrence_(orthonormal(file.n_max, file.r_min, file.r_max)) {
     const long elements = long(file.elements.size());
     for (long z = 0; z < elements; ++z) {
       folded.emplace_back();
       for (const Array& weights : file.channels) {
         const long channels = weights.shape[2];
-        std::vector<T> matrix(std::size_t(channels * n_max));
+        std::vector<T> matrix;
         for (long k = 0; k < channels; ++k)
-          for (long p = 0; p < n_max; ++p) {
-            double sum = 0;
-            for (long n = 0; n < n_max; ++n)
-              sum += c[std::size_t(p * n_max + n)] *
-                     weights.values[std::size_t((z * n_max + n) * channels + k)];
-            matrix[std::size_t(k * n_max + p)] = T(sum);
-          }
+          for (long n = 0; n < n_max; ++n)
+            matrix.push_back(T(weights.values[std::size_t((z * n_max + n) * channels + k)]));
         folded.back().push_back(std::move(matrix));
       }
     }
   }
 
-  // Polynomials under the cutoff and their slopes.
+  // Functions and their slopes.
   void values(V r, V* value, V* slope) const {
-    const V zero{}, inside = larger(1 - r / T(r_max_), zero), envelope = inside * inside * inside;
-    const V falls = T(-3 / r_max_) * inside * inside;
-    const T scale = T(2 / (r_max_ - r_min_));
-    const V x = scale * (r - T(r_min_)) - 1;
-    V t = all<T>(1), before = x, u = zero, u_before = zero;  // T_0, T_{-1}; U_{-1}, U_{-2} + ...
-    for (int p = 0; p < n_max; ++p) {
-      value[p] = envelope * t;
-      slope[p] = envelope * (scale * T(p)) * u + falls * t;
-      const V next = p ? 2 * x * t - before : x;
-      const V u_next = p ? 2 * x * u - u_before : all<T>(1);
-      before = t, t = next, u_before = u, u = u_next;
+    const V zero{}, inside = larger(1 - r / T(r_max_), zero), square = inside * inside;
+    const double scale = 2 / (r_max_ - r_min_);
+    const V x = T(scale) * (r - T(r_min_)) - 1;
+    value[0] = T(recurrence_.first) * square * inside;
+    slope[0] = T(-3 / r_max_ * recurrence_.first) * square;
+    V before = zero, slope_before = zero;
+    for (int n = 0; n + 1 < n_max; ++n) {
+      const Recurrence::Step& step = recurrence_.steps[std::size_t(n)];
+      const V ahead = T(step.rise) * x - T(step.shift);
+      value[n + 1] = ahead * value[n] - T(step.back) * before;
+      slope[n + 1] =
+          ahead * slope[n] + T(step.rise * scale) * value[n] - T(step.back) * slope_before;
+      before = value[n], slope_before = slope[n];
     }
   }
 
@@ -114,6 +121,7 @@ class Radial {
 
  private:
   double r_min_, r_max_;
+  Recurrence recurrence_;
 };
 
 }  // namespace ETN_TARGET

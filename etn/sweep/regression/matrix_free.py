@@ -37,7 +37,7 @@ WINDOW = 5
 # Rows that are sampled for each column of a block, and the iterations that these take where one
 # block holds all columns: 40 from a core that has been solved for before, 100 from a random one.
 SAMPLED, ITERATIONS = 2.0, 80
-# Unknowns below which a Gram matrix takes no time.
+# Unknowns below which a Gram matrix takes no time, and rows that are sampled at least.
 LEAST = 1000
 
 
@@ -100,7 +100,7 @@ def solve_core(
     columns = len(penalty)
     block = max(1, min(columns, int(max_grams / (8.0 * columns))))
     most = max(1, int(max_grams / (8.0 * columns * block)))
-    sample = rows.sample(int(SAMPLED * block))
+    sample = rows.sample(max(int(SAMPLED * block), LEAST))
     inverse = BlockPreconditioner(sample, penalty, block, most=most)
     return solve_matrix_free(rows, inverse, penalty, start, tol=tol)
 

@@ -125,8 +125,7 @@ def split_update(chain: Chain, rows: Rows) -> dict[str, float]:
         for build in builders:
             clock = [time.perf_counter()]
             batch = build()
-            block = batch.rows(chain, design, 1)
-            block *= batch.weights[:, None]
+            block = batch.rows(chain, design, 1, batch.weights)
             clock.append(time.perf_counter())
             normal.add(block, batch.weights * batch.targets)
             clock.append(time.perf_counter())

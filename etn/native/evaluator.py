@@ -205,6 +205,7 @@ class Evaluator:
         energy: bool,
         force_atoms: NDArray[np.int64],
         strain: bool,
+        weights: NDArray[np.float64] | None = None,
     ) -> NDArray[np.float64]:
         """Rows of the design of a core: how answers depend on its entries, others being fixed.
 
@@ -219,6 +220,8 @@ class Evaluator:
             of dE/d epsilon in Voigt order.
         force_atoms : (targets,) int
             Atoms whose force components have rows, between the two.
+        weights : (rows,), optional
+            What each row is multiplied with.
 
         Returns
         -------
@@ -227,11 +230,14 @@ class Evaluator:
         Raises
         ------
         SettingsError
-            If the evaluator is of 32 bits, or there is no such site or atom.
+            If the evaluator is of 32 bits, there is no such site or atom, or another number of
+            weights.
         """
         lists, wanted, n_rows, _held = rows_of(pairs, energy, force_atoms, strain)
         rows = np.empty((n_rows, self.columns(site)))
-        if self._library.etn_rows(self._handle, lists, site, wanted, rows.ctypes.data):
+        factors = None if weights is None else _weights(weights, n_rows)
+        pointer = None if factors is None else factors.ctypes.data
+        if self._library.etn_rows(self._handle, lists, site, wanted, pointer, rows.ctypes.data):
             raise self._error()
         return rows
 
@@ -265,18 +271,22 @@ class Evaluator:
             As :meth:`rows`, or if there is another number of weights.
         """
         lists, wanted, n_rows, _held = rows_of(pairs, energy, force_atoms, strain)
-        weights = np.ascontiguousarray(weights, dtype=np.float64)
-        if weights.shape != (n_rows,):
-            raise SettingsError(f"weights: expected {n_rows} of them, got {weights.shape}")
+        factors = _weights(weights, n_rows)
         total = np.empty(self.columns(site))
         if self._library.etn_pull(
-            self._handle, lists, site, wanted, weights.ctypes.data, total.ctypes.data
+            self._handle, lists, site, wanted, factors.ctypes.data, total.ctypes.data
         ):
             raise self._error()
         return total
 
     def _error(self) -> SettingsError:
         return SettingsError(self._library.etn_error().decode(errors="replace"))
+
+
+def _weights(weights: NDArray[np.float64], n_rows: int) -> NDArray[np.float64]:
+    if weights.shape != (n_rows,):
+        raise SettingsError(f"weights: expected {n_rows} of them, got {weights.shape}")
+    return np.ascontiguousarray(weights, dtype=np.float64)
 
 
 def _read(content: bytes, precision: int) -> Evaluator:

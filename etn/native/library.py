@@ -36,7 +36,7 @@ _SIGNATURES = {
     "etn_grades": (c_int, (c_void_p, POINTER(Neighbors), c_int, c_void_p)),
     "etn_columns": (c_int64, (c_void_p, c_int)),
     "etn_rows": (
-        c_int, (c_void_p, POINTER(Neighbors), c_int, POINTER(Wanted), c_void_p),
+        c_int, (c_void_p, POINTER(Neighbors), c_int, POINTER(Wanted), c_void_p, c_void_p),
     ),
     "etn_pull": (
         c_int, (c_void_p, POINTER(Neighbors), c_int, POINTER(Wanted), c_void_p, c_void_p),

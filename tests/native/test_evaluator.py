@@ -311,6 +311,8 @@ def test_sums_of_rows_are_those_of_the_rows(l_max, sites, n_elements, energy, st
     for site in range(sites):
         rows = model.evaluator.rows(site, pairs, **wanted)
         weights = rng.normal(size=len(rows))
+        weighted = model.evaluator.rows(site, pairs, weights=weights, **wanted)
+        np.testing.assert_allclose(weighted, weights[:, None] * rows, rtol=1e-14)
         expected, scale = weights @ rows, np.abs(weights) @ np.abs(rows)
         found = model.evaluator.pull(site, pairs, weights, **wanted)
         assert np.abs(found - expected).max() < 1e-12 * scale.max()
@@ -326,6 +328,10 @@ def test_rows_that_cannot_be(rng):
         return evaluator.rows(site, pairs, energy=False, force_atoms=atoms, strain=False)
 
     assert len(rows(model.evaluator, 0, [])) == 0
+    with pytest.raises(SettingsError, match=r"weights: expected 3 of them, got \(2,\)"):
+        model.evaluator.rows(
+            0, pairs, energy=False, force_atoms=np.array([0]), strain=False, weights=np.ones(2)
+        )
     with pytest.raises(SettingsError, match="site: expected one of the chain"):
         rows(model.evaluator, 2, [0])
     with pytest.raises(SettingsError, match="atom: a number is out of range"):

@@ -14,7 +14,7 @@ struct Driver {
   virtual double operations(double neighbors) const = 0;
   virtual long columns(const etn::ModelFile& file, int site) const = 0;
   virtual void rows(const etn::ModelFile& file, const etn_neighbors& lists, int site,
-                    const etn_rows_wanted& wanted, double* out) const = 0;
+                    const etn_rows_wanted& wanted, const double* weights, double* out) const = 0;
   virtual void pull(const etn::ModelFile& file, const etn_neighbors& lists, int site,
                     const etn_rows_wanted& wanted, const double* weights, double* out) const = 0;
 };

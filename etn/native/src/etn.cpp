@@ -119,9 +119,9 @@ int64_t etn_columns(const etn_potential* potential, int site) {
 }
 
 int etn_rows(const etn_potential* potential, const etn_neighbors* neighbors, int site,
-             const etn_rows_wanted* wanted, double* rows) {
+             const etn_rows_wanted* wanted, const double* weights, double* rows) {
   return guarded(
-      [&] { potential->driver->rows(potential->file, *neighbors, site, *wanted, rows); });
+      [&] { potential->driver->rows(potential->file, *neighbors, site, *wanted, weights, rows); });
 }
 
 int etn_pull(const etn_potential* potential, const etn_neighbors* neighbors, int site,

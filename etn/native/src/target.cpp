@@ -114,7 +114,7 @@ class Lists final : public Driver {
   }
 
   void rows(const etn::ModelFile& file, const etn_neighbors& lists, int site,
-            const etn_rows_wanted& wanted, double* out) const override {
+            const etn_rows_wanted& wanted, const double* weights, double* out) const override {
     if constexpr (std::is_same<T, double>::value) {
       const etn::Design<T> design(file, evaluator_, std::size_t(site));
       thread_local etn::Pool<T> pool;
@@ -125,7 +125,7 @@ class Lists final : public Driver {
         const long* atoms = order.data() + range.first;
         rows.take(range.element, range.atoms, atoms, visitor(lists, atoms));
       }
-      rows.write(out);
+      rows.write(weights, out);
     } else {
       throw etn::Error("precision: expected 64 for rows");
     }

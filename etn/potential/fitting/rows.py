@@ -169,12 +169,15 @@ class FrameBatch(Batch):
         group = self.group
         return (self.expansion or expand(self.compiled.basis, group)).samples(**group.wanted)
 
-    def rows(self, chain: Chain, design: CoreDesign, site: int) -> Array:
-        """Rows of the design of the core at a site."""
+    def rows(
+        self, chain: Chain, design: CoreDesign, site: int, weights: Array | None = None
+    ) -> Array:
+        """Rows of the design of the core at a site, times weights if given."""
         evaluator, group = self.compiled.of(chain), self.group
         if evaluator is None:
-            return super().rows(chain, design, site)
-        return evaluator.rows(site, pairs_of(self.compiled.basis, group), **group.wanted)
+            return super().rows(chain, design, site, weights)
+        pairs = pairs_of(self.compiled.basis, group)
+        return evaluator.rows(site, pairs, weights=weights, **group.wanted)
 
     def operations(self, chain: Chain) -> float:
         """Multiply-adds of a product with the rows of a core and their transpose."""

@@ -23,6 +23,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial, reduce
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import numpy as np
+
 from etn.backend import FloatArray as Array
 from etn.network import left_environment, right_environment
 from etn.network.derivatives import BatchRows
@@ -66,12 +68,15 @@ class Batch:
         """Samples, targets and weights."""
         return iter((self.samples, self.targets, self.weights))
 
-    def rows(self, chain: Chain, design: CoreDesign, site: int) -> Array:
-        """Rows of the design of the core at a site, (rows, columns)."""
+    def rows(
+        self, chain: Chain, design: CoreDesign, site: int, weights: Array | None = None
+    ) -> Array:
+        """Rows of the design of the core at a site, times weights if given: (rows, columns)."""
         samples = self.samples
         left = left_environment(chain.cores[:site], samples, jacobian=True)
         right = right_environment(chain.cores[site + 1 :], samples, jacobian=True)
-        return design.rows(samples, left, right)
+        rows = design.rows(samples, left, right)
+        return rows if weights is None else np.multiply(rows, weights[:, None], out=rows)
 
     def values(self, chain: Chain) -> Array:
         """What the chain says, (rows,)."""

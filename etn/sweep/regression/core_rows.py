@@ -79,9 +79,8 @@ def weighted_rows(
 ) -> WeightedRows:
     """Rows of the center core and targets, both weighted."""
     assert chain.center is not None
-    rows, weights = batch.rows(chain, design, chain.center), factor * batch.weights
-    rows *= weights[:, None]
-    return rows, weights * batch.targets
+    weights = factor * batch.weights
+    return batch.rows(chain, design, chain.center, weights), weights * batch.targets
 
 
 def _slope(

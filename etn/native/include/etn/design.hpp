@@ -209,37 +209,35 @@ class Design {
         push_dense(count, side_bond(side), s.dense[side], out[0], out[1 + side]);
   }
 
-  // rows (targets, count, columns) += the parts that the atoms have in each target.  One group
-  // after the other, so that its factors, of all atoms, stay in the cache.
-  void add(int count, const std::vector<std::vector<Part>>& targets, bool sides, T* rows) const {
-    std::vector<T> buffer;
+  // rows (targets, count, columns) = the parts that the atoms have in each target, times a weight
+  // of each row.  One group after the other, so that its factors, of all atoms, stay in the cache;
+  // the products of a leg have an order of their own, and are put together one row after the other.
+  void add(int count, const std::vector<std::vector<Part>>& targets, bool sides,
+           const double* weights, T* rows) const {
+    thread_local std::vector<T> products[3];
+    const T* from[3] = {};
     for (std::size_t leg = 0; leg < 3; ++leg) {
       if (leg != 1 && (!sides || sides_[leg / 2] == none)) continue;
       const std::size_t slot = leg == 1 ? 0 : leg == 0 ? 1 : 2;
-      for (const Group& g : groups_[leg]) {
-        buffer.resize(std::size_t(count * g.copies * g.padded));
-        T* row = rows;
-        for (const std::vector<Part>& parts : targets) {
-          if (parts.empty()) {
-            row += long(count) * columns;
-            continue;
-          }
-          multiply(count, g, slot, parts, buffer.data());
-          for (int c = 0; c < count; ++c, row += columns)
-            for (int k = 0; k < g.copies; ++k) {
-              const T* from = buffer.data() + (c * g.copies + k) * g.padded;
-              const int* to = g.columns.data() + k * g.others;
-              if (leg == 1) {
-                // The columns of a channel follow each other.
-                T* const at = row + to[0];
-                for (int q = 0; q < g.others; ++q) at[q] += from[q];
-              } else {
-                for (int q = 0; q < g.others; ++q) row[to[q]] += from[q];
-              }
-            }
-        }
-      }
+      const long span = spans_[leg];
+      std::vector<T>& own = products[leg];
+      own.resize(std::max(own.size(), targets.size() * std::size_t(count * span)));
+      for (const Group& g : groups_[leg])
+        for (std::size_t t = 0; t < targets.size(); ++t)
+          if (!targets[t].empty())
+            multiply(count, g, slot, targets[t], span, own.data() + long(t) * count * span);
+      from[leg] = own.data();
     }
+    for (const std::vector<Part>& parts : targets)
+      for (int c = 0; c < count; ++c, rows += columns) {
+        const T weight = weights ? T(*weights++) : T(1);
+        if (parts.empty())
+          std::fill(rows, rows + columns, T(0));
+        else
+          put_together(from, weight, rows);
+        for (std::size_t leg = 0; leg < 3; ++leg)
+          if (from[leg]) from[leg] += spans_[leg];
+      }
   }
 
  private:
@@ -251,12 +249,31 @@ class Design {
   // Blocks that share the irrep of a leg: one product of matrices.
   struct Group {
     Irrep irrep;
-    int copies, dim, at;       // on the leg
-    int others = 0;            // pairs of copies on the other legs, of all blocks
-    int padded = 0;            // ... in whole registers
-    long factor_at = 0;        // where its factors (dim, padded) begin
-    std::vector<int> columns;  // (copies, others)
+    int copies, dim, at;  // on the leg
+    int others = 0;       // pairs of copies on the other legs, of all blocks
+    int padded = 0;       // ... in whole registers
+    long factor_at = 0;   // where its factors (dim, padded) begin
+    int product_at = 0;   // where its products (copies, padded) begin in a row
   };
+
+  // A row from the products of its legs; those of a channel follow each other.
+  void put_together(const T* const from[3], T weight, T* row) const {
+    const int *left = places_[0].data(), *right = places_[2].data();
+    for (const Group& g : groups_[1])
+      for (int n = 0; n < g.copies; ++n) {
+        const T* const x = from[1] + g.product_at + n * g.padded;
+        if (from[0] && from[2])
+          for (int q = 0; q < g.others; ++q)
+            row[q] = weight * (x[q] + from[0][left[q]] + from[2][right[q]]);
+        else if (from[0])
+          for (int q = 0; q < g.others; ++q) row[q] = weight * (x[q] + from[0][left[q]]);
+        else if (from[2])
+          for (int q = 0; q < g.others; ++q) row[q] = weight * (x[q] + from[2][right[q]]);
+        else
+          for (int q = 0; q < g.others; ++q) row[q] = weight * x[q];
+        row += g.others, left += g.others, right += g.others;
+      }
+  }
 
   const BondLayout& side_bond(int side) const { return bonds_[side == 0 ? site_ : site_ + 1]; }
 
@@ -284,9 +301,8 @@ class Design {
     for (std::size_t leg = 0; leg < 3; ++leg)
       for (Group& g : groups_[leg]) {
         g.padded = pad(g.others);
-        g.factor_at = factor_size_;
-        factor_size_ += long(g.dim) * g.padded;
-        g.columns.resize(std::size_t(g.copies * g.others));
+        g.factor_at = factor_size_, g.product_at = spans_[leg];
+        factor_size_ += long(g.dim) * g.padded, spans_[leg] += g.copies * g.padded;
       }
     operand_size_ = leg_size_ + side_size(0) + side_size(1);
     // Columns run over the irreps of the leg, then (n, block, a, c).
@@ -295,6 +311,7 @@ class Design {
       base.push_back(columns);
       columns += g.copies * g.others;
     }
+    for (auto& places : places_) places.resize(std::size_t(columns));
     for (std::size_t k = 0; k < core.size(); ++k) {
       const CoupledBlock<T>& b = core[k];
       const std::size_t of_leg = group_of_[1][k];
@@ -306,8 +323,9 @@ class Design {
             const int copy[3] = {a, n, c};
             const int other[3] = {n * b.copies[2] + c, a * b.copies[2] + c, a * b.copies[1] + n};
             for (std::size_t leg = 0; leg < 3; ++leg) {
-              Group& g = groups_[leg][group_of_[leg][k]];
-              g.columns[std::size_t(copy[leg] * g.others + place_[leg][k] + other[leg])] = column;
+              const Group& g = groups_[leg][group_of_[leg][k]];
+              places_[leg][std::size_t(column)] =
+                  g.product_at + copy[leg] * g.padded + place_[leg][k] + other[leg];
             }
           }
     }
@@ -475,23 +493,23 @@ class Design {
     }
   }
 
-  // out (count x copies, others) = sum over parts and components.
+  // out (count, copies, others) = sum over parts and components; rows are `span` apart.
   static void multiply(int count, const Group& g, std::size_t slot, const std::vector<Part>& parts,
-                       T* out) {
+                       long span, T* out) {
     each_strip(g.padded, [&](auto vectors, int q) {
-      columns_of<decltype(vectors)::value>(count, g, slot, parts, q, out);
+      columns_of<decltype(vectors)::value>(count, g, slot, parts, q, span, out + g.product_at);
     });
   }
 
   template <int Q>
   static void columns_of(int count, const Group& g, std::size_t slot,
-                         const std::vector<Part>& parts, int q, T* out) {
+                         const std::vector<Part>& parts, int q, long span, T* out) {
     // As many rows at a time as registers hold, in parts of one height or two.
     constexpr int most = (registers - 1 - Q) / Q < 12 ? (registers - 1 - Q) / Q : 12;
     const int x = count * g.copies, tiles = (x + most - 1) / most;
     for (int t = 0, i = 0; t < tiles; ++t) {
       const int height = x / tiles + (t < x % tiles);
-      rows_of<most, Q>(height, i, x, g, count, slot, parts, q, out);
+      rows_of<most, Q>(height, i, x, g, count, slot, parts, q, span, out);
       i += height;
     }
   }
@@ -509,7 +527,7 @@ class Design {
 
   template <int X, int Q>
   static void tile(int first, int x, const Group& g, int count, std::size_t slot,
-                   const std::vector<Part>& parts, int q, T* out) {
+                   const std::vector<Part>& parts, int q, long span, T* out) {
     V sum[X][Q] = {};
     for (const Part& part : parts) {
       const T* a = part.operand[slot] + count * g.at + first;
@@ -524,9 +542,10 @@ class Design {
           for (int j = 0; j < Q; ++j) sum[i][j] += a[i] * right[j];
       }
     }
-    for (int i = 0; i < X; ++i)
-      for (int j = 0; j < Q; ++j)
-        std::memcpy(out + (first + i) * g.padded + q + j * width, &sum[i][j], sizeof(V));
+    for (int i = 0; i < X; ++i) {
+      T* const row = out + (first + i) / g.copies * span + (first + i) % g.copies * g.padded + q;
+      for (int j = 0; j < Q; ++j) std::memcpy(row + j * width, &sum[i][j], sizeof(V));
+    }
   }
 
   const Evaluator<T>& evaluator_;
@@ -537,7 +556,9 @@ class Design {
   Side sides_[2] = {none, none};
   std::vector<Group> groups_[3];
   std::vector<std::size_t> group_of_[3];
-  std::vector<int> place_[3];
+  std::vector<int> place_[3];   // of a block among those of its group
+  std::vector<int> places_[3];  // of a column in the row of products of a leg
+  int spans_[3] = {};           // numbers in such a row
   long factor_size_ = 0, operand_size_ = 0;
 };
 

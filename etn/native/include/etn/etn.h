@@ -77,9 +77,10 @@ typedef struct {
 ETN_API int64_t etn_columns(const etn_potential *potential, int site);
 /* rows (n_rows, columns): the energy of each frame, counted from atoms without neighbours; the three
  * force components of each atom; dE/d epsilon of each frame in Voigt order (xx yy zz yz xz xy).
- * Columns run over the degrees of the leg and for each over (n, block, a, c). precision 64 only. */
+ * Columns run over the degrees of the leg and for each over (n, block, a, c). weights: of the rows,
+ * or null. precision 64 only. */
 ETN_API int etn_rows(const etn_potential *potential, const etn_neighbors *neighbors, int site,
-                     const etn_rows_wanted *wanted, double *rows);
+                     const etn_rows_wanted *wanted, const double *weights, double *rows);
 /* sum (columns): of these rows times weights (n_rows), at the cost of a few evaluations. */
 ETN_API int etn_pull(const etn_potential *potential, const etn_neighbors *neighbors, int site,
                      const etn_rows_wanted *wanted, const double *weights, double *sum);

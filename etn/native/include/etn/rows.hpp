@@ -117,22 +117,19 @@ class DesignRows {
     }
   }
 
-  // Rows of energies, forces and strains, in this order.
-  void write(T* rows) {
-    std::fill(rows, rows + n_rows() * design_.columns, T(0));
+  // Rows of energies, forces and strains, in this order, times weights if there are any.
+  void write(const double* weights, T* rows) {
+    const auto next = [&](long count, const std::vector<std::vector<Part>>& parts, bool sides) {
+      design_.add(int(count), parts, sides, weights, rows);
+      rows += count * long(parts.size()) * design_.columns;
+      if (weights) weights += count * long(parts.size());
+    };
     if (wanted_.energy) {
       for (long f = 0; f < lists_.n_frames; ++f) add_vacuum(f);
-      design_.add(1, by_energy_, false, rows);
-      rows += lists_.n_frames * design_.columns;
+      next(1, by_energy_, false);
     }
-    design_.add(3, by_atom_, true, rows);
-    rows += 3 * wanted_.n_atoms * design_.columns;
-    if (wanted_.strain) design_.add(6, by_strain_, true, rows);
-  }
-
-  long n_rows() const {
-    return (wanted_.energy ? lists_.n_frames : 0) + 3 * wanted_.n_atoms +
-           (wanted_.strain ? 6 * lists_.n_frames : 0);
+    next(3, by_atom_, true);
+    if (wanted_.strain) next(6, by_strain_, true);
   }
 
  private:

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import evaluated
+import matrix_free
 import message_passing
 import prose
 import refinement
@@ -63,6 +64,7 @@ COMMANDS = {
     "learning-Mo": "learning.py --data Mo --frames 24 48 97 -1",
     "elements": "OMP_NUM_THREADS=1 elements.py",
     "core_update": "core_update.py",
+    "matrix_free": "matrix_free.py",
     "uncertainty": "OMP_NUM_THREADS=1 uncertainty.py",
     "message_passing": "message_passing.py --data {data}/rMD17_ethanol",
     "message_passing-energy-300": "message_passing.py --data {data}/rMD17_ethanol "
@@ -225,6 +227,7 @@ TABLES = {
     "curves-QM9": Table(("curves-QM9",), trained.curves),
     "sizes": Table(("sizes",), lambda result: sizes.table(result["fits"])),
     "refinement": Table(("refinement",), refinement.table),
+    "matrix_free": Table(("matrix_free",), matrix_free.table),
     "message_passing": Table(("message_passing",), message_passing.table),
     "short_range": Table(("short_range",), short_range),
     "products-uvu": Table(("products",), products("uvu", "one channel", _ONE)),

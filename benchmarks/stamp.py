@@ -47,6 +47,7 @@ DEPENDS: dict[str, tuple[str, ...]] = {
     ),
     "fit": _FITS,
     "learning": (*_FITS, "benchmarks/sizes.py"),
+    "matrix_free": (*_POTENTIALS, "C++"),
     "message_passing": _POTENTIALS,
     "networks": (
         *_POTENTIALS,

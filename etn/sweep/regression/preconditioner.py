@@ -1,6 +1,6 @@
 """Preconditioner of normal equations: diagonal blocks of those of a sample of the rows.
 
-The equations of two random rows for each unknown differ from those of all rows by a matrix whose
+The equations of four random rows for each unknown differ from those of all rows by a matrix whose
 eigenvalues lie within a factor of ten or so, whatever the condition of either.  One block that
 holds all columns takes the memory of a Gram matrix; of smaller ones, as large as memory allows,
 nothing is known, but they do far more than a diagonal does.

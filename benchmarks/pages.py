@@ -64,7 +64,7 @@ COMMANDS = {
     "learning-Mo": "learning.py --data Mo --frames 24 48 97 -1",
     "elements": "OMP_NUM_THREADS=1 elements.py",
     "core_update": "core_update.py",
-    "matrix_free": "OMP_NUM_THREADS=1 matrix_free.py",
+    "matrix_free": "matrix_free.py",
     "uncertainty": "OMP_NUM_THREADS=1 uncertainty.py",
     "message_passing": "message_passing.py --data {data}/rMD17_ethanol",
     "message_passing-energy-300": "message_passing.py --data {data}/rMD17_ethanol "

@@ -32,7 +32,7 @@ from etn.sweep.regression.batches import Batches
 from etn.tensor import Core
 
 # A product with the rows and their transpose, in evaluations of energies and forces.
-PRODUCT = 3.0
+PRODUCT = 4.0
 
 
 class Rows(LabelledRows[Chain]):

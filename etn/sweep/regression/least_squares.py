@@ -92,7 +92,7 @@ class LeastSquares:
         max_condition: float = 1e15,
         max_grams: float = MAX_GRAMS,
         products: bool | None = None,
-        iterative_tol: float = 1e-7,
+        iterative_tol: float = 1e-6,
         threads: int | None = None,
         offset: Callable[[], float] = float,
     ) -> None:

@@ -12,9 +12,9 @@ are cheaper than one Gram matrix; and where that does not fit in memory they are
 
 The condition of these equations is 10^12 and more.  So they are preconditioned by the same
 equations for a sample of the rows: with four sampled rows an unknown the loss is within a millionth
-of its optimum after some fifty iterations.  What comes out is at least as good as by Cholesky,
-which loses more digits to the condition.  Where there is no memory for the Gram matrix of the
-sample, its diagonal blocks, as large as memory allows, do less.
+of its optimum after fifty to a hundred iterations.  What comes out is at least as good as by
+Cholesky, which loses more digits to the condition.  Where there is no memory for the Gram matrix of
+the sample, its diagonal blocks, as large as memory allows, do less.
 
 The iteration starts from the present core and minimises the objective along every direction, so
 the objective never rises, however early it stops; what is not reached yet is left to the next
@@ -34,9 +34,9 @@ from etn.sweep.regression.preconditioner import BlockPreconditioner
 
 # Iterations over which progress is judged: conjugate gradients stall before they go on.
 WINDOW = 5
-# Rows that are sampled for each column of a block, and the iterations that these take where one
-# block holds all columns.
-SAMPLED, ITERATIONS = 4.0, 50
+# Rows that are sampled for each column of a block, and the iterations that these take at most where
+# one block holds all columns.
+SAMPLED, ITERATIONS = 4.0, 100
 # Unknowns below which a Gram matrix takes no time, and rows that are sampled at least.
 LEAST = 1000
 
@@ -111,7 +111,7 @@ def solve_matrix_free(
     penalty: Array,
     start: Array,
     *,
-    tol: float = 1e-7,
+    tol: float = 1e-6,
     max_iterations: int = 200,
 ) -> IterativeSolution:
     """Minimise ||Phi a - y||^2 + sum penalty a^2 by preconditioned conjugate gradients.

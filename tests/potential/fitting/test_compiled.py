@@ -20,6 +20,7 @@ from etn.potential import (
 )
 from etn.potential.fitting import compiled
 from etn.potential.fitting.compiled import CompiledChains
+from etn.potential.fitting.rows import PRODUCT
 from etn.sweep import LeastSquares, Schedule
 from etn.sweep.regression.batches import Batches
 from etn.sweep.regression.core_rows import CoreRows
@@ -111,7 +112,7 @@ def test_what_products_take(data, monkeypatch):
     pairs = Pairs.find(frames, basis.elements, basis.r_max)
     each = CompiledChains(basis).of(chain).operations(len(pairs.distance) / pairs.n_atoms)
     n_rows = sum(len(group.targets) for group in groups)
-    assert counts == (n_rows, pytest.approx(3 * pairs.n_atoms * each))
+    assert counts == (n_rows, pytest.approx(PRODUCT * pairs.n_atoms * each))
     monkeypatch.setenv("ETN_NATIVE", "0")
     assert rows.builders()[0]().operations(chain) == np.inf
 
